@@ -1,0 +1,127 @@
+// Package inventory reads the one TOML file that describes the network, checks
+// all of it, and gives the rest of vpnpush a model that needs no second look.
+// It touches no network. Keys and refusals: DESIGN section 4, docs/inventory.md.
+package inventory
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
+)
+
+// Role says what a host is in the network.
+type Role string
+
+const (
+	RoleHub  Role = "hub"
+	RoleSite Role = "site"
+)
+
+// Inventory is a validated network. Sites and users are sorted by name.
+type Inventory struct {
+	// ID names this inventory on the hosts it owns (key `id`; default: the
+	// hub's name). A host owned by another ID is never touched.
+	ID       string
+	Path     string // the file it was read from, for messages
+	SSH      SSH    // the [ssh] defaults, not yet merged into hosts
+	Tunnel   Tunnel
+	Hub      Hub
+	Sites    []Site
+	L2TP     *L2TP // nil: no L2TP layer
+	Firewall Firewall
+	Secrets  SecretsConfig
+}
+
+// SSH says how to reach a host. Zero fields are unset: ~/.ssh/config and then
+// OpenSSH's defaults decide. Merge order: host table over [ssh] defaults.
+type SSH struct {
+	Host           string // name or address to dial; default: see Inventory.Hosts
+	User           string
+	Port           int
+	IdentityFile   string
+	KnownHosts     string
+	AcceptNew      bool
+	Become         string       // "", "auto", "never": sudo when the user is not root
+	BecomePassword secret.Value // for sudo that asks
+	ConnectTimeout time.Duration
+	Jump           string // "", "hub", a host's name, or user@host:port; comma list: several hops
+	Connection     string // "" (ssh) or "local"
+}
+
+// Tunnel holds the defaults of all site tunnels.
+type Tunnel struct {
+	Backend   Backend
+	IKE       []string // proposals, strongSwan's syntax without "!"
+	ESP       []string
+	DPDDelay  time.Duration
+	Relay     bool
+	AllowWeak bool
+}
+
+// Backend is how strongSwan is configured.
+type Backend string
+
+const (
+	BackendAuto      Backend = "auto"
+	BackendIPsecConf Backend = "ipsec.conf"
+	BackendSwanctl   Backend = "swanctl"
+)
+
+// Hub is the VPS with the fixed address.
+type Hub struct {
+	Name         string
+	Address      netip.Addr
+	Subnets      []netip.Prefix // default: Address/32
+	LocalAddress netip.Addr     // default: Address; differs behind a provider's 1:1 NAT
+	AllowPrivate bool
+	SSH          SSH
+}
+
+// Site is an office behind NAT. Its name is its IKE identity, @Name.
+type Site struct {
+	Name    string
+	Address netip.Addr // zero: %defaultroute
+	Subnets []netip.Prefix
+	PSK     secret.Value
+	SSH     SSH
+}
+
+// L2TP is the L2TP/IPsec layer on the hub.
+type L2TP struct {
+	PSK       secret.Value
+	PoolFrom  netip.Addr // first address handed out, inclusive
+	PoolTo    netip.Addr // last, inclusive
+	LocalIP   netip.Addr
+	DNS       []netip.Addr
+	MTU       int
+	Reach     []netip.Prefix // what clients may reach; default: the hub's subnets, with relay also all sites'
+	Users     []User
+	ReachAuto bool // Reach was defaulted
+}
+
+// User is one L2TP account.
+type User struct {
+	Name     string
+	Password secret.Value
+	Address  netip.Addr // zero: from the pool
+}
+
+// Firewall says who keeps the packet filter.
+type Firewall struct {
+	Backend    string // "iptables" or "none"
+	Masquerade bool   // L2TP clients reach the internet through the hub
+}
+
+// SecretsConfig says how age values are opened.
+type SecretsConfig struct {
+	Recipients []string
+	Identity   string
+}
+
+// Host is what is common to hub and sites.
+type Host struct {
+	Name string
+	Role Role
+	SSH  SSH // merged: the host's own over the [ssh] defaults, Host filled in
+}

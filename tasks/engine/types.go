@@ -1,0 +1,99 @@
+// Package engine runs plan, apply and drift over many hosts: every host on its
+// own, none hiding another. It never prints; an Observer is told what happens.
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Dialer opens a connection to a host of the inventory by its name. Every call
+// makes a new connection.
+type Dialer interface {
+	Dial(ctx context.Context, host string) (transport.Conn, error)
+}
+
+// Host is a host as the engine sees it.
+type Host struct {
+	Name  string
+	Role  string // "hub", "site"
+	Reads []tasks.Read
+	// Tasks are what is wanted, given what is there. Pure.
+	Tasks func(tasks.Facts) ([]tasks.Task, error)
+	// Tunnels are the child SAs that should be up on this host.
+	Tunnels []tasks.Tunnel
+}
+
+// Result is how a host came out, in the words of DESIGN section 2.
+type Result string
+
+const (
+	OK          Result = "ok"          // as desired
+	Changed     Result = "changed"     // plan: would change; apply: was changed
+	Unreachable Result = "unreachable" // nothing is known of it
+	Failed      Result = "failed"
+	Skipped     Result = "skipped"     // not tried, because of another host
+	RolledBack  Result = "rolled-back" // it stands as before
+	Unknown     Result = "unknown"     // contact was lost while it changed
+	Locked      Result = "locked"      // another run is at work there
+	Stale       Result = "stale"       // not what it was when the plan was made
+)
+
+// Plan is what a run would do. It is data: the view shows it, Apply runs it.
+type Plan struct {
+	Hosts []HostPlan // hub first, then by name
+}
+
+// HostPlan is the plan of one host.
+type HostPlan struct {
+	Name, Role string
+	Result     Result         // OK, Changed, Unreachable, Failed
+	Err        error          // for Unreachable and Failed
+	Changes    []tasks.Change // in the order of the tasks
+	Warnings   []string
+	Facts      tasks.Facts
+	Took       time.Duration
+}
+
+// Blocked gives the changes vpnpush will not make.
+func (h *HostPlan) Blocked() []tasks.Change {
+	var out []tasks.Change
+	for _, c := range h.Changes {
+		if c.Blocked != "" {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// Report is what an apply did.
+type Report struct {
+	Hosts []HostReport // hub first, then by name
+}
+
+// HostReport is what an apply did on one host.
+type HostReport struct {
+	Name, Role string
+	Result     Result
+	Err        error
+	Changes    []tasks.Change // what was made, in order
+	Warnings   []string
+	Tunnels    []tasks.TunnelState // after the apply
+	Took       time.Duration
+}
+
+// Event is something that happens on a host while a run goes on.
+type Event struct {
+	Host  string
+	Stage string // "connect", "read", "check", "packages", "write", "reload", "verify", "confirm", "done"
+	// Result and Err are set with Stage "done".
+	Result  Result
+	Err     error
+	Message string
+}
+
+// Observer is told of events. It is called from one goroutine at a time.
+type Observer interface{ Observe(Event) }

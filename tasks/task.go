@@ -1,0 +1,108 @@
+// Package tasks holds what vpnpush can want of a host, as pure values. A task
+// says what must be read on the host, compares what was read with what it
+// wants, and gives the shell that converges it. Nothing here touches a
+// network: Probe and Script make two POSIX programs, ParseFacts reads the
+// answer of the first.
+package tasks
+
+import (
+	"github.com/vpnpush/vpnpush/inventory/secret"
+)
+
+// Task is one thing wanted of a host.
+type Task interface {
+	// ID names the task on its host, kind first: "file:/etc/ipsec.conf".
+	ID() string
+	// Reads is what Check needs to find in Facts.
+	Reads() []Read
+	// Check compares. nil, nil: as desired. An error: it cannot be known, never
+	// a guess.
+	Check(Facts) (*Change, error)
+}
+
+// Action is what a change does, in the plan's words (DESIGN section 8).
+type Action string
+
+const (
+	Create  Action = "create"
+	Update  Action = "update"
+	Delete  Action = "delete"
+	Install Action = "install"
+	Reload  Action = "reload"
+	Restart Action = "restart"
+)
+
+// Change is the difference that one task found, as data: the same value is
+// shown by plan, run by apply and compared by drift.
+type Change struct {
+	Task   string
+	Action Action
+	// Attrs is what differs, for people. Secrets are masked in it already.
+	Attrs []Attr
+	// Note is a short remark for people, such as why a restart is due.
+	Note string
+	// Blocked, if set, says why vpnpush will not make this change, and Mend
+	// what would let it. A plan with a blocked change is not applied.
+	Blocked, Mend string
+	// Pre must still hold on the host when the change is made.
+	Pre []Precondition
+	// Backs are the paths Do may change; they are backed up first and put back
+	// by a revert.
+	Backs []string
+	// Do converges the host. Undo puts back what Backs cannot: live state.
+	Do, Undo []Step
+}
+
+// Attr is one differing attribute. Old and New are masked text; nil is absent.
+// The attribute named "content" is shown as a unified diff, others as
+// "name: old -> new".
+type Attr struct {
+	Name     string
+	Old, New []byte
+}
+
+// Precondition is what a file was when the change was planned.
+type Precondition struct {
+	Path   string
+	SHA256 string // hex; "" means: no file there
+}
+
+// Phase orders the steps of a host; within a phase the tasks' order holds.
+type Phase int
+
+const (
+	PhasePackages Phase = iota // before the backup: a revert keeps packages
+	PhaseFiles                 // write and delete
+	PhaseLive                  // sysctl, firewall
+	PhaseServices              // enable, reload, restart
+	PhaseAfter                 // take down what is no longer wanted
+	PhaseVerify                // read back
+)
+
+// Step is a piece of the apply script. Shell runs under `set -eu` with the
+// functions of the script's prelude (see script.go) and must not hold a
+// secret; Stdin is given to it as a here-document, must be text, and may.
+type Step struct {
+	Phase Phase
+	Shell string
+	Stdin secret.Value
+}
+
+// ReadKind says how something is read on a host.
+type ReadKind string
+
+const (
+	ReadFile    ReadKind = "file"    // Arg: absolute path. Content, mode, owner, mtime
+	ReadGlob    ReadKind = "glob"    // Arg: pattern; every regular file it matches
+	ReadPackage ReadKind = "package" // Arg: Debian package name
+	ReadUnit    ReadKind = "unit"    // Arg: systemd unit with suffix
+	ReadSysctl  ReadKind = "sysctl"  // Arg: key, dotted: "net.ipv4.ip_forward"
+	ReadCommand ReadKind = "command" // Arg: a name; Shell: what to run, its stdout, stderr and status are kept
+)
+
+// Read is one thing a probe must bring.
+type Read struct {
+	Kind  ReadKind
+	Arg   string
+	Shell string
+}
