@@ -1,0 +1,104 @@
+#!/bin/bash
+# ns/build.sh [SUITE]    build what the fast lab's hosts are made of
+#
+# Prints the directory it built, or found built:
+#   base/       rootfs of a bare Debian server: systemd, sshd, sudo, iptables;
+#               no VPN software, no Python
+#   starter/    overlay layer on base: strongswan-starter, xl2tpd, ppp, iptables-persistent
+#   swanctl/    overlay layer on base: charon-systemd and swanctl in place of starter
+#   repo/       flat apt repository with all of these, bound to /srv/aptrepo
+#
+# charon can do ESP only in user space where the kernel is shared, so base also
+# holds its kernel-libipsec plugin, switched on in /etc/strongswan.d/lab.conf.
+# Those files belong to no package, and no conffile of one is touched.
+set -euo pipefail
+. "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/../rootfs.sh"
+SUITE=${1:-bookworm}
+D=$(artefact ns "$SUITE")
+umask 022
+mkdir -p "${D%/*}"
+exec 9>"$D.lock"
+flock 9
+if [ -d "$D" ]; then echo "$D"; exit 0; fi
+[ "$(id -u)" = 0 ] || die "needs root"
+for t in mmdebstrap dpkg-scanpackages; do command -v $t >/dev/null || die "no $t: run setup.sh"; done
+
+T=$D.tmp R=$D.tmp/base
+rm -rf "$T"
+mkdir -p "$T"
+say "mmdebstrap $SUITE"
+pkgs=systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iptables,nftables
+pkgs+=,iputils-ping,procps,kmod,netbase,ca-certificates,less,cron,tcpdump
+sources "$SUITE" | mmdebstrap --quiet --mode=root --variant=minbase --include="$pkgs" \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
+    --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
+    --skip=cleanup/apt/lists --skip=cleanup/apt/cache \
+    "$SUITE" "$R" - >"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "mmdebstrap $SUITE ended with $?"; }
+
+# The mounts below end with this namespace, whatever happens.
+say "packages"
+export -f download aptin localrepo accounts die
+export T R STARTER_PKGS SWANCTL_PKGS
+unshare -m --propagation private bash -euo pipefail -c '
+    mount -t proc proc "$R/proc"
+    mount --bind /dev "$R/dev"
+    download "$R" "$T/repo" "$T/log"
+    localrepo "$R"
+    accounts "$R"
+'
+: >"$R/etc/default/locale"      # else pam_env complains at every login
+: >"$R/etc/machine-id"          # the first boot makes one
+# units with nothing to do in a namespace, or that wait for hardware
+for u in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket \
+    systemd-udevd-control.socket systemd-modules-load.service kmod-static-nodes.service \
+    systemd-timesyncd.service getty.target console-getty.service sys-kernel-config.mount \
+    sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount dev-mqueue.mount \
+    systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
+    fstrim.timer man-db.timer e2scrub_reap.service; do
+    ln -sf /dev/null "$R/etc/systemd/system/$u"
+done
+dpkg-deb -x "$T"/repo/libcharon-extra-plugins_*.deb "$T/plugins"
+mkdir -p "$R/usr/lib/ipsec/plugins" "$R/etc/strongswan.d"
+cp -a "$T"/plugins/usr/lib/ipsec/libipsec.so* "$R/usr/lib/ipsec/"
+cp -a "$T/plugins/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so" "$R/usr/lib/ipsec/plugins/"
+cat >"$R/etc/strongswan.d/lab.conf" <<'E'
+# The lab's, not vpnpush's: ESP in user space.
+charon {
+    plugins {
+        kernel-libipsec {
+            load = yes
+        }
+    }
+}
+E
+
+# layer NAME PACKAGE...: the upper directory of an overlay on base in which the
+# packages were installed from the repository just made
+layer() {
+    say "layer $1"
+    mkdir -p "$T/$1" "$T/work" "$T/mnt"
+    unshare -m --propagation private bash -euo pipefail -c '
+        m=$T/mnt l=$1; shift
+        mount -t overlay overlay -o "lowerdir=$R,upperdir=$T/$l,workdir=$T/work" "$m"
+        mount -t proc proc "$m/proc"
+        mount --bind /dev "$m/dev"
+        mount --bind "$T/repo" "$m/srv/aptrepo"
+        aptin "$m" update
+        aptin "$m" install "$@"
+        rm -rf "$m"/var/cache/apt/*.bin
+    ' layer "$@" >>"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "layer $1"; }
+    rm -rf "${T:?}/work" "$T/mnt"
+}
+# shellcheck disable=SC2086
+layer starter $STARTER_PKGS
+# shellcheck disable=SC2086
+layer swanctl $SWANCTL_PKGS
+
+rm -rf "$T/plugins"
+mv "$T" "$D"
+say "$(du -sm "$D" | cut -f1) MiB"
+echo "$D"

@@ -1,0 +1,68 @@
+# rootfs.sh: what ns/build.sh and vm/build.sh share (sourced, bash)
+# shellcheck shell=bash disable=SC2034
+
+# sources SUITE: this machine's apt sources, for another suite
+sources() {
+    local f host; host=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    for f in /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list; do
+        [ ! -s "$f" ] || { sed "s/\b$host\b/$1/g" "$f"; return; }
+    done
+    die "no apt sources in /etc/apt"
+}
+
+# accounts ROOT: the users of every lab host: root and admin by key (admin with
+# sudo that does not ask), pwadmin by key or password "lab" (sudo asks for it)
+accounts() {
+    chroot "$1" useradd -m -s /bin/bash admin
+    chroot "$1" useradd -m -s /bin/bash pwadmin
+    echo pwadmin:lab | chroot "$1" chpasswd
+    printf 'admin ALL=(ALL:ALL) NOPASSWD: ALL\npwadmin ALL=(ALL:ALL) ALL\n' >"$1/etc/sudoers.d/lab"
+    chmod 440 "$1/etc/sudoers.d/lab"
+    mkdir -p "$1/etc/ssh/sshd_config.d"
+    printf 'PermitRootLogin prohibit-password\nUseDNS no\n' >"$1/etc/ssh/sshd_config.d/lab.conf"
+    rm -f "$1"/etc/ssh/ssh_host_*
+}
+
+# localrepo ROOT: from here on ROOT's apt knows only /srv/aptrepo, and has no
+# lists yet, as on a fresh cloud image
+localrepo() {
+    rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/sources.list.d/* "$1"/etc/apt/apt.conf.d/99mmdebstrap \
+        "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/*.bin "$1"/var/cache/apt/archives/*.deb
+    mkdir -p "$1/srv/aptrepo" "$1/var/lib/apt/lists/partial"
+    echo 'deb [trusted=yes] file:/srv/aptrepo ./' >"$1/etc/apt/sources.list.d/lab.list"
+}
+
+# What `apt-get install` can install on a lab host; the sets conflict with each
+# other and are downloaded one by one.
+COMMON_PKGS="strongswan-pki libstrongswan-standard-plugins libcharon-extra-plugins libcharon-extauth-plugins
+    xl2tpd ppp iptables-persistent netfilter-persistent"
+STARTER_PKGS="strongswan strongswan-starter $COMMON_PKGS"
+SWANCTL_PKGS="strongswan-swanctl charon-systemd $COMMON_PKGS"
+
+# download ROOT DIR LOG: fetch the packages of both sets into DIR and index it.
+# ROOT still has the sources it was made from.
+download() {
+    local root=$1 dir=$2 log=$3 set
+    cp -L /etc/resolv.conf "$root/etc/resolv.conf"
+    rm -f "$root"/var/cache/apt/archives/*.deb     # what the base was made of
+    for set in "$STARTER_PKGS" "$SWANCTL_PKGS"; do
+        # shellcheck disable=SC2086
+        chroot "$root" apt-get -q -y -o APT::Sandbox::User=root -o APT::Install-Recommends=true \
+            -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false \
+            install --download-only $set >>"$log" 2>&1 || { tail -n 5 "$log" >&2; return 1; }
+    done
+    rm -f "$root/etc/resolv.conf"
+    mkdir -p "$dir"
+    cp "$root"/var/cache/apt/archives/*.deb "$dir"
+    (cd "$dir" && dpkg-scanpackages -m . >Packages 2>/dev/null)
+}
+
+# aptin ROOT ARG...: apt-get in ROOT, starting nothing
+aptin() {
+    local root=$1; shift
+    printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
+    chmod 755 "$root/usr/sbin/policy-rc.d"
+    chroot "$root" env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o APT::Sandbox::User=root \
+        -o Dpkg::Use-Pty=0 "$@"
+    rm -f "$root/usr/sbin/policy-rc.d"
+}
