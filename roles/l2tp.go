@@ -1,0 +1,116 @@
+package roles
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
+)
+
+// l2tpProposals are what L2TP clients offer: Windows 10 and 11 AES with SHA-1
+// over ECP-384, ECP-256 or MODP-2048, and ESP with SHA-1 only; Apple's and
+// NetworkManager's SHA-256 with MODP-2048. MODP-1024 and 3DES, of Android
+// before 12 and Windows before 10, only where weak ones are allowed.
+func l2tpProposals(weak bool) (ike, esp string) {
+	i := []string{
+		"aes256-sha256-modp2048", "aes128-sha256-modp2048",
+		"aes256-sha1-ecp384", "aes128-sha1-ecp256",
+		"aes256-sha1-modp2048", "aes128-sha1-modp2048",
+	}
+	e := []string{"aes256-sha256", "aes128-sha256", "aes256-sha1", "aes128-sha1"}
+	if weak {
+		i = append(i, "aes256-sha1-modp1024", "aes128-sha1-modp1024", "3des-sha1-modp1024")
+		e = append(e, "3des-sha1")
+	}
+	return strings.Join(i, ","), strings.Join(e, ",")
+}
+
+// l2tpFiles are the files of xl2tpd and pppd. A hub without L2TP still wants
+// its block in chap-secrets gone: removed users must not stay behind.
+func (p placed) l2tpFiles() ([]tasks.Task, error) {
+	if p.role != inventory.RoleHub {
+		return nil, nil
+	}
+	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: tasks.SyntaxChapSecrets, Owner: p.inv.ID}
+	l := p.l2tp()
+	if l == nil {
+		return []tasks.Task{block}, nil
+	}
+	xl2tpd, err := p.fill(";", "xl2tpd.conf.tmpl", struct {
+		Listen, LocalIP, Name string
+		Ranges                []string
+	}{hubLocal(p.inv), l.LocalIP.String(), p.inv.Hub.Name, freeRanges(l)})
+	if err != nil {
+		return nil, err
+	}
+	options, err := p.fill("#", "options.xl2tpd.tmpl", l)
+	if err != nil {
+		return nil, err
+	}
+	if block.Content, err = chapLines(l.Users, p.inv.Hub.Name); err != nil {
+		return nil, err
+	}
+	return []tasks.Task{
+		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: p.inv.ID, Package: "xl2tpd"},
+		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Owner: p.inv.ID},
+		block,
+	}, nil
+}
+
+// freeRanges is the pool less the users' fixed addresses, as xl2tpd's ranges:
+// it does not look into chap-secrets, and would give such an address to
+// another client.
+func freeRanges(l *inventory.L2TP) []string {
+	var fixed []netip.Addr
+	for _, u := range l.Users {
+		if u.Address.IsValid() {
+			fixed = append(fixed, u.Address)
+		}
+	}
+	slices.SortFunc(fixed, netip.Addr.Compare)
+	var out []string
+	add := func(from, to netip.Addr) {
+		if from.IsValid() && !to.Less(from) {
+			out = append(out, from.String()+"-"+to.String())
+		}
+	}
+	from := l.PoolFrom
+	for _, a := range fixed {
+		if a.Less(from) || l.PoolTo.Less(a) {
+			continue
+		}
+		add(from, a.Prev())
+		from = a.Next()
+	}
+	add(from, l.PoolTo)
+	return out
+}
+
+// chapLines are the users as pppd(8) reads them: client, server, secret,
+// addresses. One address there is what pppd gives to that user, in place of
+// the one that xl2tpd passed, which the line does not allow (set_allowed_addrs
+// in pppd's auth.c).
+func chapLines(users []inventory.User, server string) ([]byte, error) {
+	var b strings.Builder
+	for _, u := range users {
+		pw := u.Password.Reveal()
+		if strings.ContainsAny(u.Name+pw, "\r\n\x00") || strings.HasPrefix(pw, "@") {
+			return nil, fmt.Errorf("user %s: chap-secrets cannot carry the name or the password", u.Name)
+		}
+		address := "*"
+		if u.Address.IsValid() {
+			address = u.Address.String()
+		}
+		fmt.Fprintf(&b, "%s %s %s %s\n", chapWord(u.Name), server, chapWord(pw), address)
+	}
+	return []byte(b.String()), nil
+}
+
+// chapWord quotes a word as pppd's getword reads it: inside quotes a backslash
+// takes the next character as it is.
+func chapWord(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
