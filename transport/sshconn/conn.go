@@ -1,0 +1,324 @@
+package sshconn
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// outputGrace is how long output may pause after the program has ended: a
+// process that it left behind may hold its output open for ever.
+const outputGrace = 2 * time.Second
+
+// conn is a transport.Conn over SSH.
+type conn struct {
+	client *client
+	become become
+}
+
+// Close implements transport.Conn.
+func (c *conn) Close() error {
+	c.client.close(errClosed)
+	return nil
+}
+
+// Run implements transport.Conn: one channel, one exec.
+func (c *conn) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, error) {
+	line, err := c.become.command(cmd.Script)
+	if err != nil {
+		return transport.Result{}, err
+	}
+	select {
+	case <-c.client.gone:
+		return transport.Result{}, c.client.why
+	default:
+	}
+	if ctx.Err() != nil {
+		return transport.Result{}, context.Cause(ctx)
+	}
+	out := newOutput(cmd.Stdout)
+	done := make(chan error, 1)
+	p := &process{}
+	go func() { done <- p.run(c, line, cmd.Stdin, out) }()
+	select {
+	case err = <-done:
+		if err != nil {
+			select {
+			case <-c.client.gone:
+				var exit *transport.ExitError
+				if !errors.As(err, &exit) {
+					err = c.client.why
+				}
+			default:
+			}
+		}
+	case <-c.client.gone:
+		// The answer may have come with the end.
+		select {
+		case err = <-done:
+		case <-time.After(outputGrace):
+			err = c.client.why
+		}
+		var exit *transport.ExitError
+		if err != nil && !errors.As(err, &exit) {
+			err = c.client.why
+		}
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	go p.close() // may block when the connection hangs
+	return out.finish(&c.become, err)
+}
+
+// process is one exec on a channel of its own.
+type process struct {
+	mu sync.Mutex
+	ch ssh.Channel
+
+	closed bool
+}
+
+func (p *process) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	if p.ch != nil {
+		p.ch.Close()
+	}
+}
+
+// exitStatus is what the host said of the end of the program.
+type exitStatus struct {
+	code   int
+	signal string
+}
+
+func (p *process) run(c *conn, line string, stdin io.Reader, out *output) error {
+	ch, reqs, err := c.client.OpenChannel("session", nil)
+	if err != nil {
+		var refused *ssh.OpenChannelError
+		if errors.As(err, &refused) {
+			return transport.WithHint(fmt.Errorf("open session on %s: %s", c.become.name, refused.Message), "see MaxSessions in the host's sshd_config")
+		}
+		return fmt.Errorf("%w: %v", transport.ErrLost, err)
+	}
+	p.mu.Lock()
+	p.ch = ch
+	abandoned := p.closed
+	p.mu.Unlock()
+	if abandoned {
+		ch.Close()
+	}
+
+	exited := make(chan exitStatus, 1)
+	told := func(s exitStatus) {
+		select {
+		case exited <- s:
+		default: // a second one says nothing
+		}
+	}
+	over := make(chan struct{}) // no more requests: the channel has ended
+	go func() {
+		defer close(over)
+		for r := range reqs {
+			switch r.Type {
+			case "exit-status":
+				var m struct{ Status uint32 }
+				if ssh.Unmarshal(r.Payload, &m) == nil {
+					told(exitStatus{code: int(m.Status)})
+				}
+			case "exit-signal":
+				var m struct {
+					Signal string
+					Core   bool
+					Text   string
+					Lang   string
+				}
+				if ssh.Unmarshal(r.Payload, &m) == nil {
+					told(exitStatus{signal: m.Signal})
+				}
+			}
+			if r.WantReply {
+				r.Reply(false, nil)
+			}
+		}
+	}()
+
+	ok, err := ch.SendRequest("exec", true, ssh.Marshal(struct{ Command string }{line}))
+	if err != nil {
+		return fmt.Errorf("%w: %v", transport.ErrLost, err)
+	}
+	if !ok {
+		return transport.WithHint(fmt.Errorf("run on %s: the host refuses to run commands", c.become.name), "see ForceCommand and the login shell of %s there", c.become.user)
+	}
+
+	var copies sync.WaitGroup
+	var moved atomic.Int64
+	copies.Go(func() { io.Copy(counted{&out.stdout, &moved}, ch) })
+	copies.Go(func() { io.Copy(counted{&out.stderr, &moved}, ch.Stderr()) })
+	badInput := make(chan error, 1)
+	go func() {
+		// Not waited for: stdin may stay open after the program has ended.
+		if err := feed(ch, c.become.prologue(), stdin); err != nil {
+			badInput <- err
+			return
+		}
+		ch.CloseWrite()
+	}()
+
+	var status exitStatus
+	select {
+	case status = <-exited:
+	case err := <-badInput:
+		ch.Close()
+		return err
+	case <-over:
+		select {
+		case status = <-exited:
+		default:
+			copies.Wait()
+			return fmt.Errorf("%w: %s closed the session without an exit status", transport.ErrLost, c.become.name)
+		}
+	}
+	drained := make(chan struct{})
+	go func() { copies.Wait(); close(drained) }()
+	for before := int64(-1); ; {
+		select {
+		case <-drained:
+		case <-time.After(outputGrace):
+			if now := moved.Load(); now != before {
+				before = now
+				continue
+			}
+		}
+		break
+	}
+	if c.client.wire.ended.Load() {
+		// What it printed may not all have come.
+		return fmt.Errorf("%w: the connection ended before the output of %s did", transport.ErrLost, c.become.name)
+	}
+	if status.code != 0 || status.signal != "" {
+		return &transport.ExitError{Code: status.code, Signal: status.signal}
+	}
+	return nil
+}
+
+// inputError says that our own stdin could not be read, so the program must
+// not take what it got for the whole.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return "read what goes to stdin: " + e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
+
+// feed writes prologue and stdin to w. That w ends is no error: the program
+// need not read.
+func feed(w io.Writer, prologue string, stdin io.Reader) error {
+	if prologue != "" {
+		if _, err := io.WriteString(w, prologue); err != nil {
+			return nil
+		}
+	}
+	if stdin == nil {
+		return nil
+	}
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := stdin.Read(buf)
+		if n > 0 {
+			if _, err := w.Write(buf[:n]); err != nil {
+				return nil
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return &inputError{err}
+		}
+	}
+}
+
+// output takes what a program prints until its Run returns.
+type output struct {
+	stdout, stderr sink
+	streamed       bool
+	out, errs      bytes.Buffer
+}
+
+func newOutput(stdout io.Writer) *output {
+	o := &output{}
+	o.stdout.w, o.stderr.w = &o.out, &o.errs
+	if stdout != nil {
+		o.stdout.w, o.streamed = stdout, true
+	}
+	return o
+}
+
+// finish closes both sinks and makes Run's answer of a program that ended
+// with err.
+func (o *output) finish(b *become, err error) (transport.Result, error) {
+	writeErr := o.stdout.close()
+	o.stderr.close()
+	stderr, err := b.outcome(o.errs.Bytes(), err)
+	var exit *transport.ExitError
+	switch {
+	case errors.As(err, &exit):
+		exit.Stderr = stderr
+	case err != nil:
+		return transport.Result{}, err
+	}
+	if writeErr != nil {
+		return transport.Result{}, fmt.Errorf("pass on the output of %s: %w", b.name, writeErr)
+	}
+	return transport.Result{Stdout: o.out.Bytes(), Stderr: stderr}, err
+}
+
+// sink passes writes on until it is closed or one fails, and drops the rest: a
+// reader that stops would block the program.
+type sink struct {
+	mu     sync.Mutex
+	w      io.Writer
+	err    error
+	closed bool
+}
+
+func (s *sink) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed && s.err == nil {
+		_, s.err = s.w.Write(p)
+	}
+	return len(p), nil
+}
+
+// close ends the writing and gives the error of a write that failed.
+func (s *sink) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	return s.err
+}
+
+// counted counts what passes, to see whether something still does.
+type counted struct {
+	io.Writer
+	n *atomic.Int64
+}
+
+func (c counted) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return c.Writer.Write(p)
+}
+
+// signalName is a signal's name in the way of SSH: without SIG.
+func signalName(s string) string { return strings.TrimPrefix(s, "SIG") }
