@@ -31,6 +31,11 @@ type Inventory struct {
 	L2TP     *L2TP // nil: no L2TP layer
 	Firewall Firewall
 	Secrets  SecretsConfig
+
+	// explicit has the keys that stand in each host's own ssh table: there,
+	// false and "" override a default, which the zero value cannot say.
+	explicit map[string]map[string]bool
+	refs     []*secretRef // every secret, for Resolve
 }
 
 // SSH says how to reach a host. Zero fields are unset: ~/.ssh/config and then
@@ -45,7 +50,7 @@ type SSH struct {
 	Become         string       // "", "auto", "never": sudo when the user is not root
 	BecomePassword secret.Value // for sudo that asks
 	ConnectTimeout time.Duration
-	Jump           string // "", "hub", a host's name, or user@host:port; comma list: several hops
+	Jump           string // "", "hub", a host's name, or user@host:port; comma list: several hops. Host.SSH has the hub's name for "hub"
 	Connection     string // "" (ssh) or "local"
 }
 

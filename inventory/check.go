@@ -1,0 +1,252 @@
+package inventory
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// nameRule is a pattern for names and how people say it.
+type nameRule struct {
+	pattern *regexp.Regexp
+	text    string
+}
+
+var (
+	// A host's name becomes a file's name, a conn's (where "." and "%" mean
+	// something to strongSwan) and an IKE identity, which is as long as a DNS label here.
+	hostName = nameRule{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`), "letters, digits, - and _, beginning with a letter or digit, 63 at most"}
+	// A user's name stands in chap-secrets, where "*" and quotes mean something,
+	// and in the name of an exported file.
+	userName  = nameRule{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@+-]{0,62}$`), "letters, digits and . _ @ + -, beginning with a letter or digit, 63 at most"}
+	plainName = nameRule{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`), "letters, digits and . _ -, beginning with a letter or digit, 63 at most"}
+)
+
+func (r *reader) checkName(at toml.Key, what, name string, rule nameRule, reserved []string) {
+	for _, word := range reserved {
+		if strings.EqualFold(word, name) {
+			r.errorf(at, "choose another name", "%s: the name %q is reserved", what, name)
+			return
+		}
+	}
+	if !rule.pattern.MatchString(name) {
+		r.errorf(at, "use "+rule.text, "%s: the name %q cannot be used in file and connection names", what, name)
+	}
+}
+
+// checkNames refuses names that differ by case only: they share a file on some
+// systems, and an identity for some peers.
+func (r *reader) checkNames(inv *Inventory) {
+	seen := map[string]string{}
+	if inv.Hub.Name != "" {
+		seen[strings.ToLower(inv.Hub.Name)] = "the hub"
+	}
+	for _, s := range inv.Sites {
+		r.checkUnique(seen, toml.Key{"sites", s.Name}, "site", s.Name)
+	}
+	if inv.L2TP != nil {
+		seen := map[string]string{}
+		for _, u := range inv.L2TP.Users {
+			r.checkUnique(seen, toml.Key{"l2tp", "users", u.Name}, "user", u.Name)
+		}
+	}
+}
+
+func (r *reader) checkUnique(seen map[string]string, at toml.Key, kind, name string) {
+	lower := strings.ToLower(name)
+	if other, ok := seen[lower]; ok {
+		r.errorf(at, "choose another name", "%s %q has the name of %s", kind, name, other)
+		return
+	}
+	seen[lower] = kind + " " + strconv.Quote(name)
+}
+
+// span is a stretch of addresses, both ends included, and whose it is.
+type span struct {
+	from, to uint32
+	site     bool
+	text     string // "sites.tokyo.subnets 192.168.1.0/24"
+	at       toml.Key
+}
+
+// checkOverlaps refuses a site's subnet that another site, the hub or the L2TP
+// layer has as well. One sweep over the spans in order of their beginnings: a
+// span overlaps one before it if and only if it begins before the furthest end
+// so far. That finds every span that overlaps, against one other, in n log n.
+func (r *reader) checkOverlaps(inv *Inventory) {
+	var spans []span
+	add := func(site bool, from, to netip.Addr, text string, at ...string) {
+		spans = append(spans, span{u32(from), u32(to), site, text, at})
+	}
+	addSubnets := func(site bool, subnets []netip.Prefix, path ...string) {
+		elems := r.elems[pathKey(path)]
+		for i, p := range subnets {
+			at := toml.Key(path)
+			if i < len(elems) { // not so for the hub's default
+				at = elems[i]
+			}
+			add(site, p.Addr(), lastAddr(p), at[:len(path)].String()+" "+p.String(), at...)
+		}
+	}
+	for _, s := range inv.Sites {
+		addSubnets(true, s.Subnets, "sites", s.Name, "subnets")
+	}
+	addSubnets(false, inv.Hub.Subnets, "hub", "subnets")
+	if l := inv.L2TP; l != nil {
+		if l.PoolFrom.IsValid() {
+			add(false, l.PoolFrom, l.PoolTo, fmt.Sprintf("l2tp.pool %s-%s", l.PoolFrom, l.PoolTo), "l2tp", "pool")
+		}
+		if l.LocalIP.IsValid() {
+			add(false, l.LocalIP, l.LocalIP, "l2tp.local_ip "+l.LocalIP.String(), "l2tp", "local_ip")
+		}
+	}
+	slices.SortStableFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
+	var site, other *span // the one of each kind that reaches furthest
+	for i := range spans {
+		s := &spans[i]
+		if site != nil && s.from <= site.to {
+			r.overlap(site, s)
+		}
+		if s.site && other != nil && s.from <= other.to {
+			r.overlap(other, s)
+		}
+		furthest := &other
+		if s.site {
+			furthest = &site
+		}
+		if *furthest == nil || s.to > (*furthest).to {
+			*furthest = s
+		}
+	}
+}
+
+// overlap reports at the one that stands further down in the file.
+func (r *reader) overlap(a, b *span) {
+	if r.lines.of(a.at) > r.lines.of(b.at) {
+		a, b = b, a
+	}
+	r.errorf(b.at, "give every site a network of its own", "%s overlaps %s (line %d)", b.text, a.text, r.lines.of(a.at))
+}
+
+// u32 is an IPv4 address as a number.
+func u32(a netip.Addr) uint32 {
+	b := a.As4()
+	return binary.BigEndian.Uint32(b[:])
+}
+
+func lastAddr(p netip.Prefix) netip.Addr {
+	last := u32(p.Addr()) | uint32(1<<(32-p.Bits())-1)
+	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, last)))
+}
+
+// checkJumps refuses a hop that is nowhere, and hosts that are each reached
+// through the other.
+func (r *reader) checkJumps(inv *Inventory) {
+	hosts := inv.Hosts()
+	byName := map[string]Host{}
+	var names []string
+	for _, h := range hosts {
+		byName[h.Name] = h
+		names = append(names, h.Name)
+	}
+	names = append(names, "hub")
+	r.checkHops(toml.Key{"ssh", "jump"}, inv.SSH.Jump, names)
+	for i, h := range hosts {
+		own := inv.Hub.SSH
+		if i > 0 { // Hosts: the hub, then the sites
+			own = inv.Sites[i-1].SSH
+		}
+		if own.Jump != "" {
+			at := sshAt(h, "jump")
+			r.checkHops(at, own.Jump, names)
+			if h.SSH.Connection == "local" {
+				r.errorf(at, "leave one of them out", `%s: a host with connection = "local" is not reached through another`, at)
+			}
+		}
+	}
+
+	// A host's state: 0 not seen, 1 on the way that is being followed, 2 done.
+	state := map[string]int{}
+	var follow func(name string, way []string)
+	follow = func(name string, way []string) {
+		h, ok := byName[name]
+		if !ok || state[name] == 2 {
+			return
+		}
+		way = append(way, name)
+		if state[name] == 1 {
+			loop := way[slices.Index(way, name):]
+			r.errorf(sshAt(h, "jump"), "let one of them be reached without the others", "ssh jump loop: %s", strings.Join(loop, " -> "))
+			return
+		}
+		state[name] = 1
+		for hop := range strings.SplitSeq(h.SSH.Jump, ",") {
+			follow(hop, way)
+		}
+		state[name] = 2
+	}
+	for _, h := range hosts {
+		follow(h.Name, nil)
+	}
+}
+
+// sshAt is where a host's ssh key stands, or would.
+func sshAt(h Host, key string) toml.Key {
+	if h.Role == RoleHub {
+		return toml.Key{"hub", "ssh", key}
+	}
+	return toml.Key{"sites", h.Name, "ssh", key}
+}
+
+// checkHops checks a jump list: each hop a host of ours, or an address or
+// user@host:port of any.
+func (r *reader) checkHops(at toml.Key, jump string, names []string) {
+	if jump == "" {
+		return
+	}
+	for hop := range strings.SplitSeq(jump, ",") {
+		if slices.Contains(names, hop) {
+			continue
+		}
+		if !strings.ContainsAny(hop, "@:.") {
+			mend := `write a host of this inventory, "hub", or user@host:port`
+			if n := nearest(hop, names); n != "" {
+				mend = fmt.Sprintf("did you mean %q?", n)
+			}
+			r.errorf(at, mend, "%s: there is no host %q", at, hop)
+			continue
+		}
+		if err := checkHop(hop); err != nil {
+			r.errorf(at, "write user@host:port", "%s: %q %v", at, hop, err)
+		}
+	}
+}
+
+// checkHop checks [user@]host[:port], an IPv6 host in brackets.
+func checkHop(hop string) error {
+	host := hop
+	if i := strings.LastIndexByte(hop, '@'); i >= 0 {
+		if !sshUser.MatchString(hop[:i]) {
+			return errors.New("has no good user")
+		}
+		host = hop[i+1:]
+	}
+	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
+		if port, err := strconv.Atoi(host[i+1:]); err != nil || port < 1 || port > 65535 {
+			return errors.New("has no good port")
+		}
+		host = host[:i]
+	}
+	if !sshHost.MatchString(host) {
+		return errors.New("has no good host")
+	}
+	return nil
+}

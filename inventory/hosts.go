@@ -1,0 +1,133 @@
+package inventory
+
+import (
+	"fmt"
+	"path"
+	"strings"
+)
+
+// Hosts gives every host, the hub first and then the sites by name, each with
+// what its own ssh table says over the [ssh] defaults. SSH.Host defaults to
+// the address, and for a site without one to its name, which ~/.ssh/config may
+// know. A default jump applies to the hosts it does not name: a host is not
+// reached through itself.
+func (inv *Inventory) Hosts() []Host {
+	hosts := make([]Host, 0, len(inv.Sites)+1)
+	hub := Host{Name: inv.Hub.Name, Role: RoleHub, SSH: inv.merge(inv.Hub.Name, inv.Hub.SSH)}
+	if hub.SSH.Host == "" && inv.Hub.Address.IsValid() {
+		hub.SSH.Host = inv.Hub.Address.String()
+	}
+	hosts = append(hosts, hub)
+	for _, s := range inv.Sites {
+		h := Host{Name: s.Name, Role: RoleSite, SSH: inv.merge(s.Name, s.SSH)}
+		if h.SSH.Host == "" {
+			h.SSH.Host = s.Name
+			if s.Address.IsValid() {
+				h.SSH.Host = s.Address.String()
+			}
+		}
+		hosts = append(hosts, h)
+	}
+	return hosts
+}
+
+// merge lays the ssh table of a host over the defaults.
+func (inv *Inventory) merge(name string, own SSH) SSH {
+	s, def, set := own, inv.SSH, inv.explicit[name]
+	if s.User == "" && !set["user"] {
+		s.User = def.User
+	}
+	if s.Port == 0 {
+		s.Port = def.Port
+	}
+	if s.IdentityFile == "" && !set["identity_file"] {
+		s.IdentityFile = def.IdentityFile
+	}
+	if s.KnownHosts == "" && !set["known_hosts"] {
+		s.KnownHosts = def.KnownHosts
+	}
+	if !s.AcceptNew && !set["accept_new"] {
+		s.AcceptNew = def.AcceptNew
+	}
+	if s.Become == "" {
+		s.Become = def.Become
+	}
+	if s.BecomePassword.IsZero() && !set["become_password"] {
+		s.BecomePassword = def.BecomePassword
+	}
+	if s.ConnectTimeout == 0 {
+		s.ConnectTimeout = def.ConnectTimeout
+	}
+	if s.Jump != "" || set["jump"] {
+		s.Jump = strings.Join(inv.hops(s.Jump), ",")
+	} else if s.Connection != "local" {
+		hops := inv.hops(def.Jump)
+		for i, hop := range hops {
+			if hop == name {
+				hops = hops[:i]
+				break
+			}
+		}
+		s.Jump = strings.Join(hops, ",")
+	}
+	return s
+}
+
+// hops splits a jump list, with the hub's name in the place of "hub".
+func (inv *Inventory) hops(jump string) []string {
+	hops := strings.Split(jump, ",")
+	for i, hop := range hops {
+		if hop == "hub" {
+			hops[i] = inv.Hub.Name
+		}
+	}
+	return hops
+}
+
+// Select gives the names of the hosts that patterns choose, in the order of
+// Hosts. A pattern is a name, "hub", or a glob as in path.Match; "!" before it
+// takes its hosts out again, whatever the order. Without any that adds, all
+// hosts are there to begin with. A pattern that matches nothing is an error:
+// a misspelt name must not mean "no host", and least of all "every host".
+func (inv *Inventory) Select(patterns []string) ([]string, error) {
+	var names []string
+	for _, h := range inv.Hosts() {
+		names = append(names, h.Name)
+	}
+	in, out, adds := map[string]bool{}, map[string]bool{}, false
+	for _, p := range patterns {
+		glob, exclude := strings.CutPrefix(p, "!")
+		set := in
+		if exclude {
+			set = out
+		} else {
+			adds = true
+		}
+		found := false
+		for _, name := range names {
+			ok, err := path.Match(glob, name)
+			if err != nil {
+				return nil, fmt.Errorf("select hosts: pattern %q: %w", p, err)
+			}
+			if ok || glob == "hub" && name == inv.Hub.Name {
+				set[name], found = true, true
+			}
+		}
+		if !found {
+			if n := nearest(glob, names); n != "" {
+				return nil, fmt.Errorf("select hosts: no host matches %q; did you mean %q?", p, n)
+			}
+			return nil, fmt.Errorf("select hosts: no host matches %q", p)
+		}
+	}
+	var selected []string
+	for _, name := range names {
+		if (in[name] || !adds) && !out[name] {
+			selected = append(selected, name)
+		}
+	}
+	if len(selected) == 0 {
+		return nil, fmt.Errorf("select hosts: %q leave no host", patterns)
+	}
+	return selected, nil
+}
