@@ -21,6 +21,9 @@ type Host struct {
 	Name  string
 	Role  string // "hub", "site"
 	Reads []tasks.Read
+	// Preflight tells what the host cannot carry, and what is worth a warning.
+	// Pure; nil: nothing.
+	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
 	Tasks func(tasks.Facts) ([]tasks.Task, error)
 	// Tunnels are the child SAs that should be up on this host.

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/vpnpush/vpnpush/tasks/engine"
+)
+
+func (a *app) applyCmd() *cobra.Command {
+	var sure, noCanary bool
+	var confirm time.Duration
+	cmd := &cobra.Command{
+		Use:   "apply",
+		Short: "Plan, ask, and push",
+		Long: `Apply plans, shows the plan, asks, and pushes: the hub first, then one site, then
+the others in parallel. Each host arms a switch that puts back what was there,
+makes its changes, and keeps them only when they are confirmed over a new
+connection. What failed is as it was before.
+
+Ctrl-C once: no new host is begun, those at work end well. Twice: leave at once;
+hosts that are not confirmed put everything back by themselves.
+
+Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed;
+5 a host put back what was there; 7 another run is at work, or a host has
+changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := wholeSeconds("confirm-timeout", confirm, 10*time.Second); err != nil {
+				return err
+			}
+			inv, err := a.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			e, hosts, d, err := a.engineFor(inv)
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			defer e.Close()
+			e.ConfirmTimeout, e.NoCanary, e.Stop = confirm, noCanary, a.stop
+
+			// until something is begun, a first Ctrl-C leaves
+			planning, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			planned := make(chan struct{})
+			go func() {
+				select {
+				case <-a.stop:
+					cancel()
+				case <-planned:
+				}
+			}()
+			p, _ := e.Plan(planning, hosts)
+			if planning.Err() != nil {
+				return &codeError{exitInterrupted, nil}
+			}
+			if !a.json {
+				a.view.Plan(p)
+			}
+			if applicable(p) && !sure {
+				ok, err := a.ask(planning)
+				if err != nil {
+					return err
+				}
+				if !ok {
+					return &codeError{exitError, errors.New("not applied")}
+				}
+			}
+			close(planned)
+			r, _ := e.Apply(cmd.Context(), p, hosts)
+			a.view.Report(r)
+			var rs []engine.Result
+			for _, h := range r.Hosts {
+				rs = append(rs, h.Result)
+			}
+			code := resultsCode(rs)
+			select {
+			case <-a.stop:
+				if code == exitOK || code == exitHosts {
+					code = exitInterrupted
+				}
+			default:
+			}
+			if code != exitOK {
+				return &codeError{code, nil}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&sure, "yes", false, "do not ask")
+	f.DurationVar(&confirm, "confirm-timeout", 60*time.Second, "a host reverts when it is not confirmed for `TIME`")
+	f.BoolVar(&noCanary, "no-canary", false, "do not try one site before the others")
+	return cmd
+}
+
+// applicable tells whether an apply of p would change anything.
+func applicable(p *engine.Plan) bool {
+	for _, h := range p.Hosts {
+		if h.Result == engine.Changed && len(h.Blocked()) == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// ask asks for a yes, and gives up when ctx ends first.
+func (a *app) ask(ctx context.Context) (bool, error) {
+	if f, ok := a.stdin.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && a.json {
+		return false, &hinted{errors.New("apply --json cannot ask"), "add --yes"}
+	}
+	type answer struct {
+		yes bool
+		err error
+	}
+	c := make(chan answer, 1)
+	go func() {
+		ok, err := a.view.Confirm(a.stdin, "Apply these changes?")
+		c <- answer{ok, err}
+	}()
+	select {
+	case <-ctx.Done():
+		return false, &codeError{exitInterrupted, nil}
+	case r := <-c:
+		return r.yes, r.err
+	}
+}

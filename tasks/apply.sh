@@ -1,0 +1,405 @@
+# shellcheck shell=sh
+# The prelude of an apply script: what the generated part below it is made of.
+# The same script is the apply, the revert and the confirmation:
+#
+#   apply.sh run       make the changes; an error puts back what was there
+#   apply.sh undo      put back, unless confirmed meanwhile (timer, boot)
+#   apply.sh confirm   keep them
+#
+# It runs as root, as a systemd unit of its own, so it ends well though the
+# connection that started it is cut. Needs: POSIX sh, coreutils, flock, systemd.
+
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export DEBIAN_FRONTEND=noninteractive DEBCONF_NONINTERACTIVE_SEEN=true
+umask 077
+state=/var/lib/vpnpush
+txn=$state/txn/$id
+pending=$state/pending
+packages='' installed='' task='' stage=start
+# shellcheck disable=SC2034
+old_sas=''
+
+# --- telling the client ------------------------------------------------
+
+# at TASK: what follows belongs to it
+at() { task=$1; printf 'task\t%s\t%s\n' "$stage" "$1" >>"$txn/events"; }
+enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events"; }
+# refuse WORD MESSAGE: end before anything was touched
+refuse() { finish "$1" "$2"; trap - EXIT; exit 1; }
+# finish STATUS [MESSAGE]: the last word of this run, seen whole or not at all
+finish() {
+    { printf 'status\t%s\nstage\t%s\ntask\t%s\n' "$1" "$stage" "$task"; [ -z "${2-}" ] || printf 'message\t%s\n' "$2"; } >"$txn/result.tmp" &&
+        mv -f "$txn/result.tmp" "$txn/result"
+}
+
+# --- files -------------------------------------------------------------
+
+sha() { s=$(sha256sum <"$1") && printf '%s' "${s%% *}"; }
+there() { [ -e "$1" ] || [ -L "$1" ]; }
+
+# pre PATH SHA: the file is still what the plan saw; no SHA: it is not there
+pre() {
+    if there "$1"; then now=$(sha "$1"); else now=; fi
+    [ "$now" = "${2-}" ] || refuse stale "$1 is not what it was when the plan was made"
+}
+
+# put_tmp PATH MODE OWNER: a new file beside PATH, ready but for its content
+put_tmp() {
+    dir=${1%/*}
+    [ -d "$dir" ] || (umask 022 && mkdir -p -- "$dir")
+    tmp=$(mktemp -- "$dir/.vpnpush.XXXXXX")
+    chown -- "$3" "$tmp"
+    chmod -- "$2" "$tmp"
+}
+
+# put PATH MODE OWNER: PATH becomes what comes on standard input, at once
+put() {
+    put_tmp "$@"
+    if cat >"$tmp" && sync -- "$tmp" && mv -fT -- "$tmp" "$1"; then sync -- "$dir"; else rm -f -- "$tmp"; return 1; fi
+}
+
+# keep PATH MODE: sets mode and own to the file's own, or to the given ones
+keep() {
+    mode=$2 own=root:root
+    if [ -e "$1" ]; then mode=$(stat -c %a -- "$1") own=$(stat -c %u:%g -- "$1"); fi
+}
+
+# line PATH MODE LINE: PATH has LINE; it is appended where it has not
+line() {
+    if [ -e "$1" ] && grep -qxF -e "$3" -- "$1"; then return 0; fi
+    keep "$1" "$2"
+    : >"$txn/edited"
+    if [ -s "$1" ]; then
+        cat -- "$1" >"$txn/edited"
+        # a last line without an end must not swallow ours
+        [ -z "$(tail -c 1 -- "$1")" ] || echo >>"$txn/edited"
+    fi
+    printf '%s\n' "$3" >>"$txn/edited"
+    put "$1" "$mode" "$own" <"$txn/edited"
+    rm -f -- "$txn/edited"
+}
+
+# block PATH MODE BEGIN END: what comes on standard input stands between the
+# lines BEGIN and END of PATH; nothing: the lines go too
+block() {
+    keep "$1" "$2"
+    cat >"$txn/block"
+    : >"$txn/edited"
+    if [ -s "$1" ]; then cat -- "$1" >"$txn/edited"; fi
+    if ! grep -qxF -e "$3" -- "$txn/edited"; then
+        if [ -s "$txn/block" ]; then
+            if [ -s "$1" ] && [ -n "$(tail -c 1 -- "$1")" ]; then echo >>"$txn/edited"; fi
+            { printf '%s\n' "$3"; cat -- "$txn/block"; printf '%s\n' "$4"; } >>"$txn/edited"
+        fi
+    else
+        awk -v from="$3" -v to="$4" -v new="$txn/block" '
+            $0 == from && !done { done = skip = 1; while ((getline l <new) > 0) { if (!n++) print from; print l }; if (n) print to; next }
+            skip && $0 == to { skip = 0; next }
+            !skip { print }' "$txn/edited" >"$txn/edited2"
+        # awk ends a last line that had no end
+        if [ -n "$(tail -c 1 -- "$1")" ] && [ "$(tail -n 1 -- "$1")" != "$4" ]; then
+            head -c -1 "$txn/edited2" >"$txn/edited"
+        else
+            cat -- "$txn/edited2" >"$txn/edited"
+        fi
+        rm -f -- "$txn/edited2"
+    fi
+    put "$1" "$mode" "$own" <"$txn/edited"
+    rm -f -- "$txn/block" "$txn/edited"
+}
+
+# --- packages ----------------------------------------------------------
+
+install_packages() {
+    [ -n "$packages" ] || return 0
+    at "packages:$packages"
+    # never take a package away to make room for one of ours
+    # shellcheck disable=SC2086
+    set -- -qq -y --no-remove -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install $packages
+    apt-get "$@" || { apt-get -qq -o DPkg::Lock::Timeout=120 update && apt-get "$@"; }
+    installed=$packages
+}
+
+# --- services ----------------------------------------------------------
+
+is_active() { systemctl --quiet is-active "$1" || { echo "$1 is $(systemctl is-active "$1" || :), not active"; unit_log "$1"; return 1; }; }
+unit_log() { journalctl --no-pager -o cat -n 15 -u "$1" 2>/dev/null || :; }
+# note_loaded UNIT FILE...: what UNIT has read
+note_loaded() {
+    u=$1; shift
+    [ $# -gt 0 ] || return 0
+    sha256sum -- "$@" | put "/run/vpnpush/loaded/$u" 0600 root:root
+}
+start_unit() { u=$1; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
+restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
+
+# --- strongSwan --------------------------------------------------------
+# Exit codes of reloads lie, so nothing here trusts one: the state is read back.
+
+# ike_sas CONN...: their IKE SAs that carry a child SA, as NAME[N], one a line
+ike_sas() {
+    [ $# -gt 0 ] || return 0
+    ipsec status 2>/dev/null | awk -v names=" $* " '
+        { n = $1; sub(/:$/, "", n) }
+        n ~ /^[^ ]+\[[0-9]+\]$/ { sa = n; conn = n; sub(/\[[0-9]+\]$/, "", conn) }
+        n ~ /^[^ ]+\{[0-9]+\}$/ && /INSTALLED/ && index(names, " " conn " ") && !(sa in seen) { seen[sa] = 1; print sa }'
+}
+
+# ipsec_load UNIT FILE...: charon runs with what the files say
+ipsec_load() {
+    u=$1
+    # The package's own start of the daemon can come before its plugins are
+    # unpacked; nothing is lost by a restart then.
+    if [ -z "$installed" ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
+        ipsec rereadsecrets
+        ipsec update
+        sleep 1
+    else
+        systemctl restart "$u" || { unit_log "$u"; return 1; }
+        n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done
+    fi
+    note_loaded "$@"
+}
+
+# conns_loaded CONN...: charon knows each of them
+conns_loaded() {
+    n=0
+    while :; do
+        have=$(ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/s/^ *\([^ :]*\):  .*/\1/p')
+        missing=
+        for c in "$@"; do printf '%s\n' "$have" | grep -qxF -e "$c" || missing="$missing $c"; done
+        [ -n "$missing" ] || return 0
+        n=$((n + 1)); [ "$n" -lt 50 ] || break
+        sleep 0.2
+    done
+    echo "strongSwan has not loaded$missing"
+    unit_log strongswan-starter.service
+    return 1
+}
+
+# replace_sas SAS: wait for a new SA of each conn, then take the old one down:
+# an update of a conn leaves the old SA up and adds one
+replace_sas() {
+    for sa in $1; do
+        conn=${sa%%\[*}
+        n=0
+        while :; do
+            new=$(ike_sas "$conn" | grep -vxF -e "$1") || :
+            [ -z "$new" ] || break
+            n=$((n + 1)); [ "$n" -lt 100 ] || { echo "$conn: no new child SA within 20 s; the old one is still up"; ipsec status; return 1; }
+            sleep 0.2
+        done
+        timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
+    done
+}
+
+# take_down CONN...: no SA of them is left
+take_down() {
+    for conn in "$@"; do
+        n=0
+        while sa=$(ipsec status 2>/dev/null | sed -n "s/^ *\\(${conn}\\[[0-9]*\\]\\): .*/\\1/p" | head -n 1); [ -n "$sa" ] && [ "$n" -lt 10 ]; do
+            timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
+            n=$((n + 1))
+        done
+    done
+}
+
+# --- the dead man's switch ---------------------------------------------
+
+# back PATH: keep what is there, or that nothing is
+back() {
+    if there "$1"; then
+        d=${1%/*}
+        mkdir -p -- "$txn/backup$d"
+        cp -a -- "$1" "$txn/backup$1"
+        printf 'file\t%s\n' "$1"
+    else
+        printf 'absent\t%s\n' "$1"
+    fi >>"$txn/backup.list"
+}
+
+# arm NAME SECONDS: the host puts everything back by itself then
+arm() {
+    systemd-run --quiet --collect --unit="vpnpush-$1-$id" --on-active="$2" --timer-property=AccuracySec=1s \
+        /bin/sh "$txn/apply.sh" undo
+    systemctl --quiet is-active "vpnpush-$1-$id.timer"
+}
+disarm() { systemctl --quiet stop "vpnpush-$1-$id.timer" 2>/dev/null || :; }
+
+# A reboot in between loses the timer, so a unit at boot reverts too.
+boot_guard=/etc/systemd/system/vpnpush-revert.service
+install_boot_guard() {
+    put "$state/revert.sh" 0700 root:root <<'EOF'
+#!/bin/sh
+# vpnpush: at boot, put back what an apply changed that was never confirmed.
+id=$(cat /var/lib/vpnpush/pending) && [ -n "$id" ] && exec /bin/sh "/var/lib/vpnpush/txn/$id/apply.sh" undo
+EOF
+    want='# vpnpush: puts back at boot what an apply changed that was never confirmed.
+[Unit]
+Description=Revert an unconfirmed vpnpush apply
+DefaultDependencies=no
+ConditionPathExists=/var/lib/vpnpush/pending
+After=local-fs.target
+Before=network-pre.target sysinit.target strongswan-starter.service strongswan.service xl2tpd.service netfilter-persistent.service systemd-sysctl.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /var/lib/vpnpush/revert.sh
+[Install]
+WantedBy=sysinit.target'
+    if [ ! -e "$boot_guard" ] || [ "$(cat "$boot_guard")" != "$want" ]; then
+        printf '%s\n' "$want" | put "$boot_guard" 0644 root:root
+        systemctl daemon-reload
+    fi
+    systemctl --quiet is-enabled vpnpush-revert.service || systemctl --quiet enable vpnpush-revert.service
+    systemctl --quiet is-enabled vpnpush-revert.service
+}
+
+boot_id() { cat /proc/sys/kernel/random/boot_id; }
+
+# put_back: files as they were; then, in the same boot, what runs
+put_back() {
+    rc=0
+    while IFS='	' read -r kind path; do
+        case $kind in
+        absent) rm -f -- "$path" || rc=1 ;;
+        file)
+            d=${path%/*}
+            [ -d "$d" ] || (umask 022 && mkdir -p -- "$d") || rc=1
+            t=$(mktemp -- "$d/.vpnpush.XXXXXX") && rm -f -- "$t" && cp -a -- "$txn/backup$path" "$t" && sync -- "$d" && mv -fT -- "$t" "$path" || rc=1
+            ;;
+        esac
+    done <"$txn/backup.list"
+    # read back
+    while IFS='	' read -r kind path; do
+        case $kind in
+        absent) if there "$path"; then rc=1; fi ;;
+        file) cmp -s -- "$txn/backup$path" "$path" || [ -L "$path" ] || rc=1 ;;
+        esac
+    done <"$txn/backup.list"
+    sync
+    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then
+        (set -e; undo_live) || rc=1
+    fi
+    return "$rc"
+}
+
+lock() { # lock [WAIT-SECONDS]
+    mkdir -p /run/vpnpush
+    exec 9>/run/vpnpush/lock
+    if [ $# -gt 0 ]; then flock -w "$1" 9; else flock -n 9; fi
+}
+
+revert() {
+    set +e
+    if put_back; then
+        printf 'reverted\t%s\n' "$1" >"$txn/outcome"
+        rm -f -- "$pending" "$state/revert-failed"
+        echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	reverted	$by	$1" >>"$state/history"
+        r=0
+    else
+        printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
+        printf '%s\n' "$id" >"$state/revert-failed"
+        rm -f -- "$pending"
+        echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	revert-failed	$by	$1" >>"$state/history"
+        r=1
+    fi
+    sync
+    disarm guard; disarm confirm
+    return "$r"
+}
+
+on_exit() {
+    code=$1
+    trap - EXIT
+    set +e
+    [ "$code" -ne 0 ] || return 0
+    case $stage in
+    start | check | packages | arm)
+        rm -f -- "$pending"; disarm guard
+        finish failed "exit status $code"
+        ;;
+    *)
+        at_fail=$task stage_fail=$stage
+        if revert "failed at $stage_fail${at_fail:+, $at_fail}"; then
+            task=$at_fail stage=$stage_fail; finish reverted "exit status $code"
+        else
+            task=$at_fail stage=$stage_fail; finish revert-failed "exit status $code"
+        fi
+        ;;
+    esac
+}
+
+main_run() {
+    set -eu
+    trap 'on_exit $?' EXIT
+    trap 'exit 143' TERM
+    : >"$txn/events"
+    lock || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || :)"
+    printf '%s, apply %s\n' "$by" "$id" >/run/vpnpush/holder
+    [ ! -e "$pending" ] || refuse locked "an apply ($(cat "$pending")) waits there to be confirmed or put back"
+    enter check
+    preconditions
+    enter packages
+    want_packages
+    install_packages 9>&-
+    enter arm
+    boot_id >"$txn/boot"
+    : >"$txn/backup.list"
+    backups
+    sync
+    sh -n "$txn/apply.sh"
+    install_boot_guard
+    printf '%s\n' "$id" | put "$pending" 0600 root:root
+    arm guard "$((confirm_timeout + 240))"
+    enter write
+    write
+    enter live
+    live
+    enter reload
+    services
+    after
+    enter verify
+    verify
+    enter confirm
+    # from here on the client has confirm_timeout seconds
+    arm confirm "$confirm_timeout"
+    disarm guard
+    finish applied
+    trap - EXIT
+}
+
+main_undo() {
+    lock 300 || exit 1
+    # confirmed meanwhile, or another's: not ours to touch
+    [ "$(cat "$pending" 2>/dev/null)" = "$id" ] || exit 0
+    stage=revert
+    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
+    revert "$why"
+}
+
+main_confirm() {
+    lock 20 || { echo locked; exit 1; }
+    if [ "$(cat "$pending" 2>/dev/null)" != "$id" ]; then
+        cat "$txn/outcome" 2>/dev/null || echo unknown
+        exit 1
+    fi
+    # the one step that counts
+    mv -fT -- "$pending" "$txn/confirmed"
+    sync -- "$txn"
+    disarm confirm; disarm guard
+    rm -f -- "$state/revert-failed" "$txn/block" "$txn/apply.sh"
+    echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	applied	$by	$summary" >>"$state/history"
+    # the last five are kept
+    # shellcheck disable=SC2012
+    ls -1 "$state/txn" | sort -r | tail -n +6 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
+    echo confirmed
+}
+
+main() {
+    case ${1-} in
+    run) main_run ;;
+    undo) main_undo ;;
+    confirm) main_confirm ;;
+    *) echo "usage: apply.sh run|undo|confirm" >&2; exit 64 ;;
+    esac
+}

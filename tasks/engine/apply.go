@@ -1,0 +1,435 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+const (
+	defaultConfirm = 60 * time.Second
+	// tunnelWait is how long a tunnel may take to come up after an apply: an
+	// IKE exchange and its first retransmissions (4 s, 7.2 s).
+	tunnelWait = 20 * time.Second
+)
+
+// Apply makes the changes of a plan: the hub first, because its conns and
+// secrets must be there before a site dials; then one site, the canary; then
+// the others, Forks at a time. A failed hub or canary stops what comes after
+// it; a failed site stops only itself. Every host comes out as it was or as
+// planned. The error repeats the hosts' errors in the report's order.
+func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, error) {
+	byName := map[string]Host{}
+	for _, h := range hosts {
+		byName[h.Name] = h
+	}
+	r := &Report{Hosts: make([]HostReport, len(p.Hosts))}
+	run := func(i int) {
+		start := time.Now()
+		hr := e.applyHost(ctx, byName[p.Hosts[i].Name], &p.Hosts[i])
+		hr.Took = time.Since(start)
+		r.Hosts[i] = hr
+		e.observe(Event{Host: hr.Name, Stage: "done", Result: hr.Result, Err: hr.Err})
+	}
+	skip := func(is []int, format string, a ...any) {
+		for _, i := range is {
+			hp := &p.Hosts[i]
+			if hp.Result != Changed {
+				run(i) // nothing would be done to it: report it as it is
+				continue
+			}
+			r.Hosts[i] = HostReport{Name: hp.Name, Role: hp.Role, Result: Skipped, Err: fmt.Errorf(format, a...), Warnings: hp.Warnings}
+		}
+	}
+
+	var hubs, rest []int
+	for i, h := range p.Hosts {
+		if h.Role == "hub" {
+			hubs = append(hubs, i)
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	good := func(i int) bool { return r.Hosts[i].Result == OK || r.Hosts[i].Result == Changed }
+	for _, i := range hubs {
+		run(i)
+		if !good(i) {
+			skip(rest, "not tried: the hub %s comes first, and it is %s", r.Hosts[i].Name, r.Hosts[i].Result)
+			return r, r.err()
+		}
+	}
+	if canary := slices.IndexFunc(rest, func(i int) bool { return p.Hosts[i].Result == Changed && len(p.Hosts[i].Blocked()) == 0 }); canary >= 0 && !e.NoCanary && len(rest) > 1 {
+		i := rest[canary]
+		rest = slices.Delete(slices.Clone(rest), canary, canary+1)
+		run(i)
+		if !good(i) {
+			skip(rest, "not tried: the first site, %s, is %s", r.Hosts[i].Name, r.Hosts[i].Result)
+			return r, r.err()
+		}
+	}
+	e.each(ctx, len(rest), func(n int) { run(rest[n]) })
+	return r, r.err()
+}
+
+func (r *Report) err() error {
+	var all *multierror.Error
+	for _, h := range r.Hosts {
+		if h.Err != nil {
+			all = multierror.Append(all, fmt.Errorf("%s: %w", h.Name, h.Err))
+		}
+	}
+	return all.ErrorOrNil()
+}
+
+func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport {
+	hr := HostReport{Name: hp.Name, Role: hp.Role, Result: hp.Result, Err: hp.Err, Warnings: hp.Warnings}
+	if hp.Result != Changed {
+		if hp.Result == OK {
+			e.tunnels(h, hp.Facts, &hr)
+		}
+		return hr
+	}
+	fail := func(r Result, err error) HostReport {
+		hr.Result, hr.Err = r, err
+		return hr
+	}
+	if b := hp.Blocked(); len(b) > 0 {
+		var all *multierror.Error
+		for _, c := range b {
+			all = multierror.Append(all, transport.WithHint(fmt.Errorf("%s: %s", c.Task, c.Blocked), "%s", c.Mend))
+		}
+		return fail(Failed, plain(all))
+	}
+	if e.stopped() || ctx.Err() != nil {
+		return fail(Skipped, errors.New("interrupted before it was begun"))
+	}
+	x, err := e.txn(h, hp)
+	if err != nil {
+		return fail(Failed, err)
+	}
+	out, err := e.launch(ctx, h, x)
+	if err != nil {
+		return fail(Unknown, transport.WithHint(
+			fmt.Errorf("apply %s: %w", x.ID, err),
+			"the host puts everything back by itself when nobody confirms within %s; `vpnpush plan --limit %s` tells how it stands", x.ConfirmTimeout+guardSlack, h.Name))
+	}
+	switch out.status {
+	case "applied":
+		return e.confirm(ctx, h, hp, x, hr)
+	case "locked":
+		return fail(Locked, transport.WithHint(fmt.Errorf("apply: another run is at work there: %s", out.message), "wait for it to end, and plan again"))
+	case "stale":
+		return fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", out.message), "plan again"))
+	case "reverted":
+		return fail(RolledBack, fmt.Errorf("apply %s (%s): %s\n%s", out.task, out.stage, out.message, out.log))
+	case "failed":
+		return fail(Failed, fmt.Errorf("apply %s (%s): %s; nothing was changed\n%s", out.task, out.stage, out.message, out.log))
+	case "revert-failed":
+		return fail(Failed, transport.WithHint(fmt.Errorf("apply %s (%s): %s; and putting back what was there failed too\n%s", out.task, out.stage, out.message, out.log),
+			"the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, x.ID))
+	}
+	return fail(Unknown, fmt.Errorf("apply %s: it ended without a result (%s)\n%s", x.ID, out.status, out.log))
+}
+
+// guardSlack is what the script adds to the confirmation's time for its own
+// work (apply.sh, main_run).
+const guardSlack = 240 * time.Second
+
+func (e *Engine) stopped() bool {
+	select {
+	case <-e.Stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
+	ts, m, err := e.wanted(h, hp.Facts)
+	if err != nil {
+		return tasks.Txn{}, err
+	}
+	manifest, err := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts).Encode()
+	if err != nil {
+		return tasks.Txn{}, err
+	}
+	var nonce [4]byte
+	rand.Read(nonce[:])
+	x := tasks.Txn{
+		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
+		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
+		Manifest: manifest, ConfirmTimeout: e.ConfirmTimeout,
+	}
+	if x.ConfirmTimeout == 0 {
+		x.ConfirmTimeout = defaultConfirm
+	}
+	return x, nil
+}
+
+func summary(cs []tasks.Change) string {
+	var s []string
+	for _, c := range cs {
+		s = append(s, string(c.Action)+" "+c.Task)
+	}
+	return strings.Join(s, ", ")
+}
+
+// outcome is what an apply script said.
+type outcome struct{ status, stage, task, message, outcome, log string }
+
+// launch runs the apply script and waits for its end, over as many
+// connections as that takes. An error means that its outcome is not known.
+func (e *Engine) launch(ctx context.Context, h Host, x tasks.Txn) (outcome, error) {
+	script, err := x.Script()
+	if err != nil {
+		return outcome{}, err
+	}
+	conn, err := e.conn(ctx, h.Name)
+	if err != nil {
+		return outcome{status: "failed", stage: "connect", message: err.Error()}, nil
+	}
+	tell := &teller{e: e, host: h.Name}
+	_, err = conn.Run(ctx, transport.Cmd{Script: x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: tell})
+	var exit *transport.ExitError
+	for deadline := time.Now().Add(x.ConfirmTimeout + guardSlack); err != nil; {
+		if errors.As(err, &exit) {
+			return outcome{status: "failed", stage: "start", message: "the apply could not be started", log: err.Error()}, nil
+		}
+		// The line is cut; the apply runs on. Ask it how it went.
+		if ctx.Err() != nil || time.Now().After(deadline) {
+			return outcome{}, err
+		}
+		e.observe(Event{Host: h.Name, Stage: "connect", Message: "connection lost; trying again"})
+		sleep(ctx, time.Second)
+		e.drop(h.Name)
+		if conn, err = e.conn(ctx, h.Name); err != nil {
+			continue
+		}
+		tell = &teller{e: e, host: h.Name}
+		_, err = conn.Run(ctx, transport.Cmd{Script: x.Follow(), Stdout: tell})
+	}
+	return tell.outcome(), nil
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// teller reads what an apply script prints, and passes its events on.
+type teller struct {
+	e    *Engine
+	host string
+	buf  []byte
+	log  strings.Builder
+	out  outcome
+	tail bool // in the log
+}
+
+func (t *teller) Write(b []byte) (int, error) {
+	t.buf = append(t.buf, b...)
+	for {
+		i := slices.Index(t.buf, '\n')
+		if i < 0 {
+			return len(b), nil
+		}
+		t.line(string(t.buf[:i]))
+		t.buf = t.buf[i+1:]
+	}
+}
+
+func (t *teller) line(l string) {
+	if t.tail {
+		t.log.WriteString(l + "\n")
+		return
+	}
+	w := append(strings.Split(l, "\t"), "", "", "")
+	switch w[0] {
+	case "event":
+		switch w[1] {
+		case "stage":
+			t.e.observe(Event{Host: t.host, Stage: w[2]})
+		case "task":
+			t.e.observe(Event{Host: t.host, Stage: w[2], Message: w[3]})
+		}
+	case "status":
+		t.out.status = w[1]
+	case "stage":
+		t.out.stage = w[1]
+	case "task":
+		t.out.task = w[1]
+	case "message":
+		t.out.message = w[1]
+	case "outcome":
+		t.out.outcome = strings.Join(w[1:3], " ")
+	case "log":
+		t.tail = true
+	}
+}
+
+func (t *teller) outcome() outcome {
+	o := t.out
+	o.log = strings.TrimSpace(t.log.String() + string(t.buf))
+	if o.status == "" {
+		o.status = "died"
+	}
+	return o
+}
+
+// confirm looks at the host over a new connection, and keeps what was applied
+// only when all is as planned. Otherwise the host puts back what was there.
+func (e *Engine) confirm(ctx context.Context, h Host, hp *HostPlan, x tasks.Txn, hr HostReport) HostReport {
+	e.observe(Event{Host: h.Name, Stage: "verify"})
+	deadline := time.Now().Add(x.ConfirmTimeout)
+	// A flow that exists can pass a packet filter that lets no new one in.
+	e.drop(h.Name)
+	conn, err := e.conn(ctx, h.Name)
+	for err != nil && ctx.Err() == nil && time.Now().Before(deadline) {
+		sleep(ctx, time.Second)
+		conn, err = e.conn(ctx, h.Name)
+	}
+	if err != nil {
+		return e.awaitRevert(ctx, h, x, hr, fmt.Errorf("no new connection after the apply: %w", err))
+	}
+	after := HostPlan{Name: h.Name, Role: h.Role}
+	if after.Facts, _, err = e.read(ctx, h, conn); err != nil {
+		return e.revert(ctx, h, x, hr, fmt.Errorf("look at the host after the apply: %w", err))
+	}
+	after = e.check(h, after)
+	switch {
+	case after.Err != nil:
+		return e.revert(ctx, h, x, hr, fmt.Errorf("look at the host after the apply: %w", after.Err))
+	case len(after.Changes) > 0:
+		return e.revert(ctx, h, x, hr, fmt.Errorf("it did not converge; still to do: %s", summary(after.Changes)))
+	}
+	hr.Warnings = after.Warnings
+	before := &HostReport{}
+	e.tunnels(h, hp.Facts, before)
+	facts := after.Facts
+	for wait := time.Now().Add(min(tunnelWait, time.Until(deadline)/2)); ; sleep(ctx, time.Second) {
+		hr.Tunnels, hr.Err = nil, nil
+		e.tunnels(h, facts, &hr)
+		if lost(before.Tunnels, hr.Tunnels, h.Role) == nil || time.Now().After(wait) || ctx.Err() != nil {
+			break
+		}
+		if facts, _, err = e.read(ctx, h, conn); err != nil {
+			return e.revert(ctx, h, x, hr, fmt.Errorf("look at the tunnels after the apply: %w", err))
+		}
+	}
+	broken := lost(before.Tunnels, hr.Tunnels, h.Role)
+	if broken != nil && broken.was {
+		return e.revert(ctx, h, x, hr, fmt.Errorf("the tunnel %s was up before and is not after: %s", broken.Tunnel.Conn, broken.Why))
+	}
+
+	e.observe(Event{Host: h.Name, Stage: "confirm"})
+	res, err := conn.Run(ctx, transport.Cmd{Script: x.Confirm()})
+	var exit *transport.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return e.reverted(h, x, hr, strings.TrimSpace(string(res.Stdout)), errors.New("it was not confirmed in time"))
+	case err != nil:
+		return e.awaitRevert(ctx, h, x, hr, fmt.Errorf("confirm: %w", err))
+	}
+	hr.Result, hr.Changes = Changed, hp.Changes
+	if broken != nil {
+		hr.Result = Failed
+		hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", broken.Tunnel.Conn, broken.Why),
+			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u strongswan-starter` on both")
+	}
+	return hr
+}
+
+// lostTunnel is a tunnel that should be up and is not.
+type lostTunnel struct {
+	tasks.TunnelState
+	was bool // it was up before
+}
+
+// lost gives the first tunnel that an apply has to answer for: on a site every
+// one, on the hub one that was up, for a new site has not dialled yet.
+func lost(before, after []tasks.TunnelState, role string) *lostTunnel {
+	for _, a := range after {
+		if a.Up {
+			continue
+		}
+		was := slices.ContainsFunc(before, func(b tasks.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
+		if was || role != "hub" {
+			return &lostTunnel{TunnelState: a, was: was}
+		}
+	}
+	return nil
+}
+
+// tunnels tells how the tunnels of a host stand in facts.
+func (e *Engine) tunnels(h Host, f tasks.Facts, hr *HostReport) {
+	if len(h.Tunnels) == 0 {
+		return
+	}
+	sas, err := tasks.SAsFrom(f)
+	if err != nil {
+		hr.Warnings = append(hr.Warnings, fmt.Sprintf("tunnels: %v", err))
+		return
+	}
+	hr.Tunnels = tasks.CheckTunnels(sas, h.Tunnels)
+}
+
+// revert tells the host to put back what was there.
+func (e *Engine) revert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
+	if conn, err := e.conn(ctx, h.Name); err == nil {
+		// its exit status says nothing that the outcome does not say better
+		conn.Run(ctx, transport.Cmd{Script: x.Revert()})
+	}
+	return e.awaitRevert(ctx, h, x, hr, why)
+}
+
+// awaitRevert waits until the host has put everything back by itself, and
+// learns how that went. Not to know is an outcome of its own.
+func (e *Engine) awaitRevert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
+	hr.Changes = nil
+	deadline := time.Now().Add(x.ConfirmTimeout + time.Minute)
+	for ctx.Err() == nil && time.Now().Before(deadline) {
+		e.observe(Event{Host: h.Name, Stage: "confirm", Message: "waiting for the host to put back what was there"})
+		conn, err := e.redial(ctx, h.Name)
+		if err == nil {
+			res, err := conn.Run(ctx, transport.Cmd{Script: x.Outcome()})
+			if err == nil {
+				if word := strings.TrimSpace(string(res.Stdout)); word != "pending" {
+					return e.reverted(h, x, hr, word, why)
+				}
+			}
+		}
+		sleep(ctx, time.Second)
+	}
+	hr.Result = Unknown
+	hr.Err = transport.WithHint(why, "the host puts everything back by itself %s after the apply; `vpnpush plan --limit %s` tells how it stands", x.ConfirmTimeout, h.Name)
+	return hr
+}
+
+func (e *Engine) reverted(h Host, x tasks.Txn, hr HostReport, word string, why error) HostReport {
+	hr.Changes = nil
+	switch w, how, _ := strings.Cut(word, "\t"); w {
+	case "confirmed":
+		hr.Result, hr.Err = Changed, nil
+		hr.Warnings = append(hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
+	case "reverted":
+		hr.Result, hr.Err = RolledBack, fmt.Errorf("%w; the host stands as before (%s)", why, how)
+	case "revert-failed":
+		hr.Result = Failed
+		hr.Err = transport.WithHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how), "the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, x.ID)
+	default:
+		hr.Result, hr.Err = Unknown, fmt.Errorf("%w; the host says %q of apply %s", why, word, x.ID)
+	}
+	return hr
+}

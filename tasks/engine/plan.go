@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Engine runs over hosts. Its fields are set once, before the first call.
+type Engine struct {
+	Dialer   Dialer
+	Observer Observer
+	// Forks is how many hosts are worked on at once; 0 means 10.
+	Forks int
+	// Owner is the inventory's ID: a host owned by another is never touched.
+	Owner string
+	// By says who runs this, for the lock's holder and the history.
+	By string
+	// ConfirmTimeout is how long a host waits for the confirmation of an apply
+	// before it reverts; 0 means 60 s.
+	ConfirmTimeout time.Duration
+	// NoCanary applies to all sites at once after the hub.
+	NoCanary bool
+	// Stop, when closed, lets running hosts end and starts no new one.
+	Stop <-chan struct{}
+
+	mu    sync.Mutex
+	conns map[string]transport.Conn
+	seen  sync.Mutex // Observer hears one at a time
+}
+
+func (e *Engine) observe(ev Event) {
+	if e.Observer != nil {
+		e.seen.Lock()
+		defer e.seen.Unlock()
+		e.Observer.Observe(ev)
+	}
+}
+
+// conn gives the host's open connection, or a new one.
+func (e *Engine) conn(ctx context.Context, host string) (transport.Conn, error) {
+	e.mu.Lock()
+	c := e.conns[host]
+	e.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	return e.redial(ctx, host)
+}
+
+// redial gives a new connection, and keeps it in the place of the old one.
+func (e *Engine) redial(ctx context.Context, host string) (transport.Conn, error) {
+	c, err := e.Dialer.Dial(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns == nil {
+		e.conns = map[string]transport.Conn{}
+	}
+	if old := e.conns[host]; old != nil {
+		old.Close()
+	}
+	e.conns[host] = c
+	return c, nil
+}
+
+func (e *Engine) drop(host string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.conns[host]; c != nil {
+		c.Close()
+		delete(e.conns, host)
+	}
+}
+
+// Close ends all connections.
+func (e *Engine) Close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.conns {
+		c.Close()
+	}
+	e.conns = nil
+}
+
+// each runs f for every host, Forks at a time, and returns when all are done.
+// f always runs; when ctx has ended it is up to f to say so for its host.
+func (e *Engine) each(ctx context.Context, n int, f func(i int)) {
+	forks := int64(e.Forks)
+	if forks <= 0 {
+		forks = 10
+	}
+	sem := semaphore.NewWeighted(forks)
+	var wg sync.WaitGroup
+	for i := range n {
+		if err := sem.Acquire(ctx, 1); err != nil {
+			f(i) // ctx has ended: f finds that out
+			continue
+		}
+		wg.Go(func() {
+			defer sem.Release(1)
+			f(i)
+		})
+	}
+	wg.Wait()
+}
+
+// Plan reads every host and says what it lacks. The plan is whole whatever
+// happened on one host; the error, a *multierror.Error in the plan's order,
+// repeats what kept hosts from being planned.
+func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
+	p := &Plan{Hosts: make([]HostPlan, len(hosts))}
+	e.each(ctx, len(hosts), func(i int) {
+		start := time.Now()
+		hp := e.planHost(ctx, hosts[i])
+		hp.Took = time.Since(start)
+		p.Hosts[i] = hp
+		e.observe(Event{Host: hp.Name, Stage: "done", Result: hp.Result, Err: hp.Err})
+	})
+	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
+	var all *multierror.Error
+	for _, h := range p.Hosts {
+		if h.Err != nil {
+			all = multierror.Append(all, fmt.Errorf("%s: %w", h.Name, h.Err))
+		}
+	}
+	return p, all.ErrorOrNil()
+}
+
+func sortHosts[T any](hs []T, key func(T) (role, name string)) {
+	slices.SortStableFunc(hs, func(a, b T) int {
+		ra, na := key(a)
+		rb, nb := key(b)
+		if (ra == "hub") != (rb == "hub") {
+			if ra == "hub" {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(na, nb)
+	})
+}
+
+func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
+	hp := HostPlan{Name: h.Name, Role: h.Role}
+	fail := func(r Result, err error) HostPlan {
+		hp.Result, hp.Err = r, err
+		return hp
+	}
+	if err := ctx.Err(); err != nil {
+		return fail(Skipped, err)
+	}
+	e.observe(Event{Host: h.Name, Stage: "connect"})
+	conn, err := e.conn(ctx, h.Name)
+	if err != nil {
+		return fail(Unreachable, err)
+	}
+	f, r, err := e.read(ctx, h, conn)
+	if err != nil {
+		e.drop(h.Name)
+		return fail(r, err)
+	}
+	hp.Facts = f
+	return e.check(h, hp)
+}
+
+// read brings the facts of a host.
+func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.Facts, Result, error) {
+	e.observe(Event{Host: h.Name, Stage: "read"})
+	script, err := tasks.Probe(h.Reads)
+	if err != nil {
+		return tasks.Facts{}, Failed, err
+	}
+	res, err := conn.Run(ctx, transport.Cmd{Script: script})
+	var exit *transport.ExitError
+	switch {
+	case errors.As(err, &exit):
+		return tasks.Facts{}, Failed, fmt.Errorf("read facts: %w", err)
+	case err != nil:
+		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
+	}
+	f, err := tasks.ParseFacts(bytes.NewReader(res.Stdout))
+	if err != nil {
+		return f, Failed, err
+	}
+	return f, OK, nil
+}
+
+// check compares what was read with what is wanted.
+func (e *Engine) check(h Host, hp HostPlan) HostPlan {
+	e.observe(Event{Host: h.Name, Stage: "check"})
+	ts, m, err := e.wanted(h, hp.Facts)
+	if err != nil {
+		hp.Result, hp.Err = Failed, err
+		return hp
+	}
+	if m != nil && m.Host != h.Name {
+		hp.Warnings = append(hp.Warnings, fmt.Sprintf("this machine was last applied to as %q; is it in the inventory twice, or was it renamed?", m.Host))
+	}
+	if s, err := hp.Facts.File(tasks.RevertFailedPath); err == nil && s.Exists {
+		hp.Warnings = append(hp.Warnings, fmt.Sprintf("a revert failed here (apply %s): what stands on this host may be half of it; see %s", strings.TrimSpace(string(s.Content)), tasks.StateDir))
+	}
+	var all *multierror.Error
+	if h.Preflight != nil {
+		refusals, warnings := h.Preflight(hp.Facts)
+		all = multierror.Append(all, refusals...)
+		hp.Warnings = append(hp.Warnings, warnings...)
+	}
+	if all.ErrorOrNil() != nil {
+		ts = nil // what it cannot carry says more than what cannot be checked
+	}
+	for _, t := range ts {
+		c, err := t.Check(hp.Facts)
+		if err != nil {
+			all = multierror.Append(all, fmt.Errorf("check %s: %w", t.ID(), err))
+			continue
+		}
+		if c != nil {
+			hp.Changes = append(hp.Changes, *c)
+		}
+	}
+	hp.Err = plain(all)
+	switch {
+	case hp.Err != nil:
+		hp.Result, hp.Changes = Failed, nil
+	case len(hp.Changes) > 0:
+		hp.Result = Changed
+	default:
+		hp.Result = OK
+	}
+	return hp
+}
+
+// wanted gives the tasks of a host, with those for what it has of ours and
+// should have no more.
+func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, error) {
+	m, err := tasks.ReadManifest(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	if m != nil && m.Owner != e.Owner {
+		return nil, m, transport.WithHint(
+			fmt.Errorf("this machine belongs to the inventory %q (its host %q), this one is %q", m.Owner, m.Host, e.Owner),
+			"apply with the inventory it belongs to; if it is this one under a new name, set `id = %q`", m.Owner)
+	}
+	ts, err := h.Tasks(f)
+	if err != nil {
+		return nil, m, err
+	}
+	return append(ts, tasks.Orphans(m, ts)...), m, nil
+}
+
+// plain gives a single error as itself, without the list around it.
+func plain(all *multierror.Error) error {
+	if all != nil && len(all.Errors) == 1 {
+		return all.Errors[0]
+	}
+	return all.ErrorOrNil()
+}

@@ -1,0 +1,151 @@
+package tasks
+
+import (
+	"archive/tar"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// ID implements Task.
+func (t File) ID() string { return "file:" + t.Path }
+
+// Reads implements Task.
+func (t File) Reads() []Read {
+	r := []Read{{Kind: ReadFile, Arg: t.Path}, {Kind: ReadFile, Arg: ManifestPath}}
+	if t.Package != "" {
+		r = append(r, Read{Kind: ReadPackage, Arg: t.Package})
+	}
+	return r
+}
+
+// Owns implements Owner.
+func (t File) Owns() OwnedFile {
+	return OwnedFile{Path: t.Path, SHA256: SHA256(t.Content), Mode: t.Mode}
+}
+
+// Digest implements Digester.
+func (t File) Digest() string { return digest(t.Path, fmt.Sprint(t.Mode), string(t.Content)) }
+
+// Check implements Task.
+func (t File) Check(f Facts) (*Change, error) {
+	s, err := f.File(t.Path)
+	if err != nil {
+		return nil, err
+	}
+	m, err := ReadManifest(f)
+	if err != nil {
+		return nil, err
+	}
+	c := &Change{
+		Task: t.ID(), Action: Create, Backs: []string{t.Path},
+		Pre: []Precondition{{Path: t.Path, SHA256: s.SHA256()}},
+		Do:  []Step{put(t.Path, t.Mode, t.Content)},
+	}
+	if !s.Exists {
+		c.Attrs = []Attr{contentAttr(t.Syntax, nil, t.Content), {Name: "mode", New: mode(t.Mode)}}
+		return c, nil
+	}
+	c.Action = Update
+	if s.Type != tar.TypeReg {
+		c.Blocked, c.Mend = "it is not a regular file", "look at it on the host, and move it away"
+		return c, nil
+	}
+	if string(s.Content) != string(t.Content) {
+		c.Attrs = append(c.Attrs, contentAttr(t.Syntax, s.Content, t.Content))
+	}
+	if s.Mode != t.Mode {
+		c.Attrs = append(c.Attrs, Attr{Name: "mode", Old: mode(s.Mode), New: mode(t.Mode)})
+	}
+	if s.Owner != "root:root" {
+		c.Attrs = append(c.Attrs, Attr{Name: "owner", Old: []byte(s.Owner), New: []byte("root:root")})
+	}
+	if len(c.Attrs) == 0 {
+		return nil, nil
+	}
+	_, listed := m.File(t.Path)
+	by := markedBy(s.Content)
+	switch {
+	case by != "" && by != t.Owner:
+		c.Blocked = fmt.Sprintf("it belongs to the inventory %q, this one is %q", by, t.Owner)
+		c.Mend = "apply with the other inventory, or set `id` in this one"
+	case listed || by == t.Owner || t.Adopt:
+	case t.pristine(f, s):
+		c.Note = "as the package " + t.Package + " shipped it"
+	default:
+		c.Blocked = "a file stands there that vpnpush did not write"
+		c.Mend = "look at the diff; `vpnpush apply --adopt` backs it up and replaces it"
+	}
+	return c, nil
+}
+
+// pristine reports whether nobody has touched the file since its package
+// brought it (dpkg's MD5 of the conffile, dpkg-query(1) ${Conffiles}).
+func (t File) pristine(f Facts, s FileState) bool {
+	if t.Package == "" {
+		return false
+	}
+	p, err := f.Package(t.Package)
+	if err != nil || !p.Installed {
+		return false
+	}
+	sum := md5.Sum(s.Content)
+	return p.Conffiles[t.Path] == hex.EncodeToString(sum[:])
+}
+
+// Absent wants a file of ours gone that nothing wants any more. It deletes only
+// what the manifest has, carries our marker, and was not edited since.
+type Absent struct {
+	Path, SHA256, Owner string
+	Syntax              Syntax
+}
+
+// ID implements Task.
+func (t Absent) ID() string { return "file:" + t.Path }
+
+// Reads implements Task.
+func (t Absent) Reads() []Read { return []Read{{Kind: ReadFile, Arg: t.Path}} }
+
+// Check implements Task.
+func (t Absent) Check(f Facts) (*Change, error) {
+	s, err := f.File(t.Path)
+	if err != nil || !s.Exists {
+		return nil, err
+	}
+	c := &Change{
+		Task: t.ID(), Action: Delete, Backs: []string{t.Path},
+		Attrs: []Attr{contentAttr(t.Syntax, s.Content, nil)},
+		Pre:   []Precondition{{Path: t.Path, SHA256: s.SHA256()}},
+		Do:    []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}},
+	}
+	switch {
+	case markedBy(s.Content) != t.Owner:
+		c.Blocked = "the line that marks it as ours is gone"
+	case s.SHA256() != t.SHA256:
+		c.Blocked = "it was edited on the host since vpnpush wrote it"
+	}
+	if c.Blocked != "" {
+		c.Mend = "look at it on the host; delete it there if it is not needed"
+	}
+	return c, nil
+}
+
+func put(path string, m fs.FileMode, content []byte) Step {
+	return Step{Phase: PhaseFiles, Shell: fmt.Sprintf("put %s %s root:root", transport.Quote(path), mode(m)), Stdin: secret.New(string(content))}
+}
+
+func contentAttr(s Syntax, old, new []byte) Attr {
+	o, n := MaskPair(s, old, new)
+	return Attr{Name: "content", Old: o, New: n}
+}
+
+func mode(m fs.FileMode) []byte { return fmt.Appendf(nil, "%04o", m) }
+
+// digest is one hash over several strings, none running into the next.
+func digest(parts ...string) string {
+	return SHA256(fmt.Appendf(nil, "%q", parts))
+}

@@ -1,0 +1,318 @@
+package tasks
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ParseFacts reads what a Probe printed. An answer that is cut short, or that a
+// host's shell garbled, is an error: there are no half facts.
+func ParseFacts(r io.Reader) (Facts, error) {
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return Facts{}, fmt.Errorf("read facts: %w", err)
+	}
+	return parseFacts(data)
+}
+
+func parseFacts(data []byte) (Facts, error) {
+	f := Facts{
+		Host:  Platform{FreeKiB: map[string]int64{}, OS: map[string]string{}},
+		files: map[string]FileState{}, globs: map[string]bool{}, packages: map[string]PackageState{},
+		units: map[string]UnitState{}, sysctls: map[string]SysctlState{}, commands: map[string]CommandState{},
+	}
+	// A login script that prints something comes before the answer.
+	if i := bytes.Index(data, []byte("vpnpush-facts 1\n"+sectionMark)); i >= 0 {
+		data = data[i+len("vpnpush-facts 1"):]
+	} else {
+		return f, fmt.Errorf("read facts: %w: the answer does not start as one: %.60q", ErrUnknown, data)
+	}
+	text, archive, ok := bytes.Cut(data, []byte(tarMark))
+	if !ok {
+		return f, fmt.Errorf("read facts: %w: the answer is cut short after %d bytes", ErrUnknown, len(data))
+	}
+	archive, ok = bytes.CutSuffix(archive, []byte(endMark))
+	if !ok {
+		return f, fmt.Errorf("read facts: %w: the files were not read to the end: %.60q", ErrUnknown, archive[max(0, len(archive)-60):])
+	}
+	var p sections
+	for _, s := range bytes.Split(text, []byte("\n"+sectionMark))[1:] {
+		head, body, _ := bytes.Cut(s, []byte("\n"))
+		if err := p.add(&f, strings.Split(string(head), "\t"), body); err != nil {
+			return f, fmt.Errorf("read facts: %w", err)
+		}
+	}
+	if err := readTar(&f, archive); err != nil {
+		return f, fmt.Errorf("read facts: %w", err)
+	}
+	if err := p.finish(&f); err != nil {
+		return f, fmt.Errorf("read facts: %w", err)
+	}
+	return f, nil
+}
+
+// sections collects what has to be put together from more than one section.
+type sections struct {
+	packages  []byte
+	hasPkgs   bool
+	pkgStatus int
+	unitNames []string
+	sysv      map[string]bool
+	uptime    float64
+	stdout    map[string][]byte
+}
+
+func (p *sections) add(f *Facts, head []string, body []byte) error {
+	arg := func(i int) string {
+		if i < len(head) {
+			return head[i]
+		}
+		return ""
+	}
+	line := strings.TrimRight(string(body), "\n")
+	switch head[0] {
+	case "host":
+		return p.host(f, arg(1), arg(2), line)
+	case "host-absent":
+	case "sysctl":
+		f.sysctls[arg(1)] = SysctlState{Exists: true, Value: line}
+	case "sysctl-absent":
+		f.sysctls[arg(1)] = SysctlState{}
+	case "packages":
+		p.packages, p.hasPkgs = body, true
+	case "package-names":
+		for _, n := range strings.Fields(line) {
+			f.packages[n] = PackageState{Name: n}
+		}
+	case "packages-status":
+		n, err := strconv.Atoi(arg(1))
+		if err != nil {
+			return fmt.Errorf("status of dpkg-query: %w", err)
+		}
+		p.pkgStatus = n
+	case "command":
+		if p.stdout == nil {
+			p.stdout = map[string][]byte{}
+		}
+		p.stdout[arg(1)] = body
+	case "status":
+		out, ok := p.stdout[arg(1)]
+		n, err := strconv.Atoi(arg(2))
+		if !ok || err != nil {
+			return fmt.Errorf("status of command %q: %q", arg(1), arg(2))
+		}
+		f.commands[arg(1)] = CommandState{Stdout: out, Stderr: body, Code: n}
+	case "unit-names":
+		p.unitNames = strings.Fields(line)
+	case "sysv":
+		if p.sysv == nil {
+			p.sysv = map[string]bool{}
+		}
+		p.sysv[arg(1)] = true
+	case "absent":
+		f.files[arg(1)] = FileState{Path: arg(1)}
+	case "glob":
+		f.globs[arg(1)] = true
+	default:
+		return fmt.Errorf("%w: section %q", ErrUnknown, head[0])
+	}
+	return nil
+}
+
+func (p *sections) host(f *Facts, what, arg, line string) error {
+	h := &f.Host
+	var err error
+	switch what {
+	case "kernel":
+		h.Kernel = line
+	case "hostname":
+		h.Hostname = line
+	case "boot_id":
+		h.BootID = line
+	case "arch":
+		h.Arch = line
+	case "uptime":
+		first, _, _ := strings.Cut(line, " ")
+		p.uptime, err = strconv.ParseFloat(first, 64)
+	case "uid":
+		h.UID, err = strconv.Atoi(line)
+	case "now":
+		var n int64
+		n, err = strconv.ParseInt(line, 10, 64)
+		h.Now = time.Unix(n, 0).UTC()
+	case "systemd":
+		h.Systemd = true
+	case "ppp":
+		h.PPP = true
+	case "readonly":
+		h.ReadOnly = append(h.ReadOnly, arg)
+	case "df":
+		for _, l := range strings.Split(line, "\n")[min(1, strings.Count(line, "\n")):] {
+			k, mount, ok := strings.Cut(l, " ")
+			if n, err := strconv.ParseInt(k, 10, 64); ok && err == nil {
+				h.FreeKiB[mount] = n
+			}
+		}
+	default:
+		return fmt.Errorf("%w: host fact %q", ErrUnknown, what)
+	}
+	if err != nil {
+		return fmt.Errorf("host fact %s: %w", what, err)
+	}
+	return nil
+}
+
+func (p *sections) finish(f *Facts) error {
+	f.Host.Boot = f.Host.Now.Add(-time.Duration(p.uptime * float64(time.Second)))
+	if osr, err := f.File("/etc/os-release"); err == nil && osr.Exists {
+		f.Host.OS = osRelease(osr.Content)
+	} else if l := f.files["/usr/lib/os-release"]; l.Exists {
+		f.Host.OS = osRelease(l.Content)
+	}
+	if p.hasPkgs {
+		// 1: one of them is unknown to dpkg. 127: no dpkg, so nothing is installed.
+		if p.pkgStatus != 0 && p.pkgStatus != 1 && p.pkgStatus != 127 {
+			return fmt.Errorf("%w: dpkg-query: exit status %d", ErrUnknown, p.pkgStatus)
+		}
+		if err := readPackages(f, p.packages); err != nil {
+			return err
+		}
+	}
+	if u, ok := f.commands["units"]; ok {
+		if err := readUnits(f, u, p.unitNames, p.sysv); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// osRelease reads os-release(5).
+func osRelease(b []byte) map[string]string {
+	m := map[string]string{}
+	for l := range strings.Lines(string(b)) {
+		k, v, ok := strings.Cut(strings.TrimSpace(l), "=")
+		if ok && !strings.HasPrefix(k, "#") {
+			m[k] = strings.Trim(v, `"'`)
+		}
+	}
+	return m
+}
+
+func readTar(f *Facts, archive []byte) error {
+	if len(archive) == 0 {
+		return nil
+	}
+	tr := tar.NewReader(bytes.NewReader(archive))
+	for {
+		h, err := tr.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("files: %w", err)
+		}
+		s := FileState{
+			Path: h.Name, Exists: true, Type: h.Typeflag, Mode: fs.FileMode(h.Mode) & 0o7777,
+			Owner: h.Uname + ":" + h.Gname, ModTime: h.ModTime.UTC(),
+		}
+		if h.Uname == "" || h.Gname == "" {
+			s.Owner = fmt.Sprintf("%d:%d", h.Uid, h.Gid)
+		}
+		if s.Content, err = io.ReadAll(tr); err != nil {
+			return fmt.Errorf("file %s: %w", h.Name, err)
+		}
+		// /etc/os-release is a link on Debian
+		if h.Name == "/etc/os-release" && h.Typeflag == tar.TypeSymlink {
+			continue
+		}
+		f.files[h.Name] = s
+	}
+}
+
+// readPackages reads dpkg-query's "NAME\tSTATUS\tVERSION\n" records, each
+// followed by its conffiles (" PATH MD5[ obsolete]") and an empty line.
+func readPackages(f *Facts, out []byte) error {
+	var cur *PackageState
+	put := func() {
+		if cur != nil {
+			f.packages[cur.Name] = *cur
+		}
+	}
+	for l := range strings.Lines(string(out)) {
+		l = strings.TrimRight(l, "\n")
+		switch {
+		case strings.TrimSpace(l) == "":
+		case strings.HasPrefix(l, " "):
+			w := strings.Fields(l)
+			if cur == nil || len(w) < 2 {
+				return fmt.Errorf("%w: dpkg-query printed %q", ErrUnknown, l)
+			}
+			if cur.Conffiles == nil {
+				cur.Conffiles = map[string]string{}
+			}
+			cur.Conffiles[w[0]] = w[1]
+		default:
+			w := strings.Split(l, "\t")
+			if len(w) != 3 {
+				return fmt.Errorf("%w: dpkg-query printed %q", ErrUnknown, l)
+			}
+			put()
+			cur = &PackageState{Name: w[0], Installed: w[1] == "installed"}
+			if cur.Installed {
+				cur.Version = w[2]
+			}
+		}
+	}
+	put()
+	if c, ok := f.commands["apt-policy"]; ok && c.Code == 0 {
+		name := ""
+		for l := range strings.Lines(string(c.Stdout)) {
+			if !strings.HasPrefix(l, " ") {
+				name = strings.TrimSuffix(strings.TrimSpace(l), ":")
+				continue
+			}
+			if v, ok := strings.CutPrefix(strings.TrimSpace(l), "Candidate: "); ok && name != "" && v != "(none)" {
+				s := f.packages[name]
+				s.Name, s.Candidate = name, v
+				f.packages[name] = s
+			}
+		}
+	}
+	return nil
+}
+
+func readUnits(f *Facts, c CommandState, names []string, sysv map[string]bool) error {
+	if c.Code != 0 {
+		if !f.Host.Systemd {
+			return nil // no systemd: units stay unknown, and the preflight says so
+		}
+		return fmt.Errorf("%w: systemctl show: exit status %d: %s", ErrUnknown, c.Code, bytes.TrimSpace(c.Stderr))
+	}
+	blocks := strings.Split(strings.TrimSpace(string(c.Stdout)), "\n\n")
+	if len(blocks) != len(names) {
+		return fmt.Errorf("%w: systemctl show told of %d units, asked for %d", ErrUnknown, len(blocks), len(names))
+	}
+	for i, b := range blocks {
+		kv := map[string]string{}
+		for l := range strings.Lines(b) {
+			k, v, _ := strings.Cut(strings.TrimRight(l, "\n"), "=")
+			kv[k] = v
+		}
+		u := UnitState{
+			Name: names[i], Loaded: kv["LoadState"] == "loaded", Active: kv["ActiveState"], Sub: kv["SubState"],
+			State: kv["UnitFileState"], Enabled: kv["UnitFileState"] == "enabled" || sysv[names[i]],
+		}
+		if us, err := strconv.ParseInt(kv["ActiveEnterTimestampMonotonic"], 10, 64); err == nil && us > 0 {
+			u.Started = f.Host.Boot.Add(time.Duration(us) * time.Microsecond)
+		}
+		f.units[names[i]] = u
+	}
+	return nil
+}

@@ -1,0 +1,129 @@
+package tasks
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// The answer of a probe is a list of sections. A section starts with a line
+// that begins with sectionMark and names it, and goes on to the next newline
+// followed by sectionMark; the files come last, as one tar archive; and the
+// whole ends with endMark, without which it is not complete.
+const (
+	sectionMark = "\x01"
+	tarMark     = "\n" + sectionMark + "files\n"
+	endMark     = "\n" + sectionMark + "end\t0\n"
+)
+
+const probeHead = `export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+exec 4>&1
+# s NAME...: begin a section
+s() { printf '\n\001%s' "$1"; shift; [ $# -eq 0 ] || printf '\t%s' "$@"; echo; }
+# r FILE NAME...: a section that holds the first line of FILE
+r() { f=$1; shift; if [ -e "$f" ]; then s "$@"; v=; IFS= read -r v <"$f" || :; printf '%s' "$v"; else s "$1-absent" "$2"; fi; }
+# c NAME SHELL: run SHELL; keep its standard output, standard error and status
+c() { s command "$1"; e=$(eval "$2" 2>&1 >&4 4>&- </dev/null); x=$?; s status "$1" "$x"; printf '%s' "$e"; }
+printf 'vpnpush-facts 1'
+r /proc/sys/kernel/osrelease host kernel
+r /proc/sys/kernel/hostname host hostname
+r /proc/sys/kernel/random/boot_id host boot_id
+r /proc/uptime host uptime
+s host uid; id -u
+s host now; date +%s
+s host arch; dpkg --print-architecture 2>/dev/null
+[ ! -d /run/systemd/system ] || s host systemd
+if [ -e /dev/ppp ] || modprobe -qn ppp_generic 2>/dev/null; then s host ppp; fi
+for d in /etc /var/lib /run; do [ -w "$d" ] || s host readonly "$d"; done
+s host df; df -Pk /etc /usr /var 2>/dev/null | while read -r _ _ _ k _ m; do echo "$k $m"; done
+`
+
+// Probe makes the one script that brings all of reads, and the platform. It is
+// POSIX sh, writes nothing on the host, and holds no secret.
+func Probe(reads []Read) (string, error) {
+	var files, packages, units []string
+	var sysctls, commands []Read
+	seen := map[Read]bool{}
+	for _, r := range append([]Read{{Kind: ReadFile, Arg: "/etc/os-release"}, {Kind: ReadFile, Arg: "/usr/lib/os-release"}, {Kind: ReadFile, Arg: ManifestPath}, {Kind: ReadFile, Arg: RevertFailedPath}}, reads...) {
+		if seen[r] {
+			continue
+		}
+		seen[r] = true
+		switch r.Kind {
+		case ReadFile:
+			files = append(files, transport.Quote(r.Arg))
+		case ReadGlob:
+			dir, pat := r.Arg[:strings.LastIndex(r.Arg, "/")+1], r.Arg[strings.LastIndex(r.Arg, "/")+1:]
+			if strings.ContainsAny(dir, "*?[") || strings.Trim(pat, "*abcdefghijklmnopqrstuvwxyz-._") != "" {
+				return "", fmt.Errorf("probe: pattern %q: only * in the last part is read", r.Arg)
+			}
+			files = append(files, transport.Quote(dir)+pat)
+		case ReadPackage:
+			packages = append(packages, transport.Quote(r.Arg))
+		case ReadUnit:
+			units = append(units, transport.Quote(r.Arg))
+		case ReadSysctl:
+			sysctls = append(sysctls, r)
+		case ReadCommand:
+			commands = append(commands, r)
+		default:
+			return "", fmt.Errorf("probe: cannot read a %q", r.Kind)
+		}
+	}
+	sort.Strings(files)
+
+	var b strings.Builder
+	b.WriteString(probeHead)
+	for _, r := range sysctls {
+		fmt.Fprintf(&b, "r %s sysctl %s\n", transport.Quote(sysctlPath(r.Arg)), transport.Quote(r.Arg))
+	}
+	if len(packages) > 0 {
+		all := strings.Join(packages, " ")
+		// dpkg-query exits with 1 when it does not know one of them
+		fmt.Fprintf(&b, "s package-names; printf '%%s\\n' %s\n", all)
+		fmt.Fprintf(&b, "s packages\nd=$(dpkg-query -W -f '${Package}\\t${db:Status-Status}\\t${Version}\\n${Conffiles}\\n' %s 2>/dev/null); x=$?\nprintf '%%s' \"$d\"\ns packages-status \"$x\"\n", all)
+		// what apt would install costs most of a probe, and is of interest only
+		// for what is not there
+		fmt.Fprintf(&b, "m=; for p in %s; do case \"\n$d\" in *\"\n$p\tinstalled\t\"*) ;; *) m=\"$m $p\";; esac; done\n", all)
+		// shellcheck: $m is a list of plain names
+		b.WriteString("if [ -n \"$m\" ]; then\n# shellcheck disable=SC2086\nset -- $m; c apt-policy \"apt-cache policy $*\"; fi\n")
+	}
+	if len(units) > 0 {
+		// `is-enabled` knows no SysV script, and Debian's xl2tpd is one
+		fmt.Fprintf(&b, "c units 'systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic -- %s'\n", strings.ReplaceAll(strings.Join(units, " "), "'", `'\''`))
+		fmt.Fprintf(&b, "s unit-names; printf '%%s\\n' %s\n", strings.Join(units, " "))
+		fmt.Fprintf(&b, "for u in %s; do n=${u%%.service}; for l in /etc/rc[2-5].d/S[0-9][0-9]\"$n\"; do [ ! -e \"$l\" ] || { s sysv \"$u\"; break; }; done; done\n", strings.Join(units, " "))
+	}
+	for _, r := range commands {
+		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), quoteAlways(r.Shell))
+	}
+	fmt.Fprintf(&b, "set --\nfor p in %s; do\n  if [ -e \"$p\" ] || [ -L \"$p\" ]; then set -- \"$@\" \"$p\"; else s absent \"$p\"; fi\ndone\n", strings.Join(files, " "))
+	for _, r := range reads {
+		if r.Kind == ReadGlob {
+			fmt.Fprintf(&b, "s glob %s\n", quoteAlways(r.Arg))
+		}
+	}
+	// one tar brings content, mode, owner and time of every file in one go
+	b.WriteString("printf '\\n\\001files\\n'\nx=0; [ $# -eq 0 ] || tar --no-recursion -cPf - -- \"$@\" || x=$?\nprintf '\\n\\001end\\t%s\\n' \"$x\"\n")
+	if b.Len() > transport.MaxScript {
+		return "", fmt.Errorf("probe: the script has %d bytes, more than one argument takes (%d)", b.Len(), transport.MaxScript)
+	}
+	return b.String(), nil
+}
+
+func sysctlPath(key string) string {
+	// sysctl.d(5): "." and "/" change places, so that an interface eth0.5 can be named
+	return "/proc/sys/" + strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, key)
+}
+
+func quoteAlways(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

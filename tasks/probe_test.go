@@ -1,0 +1,172 @@
+package tasks
+
+import (
+	"archive/tar"
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// shells are the POSIX shells a host may have as /bin/sh.
+func shells(t *testing.T) map[string][]string {
+	t.Helper()
+	all := map[string][]string{"sh": {"sh"}, "dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "sh"}}
+	for name, argv := range all {
+		if _, err := exec.LookPath(argv[0]); err != nil {
+			t.Logf("no %s here: not tried", name)
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+func probe(t *testing.T, argv []string, reads []Read) ([]byte, Facts) {
+	t.Helper()
+	script, err := Probe(reads)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(argv[0], append(argv[1:], "-c", script)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("probe: %v\n%s", err, stderr.Bytes())
+	}
+	f, err := ParseFacts(bytes.NewReader(out))
+	if err != nil {
+		t.Fatalf("%v\n%q", err, out)
+	}
+	return out, f
+}
+
+// The probe brings what is on this very machine, byte for byte, whatever shell
+// runs it.
+func TestProbeReadsFiles(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string, mode os.FileMode) string {
+		p := filepath.Join(dir, name)
+		if err := os.WriteFile(p, []byte(content), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(p, mode); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	binary := write("binary", "a\x00b\n\x01end\t0\n\xff no newline", 0o640)
+	odd := write("it's a \"$name\"", "odd\n", 0o604)
+	empty := write("empty", "", 0o600)
+	write("glob-a.conf", "A\n", 0o644)
+	write("glob-b.conf", "B\n", 0o644)
+	absent := filepath.Join(dir, "absent")
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink("nowhere", link); err != nil {
+		t.Fatal(err)
+	}
+	reads := []Read{
+		{Kind: ReadFile, Arg: binary}, {Kind: ReadFile, Arg: odd}, {Kind: ReadFile, Arg: empty},
+		{Kind: ReadFile, Arg: absent}, {Kind: ReadFile, Arg: link},
+		{Kind: ReadGlob, Arg: dir + "/glob-*.conf"}, {Kind: ReadGlob, Arg: dir + "/none-*"},
+		{Kind: ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: ReadSysctl, Arg: "net.ipv4.no_such_thing"},
+		{Kind: ReadCommand, Arg: "both", Shell: `printf 'out\n\nx'; echo err >&2; exit 3`},
+		{Kind: ReadCommand, Arg: "none", Shell: "no-such-command-here --now"},
+	}
+	for name, argv := range shells(t) {
+		t.Run(name, func(t *testing.T) {
+			_, f := probe(t, argv, reads)
+			for path, want := range map[string]string{binary: "a\x00b\n\x01end\t0\n\xff no newline", odd: "odd\n", empty: ""} {
+				s, err := f.File(path)
+				if err != nil || !s.Exists || string(s.Content) != want {
+					t.Errorf("%s: %q, %v", path, s.Content, err)
+				}
+			}
+			if s, _ := f.File(odd); s.Mode != 0o604 {
+				t.Errorf("mode %o", s.Mode)
+			}
+			if s, err := f.File(absent); err != nil || s.Exists {
+				t.Errorf("absent: %v, %v", s, err)
+			}
+			if s, err := f.File(link); err != nil || !s.Exists || s.Type != tar.TypeSymlink {
+				t.Errorf("link: %v, %v", s, err)
+			}
+			if g, err := f.Glob(dir + "/glob-*.conf"); err != nil || len(g) != 2 || string(g[1].Content) != "B\n" {
+				t.Errorf("glob: %v, %v", g, err)
+			}
+			if g, err := f.Glob(dir + "/none-*"); err != nil || len(g) != 0 {
+				t.Errorf("empty glob: %v, %v", g, err)
+			}
+			if s, err := f.Sysctl("net.ipv4.ip_forward"); err != nil || !s.Exists || (s.Value != "0" && s.Value != "1") {
+				t.Errorf("sysctl: %v, %v", s, err)
+			}
+			if s, err := f.Sysctl("net.ipv4.no_such_thing"); err != nil || s.Exists {
+				t.Errorf("absent sysctl: %v, %v", s, err)
+			}
+			c, err := f.Command("both")
+			if err != nil || string(c.Stdout) != "out\n\nx" || string(c.Stderr) != "err" || c.Code != 3 {
+				t.Errorf("command: %q, %q, %d, %v", c.Stdout, c.Stderr, c.Code, err)
+			}
+			if c, err := f.Command("none"); err != nil || c.Code != 127 {
+				t.Errorf("no command: %d, %v", c.Code, err)
+			}
+			if _, err := f.Output("both"); !errors.Is(err, ErrUnknown) {
+				t.Errorf("output of a command that went wrong: %v", err)
+			}
+			if f.Host.Kernel == "" || f.Host.UID != os.Getuid() || f.Host.Now.IsZero() || f.Host.BootID == "" || len(f.Host.FreeKiB) == 0 {
+				t.Errorf("platform: %+v", f.Host)
+			}
+		})
+	}
+}
+
+// What was not asked for, and an answer that is cut anywhere, is unknown: never
+// absent.
+func TestFactsNeverGuess(t *testing.T) {
+	out, f := probe(t, []string{"sh"}, []Read{{Kind: ReadFile, Arg: "/etc/passwd"}})
+	for what, err := range map[string]error{
+		"file": second(f.File("/etc/other")), "package": second(f.Package("x")), "unit": second(f.Unit("x.service")),
+		"sysctl": second(f.Sysctl("a.b")), "command": second(f.Command("x")), "glob": second(f.Glob("/etc/*")),
+	} {
+		if !errors.Is(err, ErrUnknown) {
+			t.Errorf("%s that was not read: %v", what, err)
+		}
+	}
+	for n := range out {
+		if _, err := ParseFacts(bytes.NewReader(out[:n])); err == nil {
+			t.Fatalf("an answer cut after %d of %d bytes was taken", n, len(out))
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// A greeting printed by a login script does not spoil an answer.
+func TestFactsAfterNoise(t *testing.T) {
+	out, _ := probe(t, []string{"sh"}, nil)
+	if _, err := ParseFacts(strings.NewReader("Welcome!\n" + string(out))); err != nil {
+		t.Error(err)
+	}
+}
+
+func FuzzParseFacts(f *testing.F) {
+	script, err := Probe([]Read{{Kind: ReadFile, Arg: "/etc/hostname"}, {Kind: ReadPackage, Arg: "dpkg"}, {Kind: ReadUnit, Arg: "ssh.service"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	out, err := exec.Command("sh", "-c", script).Output()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(out)
+	f.Add([]byte("vpnpush-facts 1\n\x01host\tuid\n0\n\x01packages\ndpkg\tinstalled\t1\n\n\x01packages-status\t0\n\x01files\n\n\x01end\t0\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		facts, err := ParseFacts(bytes.NewReader(b))
+		if err == nil && (facts.files == nil || facts.commands == nil) {
+			t.Error("facts without maps")
+		}
+	})
+}
