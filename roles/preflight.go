@@ -46,7 +46,9 @@ func Preflight(inv *inventory.Inventory, host string, f tasks.Facts) (refusals [
 		return []error{err}, nil
 	}
 	c := check{placed: p, facts: f}
-	c.platform()
+	if !c.platform() {
+		return c.refusals, nil // nothing else could be told of such a host
+	}
 	c.room()
 	c.strongswan()
 	c.conf()
@@ -83,7 +85,8 @@ func (c *check) unknown(err error) bool {
 	return err != nil
 }
 
-func (c *check) platform() {
+// platform reports whether the host is one that the other checks understand.
+func (c *check) platform() bool {
 	h := c.facts.Host
 	switch v := h.Debian(); {
 	case v == "":
@@ -107,6 +110,7 @@ func (c *check) platform() {
 	for _, d := range h.ReadOnly {
 		c.refuse("remount it read-write, and look for the disk error that made it so (dmesg)", "%s cannot be written", d)
 	}
+	return h.Debian() != "" && h.Systemd
 }
 
 func (c *check) room() {
@@ -262,7 +266,7 @@ func atLeast(version string, major, minor int) bool {
 	if parts == nil {
 		return false
 	}
-	a, _ := strconv.Atoi(parts[1])
+	a, _ := strconv.Atoi(parts[1]) // digits only: an overflow gives the largest int
 	b, _ := strconv.Atoi(parts[2])
 	return a > major || a == major && b >= minor
 }

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"bytes"
 	"fmt"
 	"io/fs"
 
@@ -49,7 +50,7 @@ func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
 		case tasks.Block:
 			r = RenderedFile{Path: t.Path, Mode: t.Mode}
 		case tasks.RulesV4:
-			r = RenderedFile{Path: t.Path, Mode: 0o644}
+			r = RenderedFile{t.Path, 0o644, restorable(t.Chains)}
 		default:
 			continue
 		}
@@ -63,4 +64,28 @@ func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
 		}
 	}
 	return out, nil
+}
+
+// restorable is the own chains as iptables-restore(8) reads them. It names no
+// policy: a host keeps the ones it has.
+func restorable(chains []tasks.Chain) []byte {
+	var b bytes.Buffer
+	for i, c := range chains {
+		if i == 0 || chains[i-1].Table != c.Table {
+			fmt.Fprintf(&b, "*%s\n", c.Table)
+			for _, d := range chains[i:] {
+				if d.Table == c.Table {
+					fmt.Fprintf(&b, ":%s - [0:0]\n", d.Name)
+				}
+			}
+		}
+		fmt.Fprintf(&b, "-A %s -j %s\n", c.From, c.Name)
+		for _, r := range c.Rules {
+			fmt.Fprintf(&b, "-A %s %s\n", c.Name, r)
+		}
+		if i == len(chains)-1 || chains[i+1].Table != c.Table {
+			b.WriteString("COMMIT\n")
+		}
+	}
+	return b.Bytes()
 }

@@ -140,8 +140,10 @@ func (p placed) tasks() ([]tasks.Task, error) {
 
 // packages are named one by one rather than left to Recommends, which many
 // servers have turned off: strongswan-starter only recommends its daemon
-// (strongswan-charon), and without libstrongswan-standard-plugins there is no
-// AES-GCM and no ECP group, and on Debian 13 no SHA-2 either.
+// (strongswan-charon), without libstrongswan-standard-plugins Debian 11 and 12
+// have neither AES-GCM nor the ECP groups that Windows offers, and
+// iptables-persistent comes without iptables. The metapackage `strongswan` is
+// the other daemon on Debian 13.
 func (p placed) packages() []tasks.Package {
 	names := []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"}
 	if p.l2tp() != nil {

@@ -1,0 +1,135 @@
+package roles
+
+import (
+	"errors"
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+func secretOf(s string) secret.Value { return secret.New(s) }
+
+// A host that cannot carry its role is told so by plan, with the mend, and
+// nothing is touched there; one that can is not bothered.
+func TestPreflight(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		inv     func() *inventory.Inventory
+		site    bool
+		host    func(*host)
+		refusal string // part of the one refusal; "" for none
+		mend    string
+		warning string
+	}{
+		{name: "a fresh Debian 12", inv: full},
+		{name: "a fresh Debian 13", inv: full, host: func(h *host) {
+			h.os = "ID=debian\nVERSION_ID=13\n"
+			h.candidates["libstrongswan"] = "6.0.1-6+deb13u7"
+		}},
+		{name: "Debian 10", inv: minimal, host: func(h *host) { h.os = "ID=debian\nVERSION_ID=10\n" }, refusal: "Debian 10", mend: "upgrade"},
+		{name: "sid has no number", inv: minimal, host: func(h *host) { h.os = "ID=debian\nVERSION_CODENAME=sid\n" }},
+		{name: "Ubuntu", inv: minimal, host: func(h *host) { h.os = "ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n" }, refusal: "Ubuntu 24.04", mend: "Debian"},
+		{name: "no systemd", inv: minimal, host: func(h *host) { h.systemd = false }, refusal: "systemd", mend: "boot"},
+		{name: "not root", inv: minimal, host: func(h *host) { h.uid = 1000 }, refusal: "uid 1000", mend: "ssh.become"},
+		{name: "read-only /etc", inv: minimal, host: func(h *host) { h.readOnly = []string{"/etc"} }, refusal: "/etc cannot be written", mend: "remount"},
+		{name: "no room for packages", inv: minimal, host: func(h *host) { h.free["/var"] = 49 << 10 }, refusal: "free for /var", mend: "apt-get clean"},
+		{name: "room enough where nothing is to be installed", inv: minimal, host: func(h *host) {
+			h.free["/var"] = 2 << 10
+			h.packages = map[string]string{
+				"strongswan-starter": "1", "strongswan-charon": "1", "libstrongswan-standard-plugins": "1", "libstrongswan": "1",
+				"iptables": "1", "iptables-persistent": "1",
+			}
+		}},
+		{name: "no room for a file", inv: minimal, host: func(h *host) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
+		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *host) {
+			h.os = "ID=debian\nVERSION_CODENAME=sid\n"
+			h.candidates["libstrongswan"] = "6.1.0-2"
+		}, refusal: "IKEv1", mend: "Debian 13"},
+		{name: "l2tp where 6.1 is installed", inv: full, host: func(h *host) { h.packages = map[string]string{"libstrongswan": "6.1.0-2"} }, refusal: "IKEv1", mend: "Debian 13"},
+		{name: "strongSwan 6.1 without l2tp", inv: minimal, host: func(h *host) { h.candidates["libstrongswan"] = "6.1.0-2" }},
+		{name: "strongSwan 6.1 on a site", inv: full, site: true, host: func(h *host) { h.candidates["libstrongswan"] = "6.1.0-2" }},
+		{name: "l2tp on a cloud kernel", inv: full, host: func(h *host) { h.ppp, h.kernel = false, "6.12.117+deb13-cloud-amd64" }, refusal: "PPP", mend: "linux-image-amd64"},
+		{name: "no PPP on a site", inv: full, site: true, host: func(h *host) { h.ppp = false }},
+		{name: "ufw", inv: minimal, host: func(h *host) { h.active = []string{"ufw.service"} }, refusal: "ufw.service", mend: `"none"`},
+		{name: "firewalld", inv: minimal, host: func(h *host) { h.active = []string{"firewalld.service"} }, refusal: "firewalld.service", mend: `"none"`},
+		{name: "nftables", inv: minimal, host: func(h *host) { h.active = []string{"nftables.service"} }, refusal: "nftables.service", mend: `"none"`},
+		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *host) { h.active = []string{"ufw.service"} }},
+		{name: "charon-systemd", inv: minimal, host: func(h *host) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
+		{name: "rules.v4 not loaded", inv: minimal, host: func(h *host) { h.files = map[string]string{rulesV4: "*filter\nCOMMIT\n"} }, refusal: "not loaded", mend: "iptables-save"},
+		{name: "rules.v4 loaded", inv: minimal, host: func(h *host) {
+			h.files, h.active = map[string]string{rulesV4: "*filter\nCOMMIT\n"}, []string{"netfilter-persistent.service"}
+		}},
+		{name: "a conn of the user's with our name", inv: minimal, host: func(h *host) {
+			h.files = map[string]string{ipsecConf: "conn other\n\tauto=add\nconn tokyo\n\tauto=add\n"}
+		}, refusal: "conn tokyo", mend: "rename"},
+		{name: "conn %default", inv: minimal, host: func(h *host) { h.files = map[string]string{ipsecConf: "conn %default\n"} }, warning: "%default"},
+		{name: "a strongSwan with holes", inv: minimal, host: func(h *host) { h.packages = map[string]string{"libstrongswan": "6.0.1-6+deb13u6"} }, warning: "CVE-2026-78135"},
+		{name: "clients without DNS", inv: func() *inventory.Inventory { inv := full(); inv.L2TP.DNS = nil; return inv }, warning: "l2tp.dns"},
+		{name: "a hub behind NAT that lacks its subnet", inv: func() *inventory.Inventory { inv := nated(); inv.Hub.Subnets = nets("203.0.113.10/32"); return inv }, warning: "hub.subnets"},
+		{name: "a hub behind NAT", inv: nated},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			h := bookworm()
+			h.candidates = maps.Clone(h.candidates)
+			if tt.host != nil {
+				tt.host(&h)
+			}
+			inv, name := tt.inv(), "vps"
+			if tt.site {
+				name = "tokyo"
+			}
+			refusals, warnings := Preflight(inv, name, h.facts(t, inv, name))
+			switch {
+			case tt.refusal == "" && len(refusals) > 0:
+				t.Errorf("refused: %v", refusals)
+			case tt.refusal != "" && len(refusals) != 1:
+				t.Errorf("%d refusals, want 1 with %q: %v", len(refusals), tt.refusal, refusals)
+			case tt.refusal != "":
+				var hint transport.Hinter
+				if !strings.Contains(refusals[0].Error(), tt.refusal) || !errors.As(refusals[0], &hint) || !strings.Contains(hint.Hint(), tt.mend) {
+					t.Errorf("refusal %+v, want %q with mend %q", refusals[0], tt.refusal, tt.mend)
+				}
+			}
+			if got := strings.Join(warnings, "\n"); (tt.warning == "") != (got == "") || !strings.Contains(got, tt.warning) {
+				t.Errorf("warnings %q, want %q", got, tt.warning)
+			}
+		})
+	}
+}
+
+// What was not read is not "absent": a host of which nothing is known is
+// refused, not passed.
+func TestPreflightOfUnknown(t *testing.T) {
+	f := tasks.Facts{Host: tasks.Platform{OS: map[string]string{"ID": "debian", "VERSION_ID": "12"}, Systemd: true}}
+	refusals, _ := Preflight(minimal(), "vps", f)
+	if len(refusals) == 0 {
+		t.Fatal("passed")
+	}
+	for _, err := range refusals {
+		if !errors.Is(err, tasks.ErrUnknown) {
+			t.Errorf("%v, want %v", err, tasks.ErrUnknown)
+		}
+	}
+}
+
+// Debian's versions decide about IKEv1 and about known holes.
+func TestVersions(t *testing.T) {
+	for v, want := range map[string]bool{"6.1.0-2": true, "6.10.0-1": true, "7.0-1": true, "1:6.1.0-1": true, "6.0.1-6+deb13u7": false, "5.9.8-5": false, "": false, "x": false} {
+		if got := atLeast(v, 6, 1); got != want {
+			t.Errorf("atLeast(%q, 6, 1) = %t", v, got)
+		}
+	}
+	for v, want := range map[string]string{
+		"5.9.8-5": "5.9.8-5+deb12u6", "5.9.8-5+deb12u5": "5.9.8-5+deb12u6", "5.9.8-5+deb12u6": "", "5.9.8-5+deb12u10": "",
+		"6.0.1-6": "6.0.1-6+deb13u7", "6.0.1-6+deb13u1": "6.0.1-6+deb13u7", "6.0.1-6+deb13u7": "", "6.1.0-2": "", "": "",
+	} {
+		if got := fixedIn(v); got != want {
+			t.Errorf("fixedIn(%q) = %q, want %q", v, got, want)
+		}
+	}
+}

@@ -1,0 +1,593 @@
+package roles
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+func wanted(t *testing.T, inv *inventory.Inventory, h string) []tasks.Task {
+	t.Helper()
+	ts, err := Tasks(inv, h, tasks.Facts{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ts
+}
+
+func file(t *testing.T, inv *inventory.Inventory, h, path string) string {
+	t.Helper()
+	files, err := Render(inv, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if f.Path == path {
+			return string(f.Content)
+		}
+	}
+	return ""
+}
+
+// setting gives the values of a key in a conn.
+func setting(conf, key string) []string {
+	var out []string
+	for _, m := range regexp.MustCompile(`(?m)^    `+key+`=(.*)$`).FindAllStringSubmatch(conf, -1) {
+		out = append(out, m[1])
+	}
+	return out
+}
+
+// A secret of the hub that named two identities, or the wrong one, would let
+// one site, or any L2TP client, pose as another site.
+func TestHubSecretsNameOneIdentity(t *testing.T) {
+	for name, inv := range map[string]*inventory.Inventory{"full": full(), "nated": nated()} {
+		want := map[string]string{"l2tp": "203.0.113.10", "berlin": "@berlin", "osaka": "@osaka", "tokyo": "@tokyo"}
+		for conn, id := range want {
+			lines := strings.Split(strings.TrimSpace(file(t, inv, "vps", confDir+conn+".secrets")), "\n")
+			if len(lines) != 2 || !strings.HasPrefix(lines[1], id+` : PSK "`) {
+				t.Errorf("%s: secrets of %s do not name just %s", name, conn, id)
+			}
+		}
+	}
+	// And no IKEv2 conn has the address for an identity, which the clients' key
+	// would open.
+	for _, inv := range []*inventory.Inventory{full(), nated()} {
+		for _, s := range inv.Sites {
+			if got := setting(file(t, inv, "vps", confDir+s.Name+".conf"), "leftid"); !slices.Equal(got, []string{"@vps"}) {
+				t.Errorf("leftid of %s on the hub: %q", s.Name, got)
+			}
+		}
+	}
+}
+
+// `strongswan` is charon-systemd on Debian 13, and starter only recommends its
+// daemon.
+func TestPackagesAreNamedOneByOne(t *testing.T) {
+	var names []string
+	for _, task := range wanted(t, full(), "vps") {
+		if p, ok := task.(tasks.Package); ok {
+			names = append(names, p.Name)
+		}
+	}
+	for _, n := range []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins", "xl2tpd", "ppp", "iptables-persistent"} {
+		if !slices.Contains(names, n) {
+			t.Errorf("%s is not wanted: %q", n, names)
+		}
+	}
+	for _, n := range []string{"strongswan", "charon-systemd", "strongswan-swanctl"} {
+		if slices.Contains(names, n) {
+			t.Errorf("%s is wanted", n)
+		}
+	}
+}
+
+// A conn without keyexchange would be tried for IKEv1 too, and give a site's
+// secret to the search for the clients' one.
+func TestKeyExchangeIsNamed(t *testing.T) {
+	inv := full()
+	for _, h := range hosts(inv) {
+		for _, task := range wanted(t, inv, h) {
+			f, ok := task.(tasks.File)
+			if !ok || !strings.HasPrefix(f.Path, confDir) || !strings.HasSuffix(f.Path, ".conf") {
+				continue
+			}
+			want := []string{"ikev2"}
+			if f.Path == confDir+"l2tp.conf" {
+				want = []string{"ikev1"}
+			}
+			if got := setting(string(f.Content), "keyexchange"); !slices.Equal(got, want) {
+				t.Errorf("%s on %s: keyexchange %q, want %q", f.Path, h, got, want)
+			}
+		}
+	}
+}
+
+// The hub answers IKE_SA_INIT with the first conn that fits, before it knows
+// the site: another ike list in one of them would answer for all.
+func TestOneIKEListForAllSites(t *testing.T) {
+	inv := full()
+	var lists []string
+	for _, s := range inv.Sites {
+		lists = append(lists, setting(file(t, inv, "vps", confDir+s.Name+".conf"), "ike")...)
+		lists = append(lists, setting(file(t, inv, s.Name, confDir+s.Name+".conf"), "ike")...)
+	}
+	if len(lists) != 2*len(inv.Sites) || len(slices.Compact(lists)) != 1 {
+		t.Errorf("ike lists: %q", lists)
+	}
+}
+
+// restart or start on both ends is a storm of SAs, and a site that gives up
+// after three tries stays away when it boots before the hub.
+func TestOnlyTheSiteInitiates(t *testing.T) {
+	inv := full()
+	hub, site := file(t, inv, "vps", confDir+"tokyo.conf"), file(t, inv, "tokyo", confDir+"tokyo.conf")
+	for key, want := range map[string][2]string{
+		"auto": {"add", "start"}, "closeaction": {"clear", "restart"}, "dpdaction": {"clear", "restart"},
+		"keyingtries": {"", "%forever"}, "reauth": {"no", "no"},
+	} {
+		got := [2]string{strings.Join(setting(hub, key), " "), strings.Join(setting(site, key), " ")}
+		if got != want {
+			t.Errorf("%s on hub and site: %q, want %q", key, got, want)
+		}
+	}
+	for _, h := range hosts(inv) {
+		for _, task := range wanted(t, inv, h) {
+			if ip, ok := task.(tasks.IPsec); ok {
+				for _, c := range ip.Conns {
+					if c.Initiates != (h != "vps") {
+						t.Errorf("%s: conn %s initiates: %t", h, c.Name, c.Initiates)
+					}
+				}
+			}
+		}
+	}
+}
+
+// charon does not tell what it has loaded: the digests of both files, secrets
+// too, are what tells that a reload is due.
+func TestIPsecHasTheDigestsOfItsFiles(t *testing.T) {
+	inv := full()
+	digests := map[string]string{}
+	var conns []tasks.Conn
+	for _, task := range wanted(t, inv, "vps") {
+		switch task := task.(type) {
+		case tasks.File:
+			digests[task.Path] = tasks.SHA256(task.Content)
+		case tasks.IPsec:
+			conns = task.Conns
+		}
+	}
+	if len(conns) != 4 {
+		t.Fatalf("%d conns, want 3 sites and l2tp", len(conns))
+	}
+	for _, c := range conns {
+		if c.ConfSHA == "" || c.ConfSHA != digests[c.Conf] || c.SecretsSHA == "" || c.SecretsSHA != digests[c.Secrets] {
+			t.Errorf("conn %s: digests are not those of %s and %s", c.Name, c.Conf, c.Secrets)
+		}
+	}
+}
+
+// Narrowing would install less than is wanted without a word, so both ends
+// must name the same subnets, and Tunnels, which status compares with, too.
+func TestBothEndsNameTheSameSubnets(t *testing.T) {
+	for name, build := range inventories {
+		inv := build()
+		hubs := map[string]tasks.Tunnel{}
+		for _, tun := range Tunnels(inv, "vps") {
+			hubs[tun.Conn] = tun
+		}
+		for _, s := range inv.Sites {
+			hub, site := file(t, inv, "vps", confDir+s.Name+".conf"), file(t, inv, s.Name, confDir+s.Name+".conf")
+			if a, b := setting(hub, "leftsubnet"), setting(site, "rightsubnet"); len(a) != 1 || !slices.Equal(a, b) {
+				t.Errorf("%s: %s: behind the hub: %q and %q", name, s.Name, a, b)
+			}
+			if a, b := setting(hub, "rightsubnet"), setting(site, "leftsubnet"); len(a) != 1 || !slices.Equal(a, b) {
+				t.Errorf("%s: %s: behind the site: %q and %q", name, s.Name, a, b)
+			}
+			ts := Tunnels(inv, s.Name)
+			if len(ts) != 1 {
+				t.Fatalf("%s: %s: %d tunnels, want 1", name, s.Name, len(ts))
+			}
+			far := hubs[s.Name]
+			mirror := tasks.Tunnel{Conn: far.Conn, Peer: "vps", Local: far.Remote, Remote: far.Local, LocalID: far.PeerID, PeerID: far.LocalID}
+			if d := cmp.Diff(mirror, ts[0]); d != "" {
+				t.Errorf("%s: %s: tunnel (-hub's +site's):\n%s", name, s.Name, d)
+			}
+			conf := strings.Split(setting(hub, "leftsubnet")[0], ",")
+			slices.Sort(conf)
+			if !slices.Equal(conf, far.Local) {
+				t.Errorf("%s: %s: tunnel says %q, the conn %q", name, s.Name, far.Local, conf)
+			}
+		}
+	}
+}
+
+// Who may reach whom is in the selectors: relay, and L2TP clients only where
+// l2tp.reach says so.
+func TestWhatASiteReaches(t *testing.T) {
+	relayed := func() *inventory.Inventory { inv := full(); inv.L2TP = nil; return inv }
+	lone := func() *inventory.Inventory { inv := full(); inv.Tunnel.Relay = false; return inv }
+	for _, tt := range []struct {
+		name string
+		inv  *inventory.Inventory
+		site string
+		want []string
+	}{
+		{"hub only", minimal(), "tokyo", []string{"203.0.113.10/32"}},
+		{"relay", relayed(), "osaka", []string{"10.10.0.0/24", "10.30.0.0/16", "192.168.1.0/24", "192.168.3.0/24", "203.0.113.10/32"}},
+		{"clients reach it", lone(), "tokyo", []string{"10.10.0.0/24", "192.168.200.0/26", "203.0.113.10/32"}},
+		{"clients do not", lone(), "osaka", []string{"10.10.0.0/24", "203.0.113.10/32"}},
+	} {
+		if got := Tunnels(tt.inv, tt.site)[0].Remote; !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}
+
+// One prefix around the pool is readable, but must not swallow a neighbour.
+func TestClientNetCoversNoOtherSubnet(t *testing.T) {
+	inv := full()
+	inv.Sites[0].Subnets = nets("192.168.200.48/28")
+	got := texts(clientNet(inv))
+	want := []string{"192.168.200.2/31", "192.168.200.4/30", "192.168.200.8/29", "192.168.200.16/28", "192.168.200.32/32"}
+	if !slices.Equal(got, want) {
+		t.Errorf("client net %q, want %q", got, want)
+	}
+}
+
+// A gap or an overlap in the cover is a client that reaches nothing, or too
+// much.
+func FuzzPrefixes(f *testing.F) {
+	f.Add([]byte{192, 168, 200, 2}, []byte{192, 168, 200, 32})
+	f.Add([]byte{0, 0, 0, 0}, []byte{255, 255, 255, 255})
+	f.Add([]byte{255, 255, 255, 255}, []byte{255, 255, 255, 255})
+	f.Fuzz(func(t *testing.T, a, b []byte) {
+		first, ok1 := netip.AddrFromSlice(a)
+		last, ok2 := netip.AddrFromSlice(b)
+		if !ok1 || !ok2 || !first.Is4() || !last.Is4() || last.Less(first) {
+			return
+		}
+		next := first
+		for _, p := range prefixes(first, last) {
+			if p.Addr() != next || p.Masked() != p {
+				t.Fatalf("%s-%s: %s does not begin at %s", first, last, p, next)
+			}
+			end := lastOf(p)
+			if last.Less(end) {
+				t.Fatalf("%s-%s: %s goes too far", first, last, p)
+			}
+			if end == last {
+				return
+			}
+			next = end.Next()
+		}
+		t.Fatalf("%s-%s: not covered from %s on", first, last, next)
+	})
+}
+
+// xl2tpd knows nothing of chap-secrets: an address left in its range could go
+// to another client.
+func TestFixedAddressesAreOutOfTheRange(t *testing.T) {
+	users := func(as ...string) []inventory.User {
+		var out []inventory.User
+		for i, a := range as {
+			out = append(out, inventory.User{Name: fmt.Sprint("u", i), Address: addr(a)})
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name  string
+		users []inventory.User
+		want  []string
+	}{
+		{"none", nil, []string{"10.0.0.2-10.0.0.5"}},
+		{"inside", users("10.0.0.3"), []string{"10.0.0.2-10.0.0.2", "10.0.0.4-10.0.0.5"}},
+		{"ends", users("10.0.0.5", "10.0.0.2"), []string{"10.0.0.3-10.0.0.4"}},
+		{"neighbours", users("10.0.0.3", "10.0.0.4"), []string{"10.0.0.2-10.0.0.2", "10.0.0.5-10.0.0.5"}},
+		{"all", users("10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5"), nil},
+	} {
+		l := &inventory.L2TP{PoolFrom: addr("10.0.0.2"), PoolTo: addr("10.0.0.5"), Users: tt.users}
+		if got := freeRanges(l); !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
+		}
+	}
+	// xl2tpd does not start without a range unless told to assign none.
+	inv := full()
+	inv.L2TP.PoolFrom, inv.L2TP.PoolTo = addr("192.168.200.10"), addr("192.168.200.10")
+	if got := file(t, inv, "vps", xl2tpdConf); !strings.Contains(got, "\nassign ip = no\n") || strings.Contains(got, "ip range") {
+		t.Errorf("a pool of fixed addresses only:\n%s", got)
+	}
+}
+
+// pppd finds a user's secret by the name xl2tpd gives it, and ends at an option
+// of a serial line; and no client may choose its own address.
+func TestPPPOptions(t *testing.T) {
+	inv := full()
+	conf, options, chap := file(t, inv, "vps", xl2tpdConf), file(t, inv, "vps", pppOptions), file(t, inv, "vps", chapSecrets)
+	if !strings.Contains(conf, "\nname = vps\n") || !strings.Contains(chap, `"alice" vps "`) {
+		t.Errorf("xl2tpd's name is not the server of chap-secrets:\n%s", conf)
+	}
+	for _, bad := range []string{"lock", "crtscts", "modem", "ipcp-accept-remote", "ipcp-accept-local"} {
+		if regexp.MustCompile(`(?m)^` + bad + `\b`).MatchString(options) {
+			t.Errorf("%s has %s", pppOptions, bad)
+		}
+	}
+	if !strings.Contains(options, "\nrequire-mschap-v2\n") || !strings.Contains(options, "\nauth\n") {
+		t.Errorf("clients are not made to authenticate with MS-CHAPv2:\n%s", options)
+	}
+}
+
+// getword of pppd takes a backslash inside quotes as an escape; a value that
+// begins with @ names a file.
+func TestChapSecretsCarryThePassword(t *testing.T) {
+	inv := full()
+	if got, want := file(t, inv, "vps", chapSecrets), `"bob" vps "not \"a\" \\secret" *`; !strings.Contains(got, want+"\n") {
+		t.Errorf("no line %s", want)
+	}
+	for _, pw := range []string{"@/etc/passwd", "two\nlines"} {
+		inv.L2TP.Users[0].Password = secretOf(pw)
+		_, err := Render(inv, "vps")
+		if err == nil {
+			t.Errorf("a password that chap-secrets cannot carry was written")
+		} else if strings.Contains(err.Error(), pw) {
+			t.Errorf("the error tells the password")
+		}
+	}
+}
+
+// A hub without L2TP must not grow any of it, nor plan a change for ever; one
+// that had it must lose its users.
+func TestHubWithoutL2TP(t *testing.T) {
+	inv := minimal()
+	for _, task := range wanted(t, inv, "vps") {
+		id := task.ID()
+		for _, s := range []string{"l2tp", "xl2tpd", "package:ppp"} {
+			if strings.Contains(id, s) {
+				t.Errorf("task %s", id)
+			}
+		}
+		if b, ok := task.(tasks.Block); ok {
+			if c, err := b.Check(bookworm().facts(t, inv, "vps")); c != nil || err != nil {
+				t.Errorf("bare hub: change %v, error %v", c, err)
+			}
+			h := bookworm()
+			h.files = map[string]string{chapSecrets: "me * theirs *\n" + tasks.BlockBegin("vps") + "\n\"alice\" vps \"x\" *\n" + tasks.BlockEnd + "\n"}
+			c, err := b.Check(h.facts(t, inv, "vps"))
+			if err != nil || c == nil {
+				t.Errorf("hub that had l2tp: change %v, error %v", c, err)
+			}
+		}
+	}
+	for _, c := range chainsOf(t, inv, "vps") {
+		for _, r := range c.Rules {
+			if strings.Contains(r, "1701") || strings.Contains(r, "ppp+") {
+				t.Errorf("%s: %s", c.Name, r)
+			}
+		}
+	}
+}
+
+func chainsOf(t *testing.T, inv *inventory.Inventory, h string) []tasks.Chain {
+	t.Helper()
+	for _, task := range wanted(t, inv, h) {
+		if f, ok := task.(tasks.Firewall); ok {
+			return f.Chains
+		}
+	}
+	return nil
+}
+
+// With firewall.backend "none" the packet filter is the user's alone.
+func TestFirewallNone(t *testing.T) {
+	inv := full()
+	inv.Firewall.Backend = "none"
+	for _, h := range hosts(inv) {
+		for _, task := range wanted(t, inv, h) {
+			switch task := task.(type) {
+			case tasks.Firewall, tasks.RulesV4:
+				t.Errorf("%s: %s", h, task.ID())
+			case tasks.Package:
+				if strings.Contains(task.Name, "iptables") {
+					t.Errorf("%s: %s", h, task.ID())
+				}
+			case tasks.Unit:
+				if task.Name == unitFirewall {
+					t.Errorf("%s: %s", h, task.ID())
+				}
+			}
+		}
+	}
+}
+
+// Masquerading what goes into a tunnel would miss the selectors, and L2TP in
+// the clear would carry passwords past IPsec.
+func TestOrderOfRules(t *testing.T) {
+	for _, c := range chainsOf(t, full(), "vps") {
+		at := func(part string) int {
+			return slices.IndexFunc(c.Rules, func(r string) bool { return strings.Contains(r, part) })
+		}
+		switch c.Name {
+		case chainNAT:
+			if a, m := at("--pol ipsec -j ACCEPT"), at("MASQUERADE"); a < 0 || m < 0 || a > m {
+				t.Errorf("exemption at %d, masquerade at %d", a, m)
+			}
+			last := c.Rules[len(c.Rules)-1]
+			if !strings.Contains(last, "MASQUERADE") || !strings.Contains(last, "--pol none") {
+				t.Errorf("last rule of %s: %s", c.Name, last)
+			}
+		case chainIn:
+			if a, d := at("--dport 1701 -m policy --dir in --pol ipsec -j ACCEPT"), at("--dport 1701 -m policy --dir in --pol none -j DROP"); a < 0 || d < 0 {
+				t.Errorf("1701: accepted at %d, dropped at %d", a, d)
+			}
+		case chainFwd:
+			if d, a := at("-d 192.168.1.0/24 -m policy --dir out --pol none -j DROP"), at("-d 192.168.1.0/24 -i ppp+ -j ACCEPT"); d < 0 || a < 0 || d > a {
+				t.Errorf("client to a site: dropped in the clear at %d, accepted at %d", d, a)
+			}
+		}
+	}
+}
+
+// While its tunnel is down, a site's LAN must still reach the hub in the clear:
+// that is how it is mended.
+func TestSiteKeepsTheWayToTheHub(t *testing.T) {
+	for _, c := range chainsOf(t, full(), "tokyo") {
+		for _, r := range c.Rules {
+			if strings.Contains(r, "DROP") && (strings.Contains(r, "203.0.113.10") || !strings.Contains(r, " -d ")) {
+				t.Errorf("%s: %s", c.Name, r)
+			}
+		}
+	}
+}
+
+// A few hundred sites that relay must not give a rule for each pair of them.
+func TestHubRulesGrowWithTheSites(t *testing.T) {
+	count := func(n int) (rules int) {
+		inv := full()
+		inv.Sites = nil
+		for i := range n {
+			inv.Sites = append(inv.Sites, inventory.Site{Name: fmt.Sprintf("s%03d", i), Subnets: nets(fmt.Sprintf("10.%d.%d.0/24", 100+i/250, i%250)), PSK: secretOf("not-a-secret-site")})
+		}
+		for _, c := range chainsOf(t, inv, "vps") {
+			rules += len(c.Rules)
+		}
+		return rules
+	}
+	ten, hundred, two := count(10), count(100), count(200)
+	if two-hundred != 100*(hundred-ten)/90 {
+		t.Errorf("rules of 10, 100, 200 sites: %d, %d, %d", ten, hundred, two)
+	}
+}
+
+// The number of selectors is one octet in IKEv2; strongSwan would send a
+// payload that no peer can read.
+func TestTooManySelectors(t *testing.T) {
+	inv := full()
+	for i := range 260 {
+		inv.Sites[0].Subnets = append(inv.Sites[0].Subnets, nets(fmt.Sprintf("10.40.%d.%d/32", i/250, i%250))...)
+	}
+	_, err := Render(inv, "tokyo")
+	var hint transport.Hinter
+	if !errors.As(err, &hint) {
+		t.Errorf("error %v, want one with a mend", err)
+	}
+}
+
+// Rules are compared as text with what iptables-save prints, so every rule must
+// come back from the kernel as it was written.
+func TestRulesComeBackAsWritten(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("loading rules into a network namespace of its own needs root")
+	}
+	if _, err := exec.LookPath("iptables-restore"); err != nil {
+		t.Skip("no iptables-restore on this machine")
+	}
+	for name, inv := range inventories {
+		for _, h := range hosts(inv()) {
+			want := map[string][]string{}
+			for _, c := range chainsOf(t, inv(), h) {
+				want[c.Name] = c.Rules
+			}
+			if len(want) == 0 {
+				continue
+			}
+			cmd := exec.Command("unshare", "-n", "sh", "-c", "iptables-restore && iptables-save")
+			cmd.Stdin = strings.NewReader(file(t, inv(), h, rulesV4))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s/%s: %v: %s", name, h, err, out)
+			}
+			got := map[string][]string{}
+			for l := range strings.Lines(string(out)) {
+				if w := strings.SplitN(strings.TrimSuffix(l, "\n"), " ", 3); len(w) == 3 && w[0] == "-A" && strings.HasPrefix(w[1], "VPNPUSH-") {
+					got[w[1]] = append(got[w[1]], w[2])
+				}
+			}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("%s/%s (-written +read back):\n%s", name, h, d)
+			}
+		}
+	}
+}
+
+// No print of a rendered file, a task's error or a conn may tell a secret.
+func TestRenderedFilesDoNotPrint(t *testing.T) {
+	files, err := Render(full(), "vps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if s := fmt.Sprintf(verb, files); strings.Contains(s, "not-a-secret") || strings.Contains(s, fmt.Sprintf("%x", "not-a-secret")) {
+			t.Errorf("%s prints a secret", verb)
+		}
+	}
+}
+
+// Secrets are only in files that none but root reads.
+func TestModes(t *testing.T) {
+	for name, inv := range inventories {
+		for _, h := range hosts(inv()) {
+			files, err := Render(inv(), h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				if strings.Contains(string(f.Content), "not-a-secret") && f.Mode != 0o600 {
+					t.Errorf("%s/%s: %s has mode %04o", name, h, f.Path, f.Mode)
+				}
+			}
+		}
+	}
+}
+
+// What a check looks at must be among what the probe brings.
+func TestReadsHoldWhatTasksRead(t *testing.T) {
+	for name, inv := range inventories {
+		for _, h := range hosts(inv()) {
+			reads := Reads(inv(), h)
+			for _, task := range wanted(t, inv(), h) {
+				for _, r := range task.Reads() {
+					if !slices.Contains(reads, r) {
+						t.Errorf("%s/%s: %s reads %s %s, the probe does not", name, h, task.ID(), r.Kind, r.Arg)
+					}
+				}
+			}
+		}
+	}
+}
+
+// What cannot be put down is said, with what to do.
+func TestPlaceRefuses(t *testing.T) {
+	inv := minimal()
+	if _, err := Tasks(inv, "nowhere", tasks.Facts{}); err == nil {
+		t.Error("a host that is not in the inventory has tasks")
+	}
+	inv.Tunnel.Backend = inventory.BackendSwanctl
+	_, err := Tasks(inv, "vps", tasks.Facts{})
+	var hint transport.Hinter
+	if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "ipsec.conf") {
+		t.Errorf("swanctl: error %v", err)
+	}
+	inv = full()
+	inv.Sites[0].Name = connL2TP
+	if _, err := Tasks(inv, "vps", tasks.Facts{}); err == nil {
+		t.Error("a site took the conn of the L2TP clients")
+	}
+	inv = minimal()
+	inv.Sites[0].PSK = secretOf("not-a-\"secret")
+	if _, err := Tasks(inv, "vps", tasks.Facts{}); err == nil || strings.Contains(err.Error(), "not-a-") {
+		t.Errorf("a PSK with a quote: %v", err)
+	}
+}
