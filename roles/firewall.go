@@ -31,10 +31,11 @@ const (
 const mss = " -m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss 1361:1536 -j TCPMSS --set-mss 1360"
 
 func (p placed) chains() []tasks.Chain {
-	in, fwd, nat := p.hubRules()
+	rules := p.hubRules
 	if p.role == inventory.RoleSite {
-		in, fwd, nat = p.siteRules()
+		rules = p.siteRules
 	}
+	in, fwd, nat := rules()
 	return []tasks.Chain{
 		{Table: "filter", From: "INPUT", Name: chainIn, Rules: in},
 		{Table: "filter", From: "FORWARD", Name: chainFwd, Rules: fwd},
