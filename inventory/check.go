@@ -178,7 +178,7 @@ func (r *reader) checkJumps(inv *Inventory) {
 	var follow func(name string, way []string)
 	follow = func(name string, way []string) {
 		h, ok := byName[name]
-		if !ok || state[name] == 2 {
+		if name == "" || !ok || state[name] == 2 {
 			return
 		}
 		way = append(way, name)

@@ -15,9 +15,8 @@ var (
 	encKeyword   = regexp.MustCompile(`^(null|3?des|(aes|camellia)(128|192|256)?|(aes|camellia)(128|192|256)ctr|(blowfish|serpent|twofish)(128|192|256)?|cast128)$`)
 	integKeyword = regexp.MustCompile(`^(sha|sha1|sha1_160|sha(2_)?(256|384|512)|sha(2_)?256_96|md5|md5_128|aesxcbc|camelliaxcbc|aescmac)$`)
 	prfKeyword   = regexp.MustCompile(`^prf(sha1|sha256|sha384|sha512|md5|aesxcbc|camelliaxcbc|aescmac)$`)
-	dhKeyword    = regexp.MustCompile(`^(modp(768|1024|1536|2048|3072|4096|6144|8192|1024s160|2048s224|2048s256)|ecp(192|224|256|384|521)|ecp(224|256|384|512)bp|(curve|x)(25519|448))$`)
-	extraKeyword = regexp.MustCompile(`^(ke[1-7]_)?mlkem(512|768|1024)$|^(no)?esn$`)
-	noneKeyword  = regexp.MustCompile(`^(modpnone|modpnull|none)$`)
+	dhKeyword    = regexp.MustCompile(`^(modp(768|1024|1536|2048|3072|4096|6144|8192|1024s160|2048s224|2048s256)|ecp(192|224|256|384|521)|ecp(224|256|384|512)bp|(curve|x)(25519|448)|mlkem(512|768|1024))$`)
+	extraKeyword = regexp.MustCompile(`^(ke[1-7]_mlkem(512|768|1024)|(no)?esn|modpnone|none)$`) // what stands beside them
 
 	// Broken, or within reach of one who can pay for it. gmac signs and does
 	// not encrypt, as null does.
@@ -59,7 +58,7 @@ func checkProposal(s string, ike bool) (fault, mend string, weak []string) {
 			prf = true
 		case dhKeyword.MatchString(k):
 			dh = true
-		case extraKeyword.MatchString(k), noneKeyword.MatchString(k) && !ike:
+		case extraKeyword.MatchString(k):
 		case k == "":
 			return "has an empty part", write, nil
 		default:

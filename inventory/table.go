@@ -336,9 +336,9 @@ func (t *table) secret(key string, rule rule, dst *secret.Value) bool {
 		*dst = secret.New(v)
 	case map[string]any:
 		src := &table{r: t.r, path: t.at(key), m: v}
+		before := len(t.r.diags)
 		ref.source = &secret.Source{Env: src.str("env", ""), File: src.str("file", "")}
 		ref.source.Command, _ = src.list("command", `write a list of strings, such as ["pass", "show", "name"]`)
-		before := len(t.r.diags)
 		src.done()
 		empty := ref.source.Env == "" && ref.source.File == "" && (len(ref.source.Command) == 0 || ref.source.Command[0] == "")
 		switch {

@@ -1,0 +1,126 @@
+package inventory
+
+import (
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
+)
+
+func addr(s string) netip.Addr { return netip.MustParseAddr(s) }
+
+func prefixes(list ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func parseFull(t *testing.T) *Inventory {
+	t.Helper()
+	inv, diags := Parse("full.toml", readFixture(t, "full.toml"))
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	return inv
+}
+
+// A host's own ssh table stands over the defaults, also with false; a default
+// jump does not send a host through itself.
+func TestHosts(t *testing.T) {
+	def := SSH{
+		User: "admin", Port: 2222, IdentityFile: "~/.ssh/id_ed25519", KnownHosts: "/etc/vpnpush/known_hosts", AcceptNew: true,
+		Become: "auto", ConnectTimeout: 10 * time.Second,
+	}
+	with := func(change func(*SSH)) SSH {
+		s := def
+		change(&s)
+		return s
+	}
+	want := []Host{
+		{"vps", RoleHub, with(func(s *SSH) { s.Host, s.AcceptNew = "vps.example.com", false })},
+		{"lab-1", RoleSite, with(func(s *SSH) { s.Host, s.Connection = "192.168.3.10", "local" })},
+		{"osaka", RoleSite, with(func(s *SSH) { s.Host, s.Jump = "osaka", "vps" })},
+		{"tokyo", RoleSite, with(func(s *SSH) {
+			s.Host, s.User, s.Port, s.Become, s.Jump = "tokyo.internal", "root", 22, "never", "admin@bastion.example.com:2200,vps"
+		})},
+	}
+	if diff := cmp.Diff(want, parseFull(t).Hosts()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// An inventory made by hand, as the tests of other packages do, merges too;
+// and an empty jump in a host's own table takes the default away.
+func TestHostsJump(t *testing.T) {
+	byHand := &Inventory{
+		SSH:   SSH{Jump: "hub,b", BecomePassword: secret.New("x")},
+		Hub:   Hub{Name: "vps", Address: addr("203.0.113.10")},
+		Sites: []Site{{Name: "a"}, {Name: "b", SSH: SSH{BecomePassword: secret.New("y")}}},
+	}
+	const text = `
+[ssh]
+jump = "hub"
+[hub]
+address = "203.0.113.10"
+[sites.a]
+subnets = ["192.168.1.0/24"]
+psk = "tokyo-Ahquai3ohGhaeXo8"
+ssh.jump = ""
+`
+	parsed, diags := Parse("x.toml", []byte(text))
+	if len(diags) > 0 {
+		t.Fatal(diags)
+	}
+	jumps := func(inv *Inventory) (js []string) {
+		for _, h := range inv.Hosts() {
+			js = append(js, h.SSH.Jump)
+		}
+		return js
+	}
+	if diff := cmp.Diff([]string{"", "vps,b", "vps"}, jumps(byHand)); diff != "" {
+		t.Errorf("by hand (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"", ""}, jumps(parsed)); diff != "" {
+		t.Errorf("parsed (-want +got):\n%s", diff)
+	}
+	if hosts := byHand.Hosts(); hosts[1].SSH.BecomePassword.Reveal() != "x" || hosts[2].SSH.BecomePassword.Reveal() != "y" {
+		t.Error("the password for sudo is not merged")
+	}
+}
+
+// A pattern that matches nothing must never widen or silently empty a run.
+func TestSelect(t *testing.T) {
+	inv := parseFull(t) // vps, lab-1, osaka, tokyo
+	for _, tt := range []struct {
+		patterns, want, err string
+	}{
+		{"", "vps lab-1 osaka tokyo", ""},
+		{"tokyo", "tokyo", ""},
+		{"tokyo vps", "vps tokyo", ""},
+		{"hub", "vps", ""},
+		{"*o*", "osaka tokyo", ""},
+		{"!vps", "lab-1 osaka tokyo", ""},
+		{"!hub !lab-?", "osaka tokyo", ""},
+		{"*o* !tokyo", "osaka", ""},
+		{"!tokyo *", "vps lab-1 osaka", ""},
+		{"tokio", "", `did you mean "tokyo"?`},
+		{"!tokio", "", `did you mean "tokyo"?`},
+		{"tokyo site-*", "", `no host matches "site-*"`},
+		{"tokyo !tokyo", "", "leave no host"},
+		{"[", "", "syntax error in pattern"},
+	} {
+		got, err := inv.Select(strings.Fields(tt.patterns))
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%q selects %q, want %q", tt.patterns, got, tt.want)
+		}
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+			t.Errorf("%q: error %v, want %q", tt.patterns, err, tt.err)
+		}
+	}
+}
