@@ -458,8 +458,11 @@ func (m *swanctlMasker) code(code string) maskLine {
 	case swanctlShown.MatchString(p[2]) && swanctlValue.MatchString(p[3]) && chapName(strings.ReplaceAll(p[3], "\t", " ")):
 		return shown(code)
 	}
+	// Real files nest four deep; a host's file that nests without end must not
+	// cost its depth at every line.
+	in := m.sections[:min(len(m.sections), 8)]
 	return maskLine{
-		place: "entry " + strings.Join(append(m.sections[:len(m.sections):len(m.sections)], p[2]), "\x00"),
+		place: "entry " + strings.Join(in, "\x00") + "\x00" + p[2],
 		spans: []maskSpan{{text: p[1]}, {text: p[3], hide: hideSecret}, {text: p[4]}},
 	}
 }
