@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -57,12 +58,15 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 				case <-planned:
 				}
 			}()
+			a.view.Hosts(len(hosts))
 			p, _ := e.Plan(planning, hosts)
 			if planning.Err() != nil {
 				return &codeError{exitInterrupted, nil}
 			}
 			if !a.json {
-				a.view.Plan(p)
+				if err := a.view.Plan(p); err != nil {
+					return err
+				}
 			}
 			if applicable(p) && !sure {
 				ok, err := a.ask(planning)
@@ -74,8 +78,11 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 				}
 			}
 			close(planned)
+			a.view.Hosts(len(hosts))
 			r, _ := e.Apply(cmd.Context(), p, hosts)
-			a.view.Report(r)
+			if err := a.view.Report(r); err != nil {
+				return err
+			}
 			var rs []engine.Result
 			for _, h := range r.Hosts {
 				rs = append(rs, h.Result)
@@ -122,7 +129,7 @@ func (a *app) ask(ctx context.Context) (bool, error) {
 	}
 	c := make(chan answer, 1)
 	go func() {
-		ok, err := a.view.Confirm(a.stdin, "Apply these changes?")
+		ok, err := a.view.Confirm(a.stdin, view.ApplyQuestion)
 		c <- answer{ok, err}
 	}()
 	select {

@@ -74,12 +74,14 @@ func operator() string {
 func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
 	inv, diags := inventory.Load(ctx, a.inventory)
 	if inv == nil {
-		a.view.Diagnostics(stringers(diags.Errors()), stringers(diags.Warnings()))
+		a.view.Diagnostics(stringers(diags))
 		n := len(diags.Errors())
 		return nil, &codeError{exitError, fmt.Errorf("%s: %s", a.inventory, count(n, "fault"))}
 	}
 	a.redact(inv.SecretValues()...)
-	a.view.Diagnostics(nil, stringers(diags.Warnings()))
+	if w := diags.Warnings(); len(w) > 0 {
+		a.view.Diagnostics(stringers(w))
+	}
 	return inv, nil
 }
 

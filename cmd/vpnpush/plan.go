@@ -29,8 +29,11 @@ carry what is asked. With --detailed-exitcode 2 means that there are changes,
 			}
 			defer d.Close()
 			defer e.Close()
+			a.view.Hosts(len(hosts))
 			p, _ := e.Plan(cmd.Context(), hosts) // the view tells each host's error
-			a.view.Plan(p)
+			if err := a.view.Plan(p); err != nil {
+				return err
+			}
 			if err := cmd.Context().Err(); err != nil {
 				return &codeError{exitInterrupted, nil}
 			}

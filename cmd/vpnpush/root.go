@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -56,17 +55,13 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		case <-done:
 		}
 	}()
-	cmd, err := root.ExecuteContextC(ctx)
+	err := root.ExecuteContext(ctx)
 	code := exitCode(err)
 	if err == nil || err.Error() == "" {
 		return code
 	}
 	if a.view == nil { // the flags were not understood
-		a.makeView("")
-	}
-	if a.json && code == exitError && cmd != nil {
-		a.view.Error(err)
-		return code
+		a.makeView()
 	}
 	a.view.Error(err)
 	return code
@@ -88,7 +83,7 @@ a shell, nothing else.
 		Args:          cobra.NoArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.makeView(cmd.Name()); err != nil {
+			if err := a.makeView(); err != nil {
 				return err
 			}
 			if a.forks < 1 {
@@ -127,7 +122,7 @@ type hinted struct {
 
 func (h *hinted) Hint() string { return h.hint }
 
-func (a *app) makeView(command string) error {
+func (a *app) makeView() error {
 	switch a.color {
 	case "auto", "always", "never":
 	case "":
@@ -141,7 +136,7 @@ func (a *app) makeView(command string) error {
 		width, height = errWidth, errHeight
 	}
 	a.view = view.New(view.Options{
-		Command: command, Out: a.stdout, Err: a.stderr, JSON: a.json, Color: a.color, Verbose: a.verbose,
+		Out: a.stdout, Err: a.stderr, JSON: a.json, Color: a.color, Verbose: a.verbose,
 		OutIsTerminal: outTTY, ErrIsTerminal: errTTY, Width: width, Height: height,
 		NoColorEnv: os.Getenv("NO_COLOR") != "", Redact: func(b []byte) []byte { return a.redactor.Redact(b) },
 	})
@@ -204,5 +199,3 @@ func wholeSeconds(flag string, d, least time.Duration) error {
 	}
 	return nil
 }
-
-func yes(s string) bool { return strings.TrimSpace(s) == "yes" }

@@ -78,7 +78,27 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 		}
 	}
 	e.each(ctx, len(rest), func(n int) { run(rest[n]) })
+	for _, i := range hubs {
+		e.lookAgain(ctx, byName[r.Hosts[i].Name], &r.Hosts[i])
+	}
 	return r, r.err()
+}
+
+// lookAgain tells the hub's tunnels anew: when it was applied to, the sites had
+// not dialled yet.
+func (e *Engine) lookAgain(ctx context.Context, h Host, hr *HostReport) {
+	if !slices.ContainsFunc(hr.Tunnels, func(t tasks.TunnelState) bool { return !t.Up }) {
+		return
+	}
+	conn, err := e.conn(ctx, h.Name)
+	if err == nil {
+		var f tasks.Facts
+		if f, _, err = e.read(ctx, h, conn); err == nil {
+			e.tunnels(h, f, hr)
+			return
+		}
+	}
+	hr.Warnings = append(hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", err))
 }
 
 func (r *Report) err() error {

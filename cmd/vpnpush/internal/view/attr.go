@@ -1,0 +1,85 @@
+package view
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/diff"
+)
+
+// byLines reports whether an attribute is shown as a unified diff.
+func byLines(a tasks.Attr) bool {
+	return a.Name == "content" || bytes.ContainsRune(a.Old, '\n') || bytes.ContainsRune(a.New, '\n')
+}
+
+// unseen follows a diff in which characters were left out: lines that look the
+// same may differ in them.
+const unseen = `\ Control characters are not shown`
+
+// hunks gives an attribute's diff, made of the text as it is and cleaned after:
+// a line that differs only in control characters differs still.
+func hunks(a tasks.Attr) (hs []diff.Hunk, stripped bool) {
+	hs = diff.Hunks(a.Old, a.New)
+	for _, h := range hs {
+		for i, l := range h.Lines {
+			h.Lines[i].Text = clean(l.Text)
+			stripped = stripped || h.Lines[i].Text != l.Text
+		}
+	}
+	return hs, stripped
+}
+
+// change is an attribute as "name: old -> new", or "name: new" where nothing was
+// before.
+func change(a tasks.Attr) string {
+	value := func(b []byte) string {
+		switch {
+		case b == nil:
+			return "(absent)"
+		case len(b) == 0:
+			return "(empty)"
+		}
+		return oneLine(string(b))
+	}
+	if a.Old == nil {
+		return a.Name + ": " + value(a.New)
+	}
+	return a.Name + ": " + value(a.Old) + " -> " + value(a.New)
+}
+
+// attrText is all attributes of a change as text: what JSON calls its diff.
+func attrText(c tasks.Change) string {
+	var b strings.Builder
+	_, object, _ := strings.Cut(c.Task, ":")
+	for _, a := range c.Attrs {
+		if !byLines(a) {
+			b.WriteString(change(a) + "\n")
+			continue
+		}
+		name := func(side []byte) string {
+			if side == nil {
+				return "/dev/null"
+			}
+			return oneLine(object)
+		}
+		hs, stripped := hunks(a)
+		if len(hs) == 0 {
+			continue
+		}
+		b.WriteString("--- " + name(a.Old) + "\n+++ " + name(a.New) + "\n")
+		for _, h := range hs {
+			b.WriteString(h.Header() + "\n")
+			for _, l := range h.Lines {
+				b.WriteString(string(rune(l.Kind)) + l.Text + "\n")
+				if l.NoEOL {
+					b.WriteString(diff.NoNewline + "\n")
+				}
+			}
+		}
+		if stripped {
+			b.WriteString(unseen + "\n")
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,110 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/engine"
+)
+
+// tally counts for the last line.
+type tally struct {
+	hosts   int
+	results map[engine.Result]int
+	// Of changes: a blocked one will not be made, so it counts nowhere else.
+	create, update, delete, restart, reload, blocked int
+	down                                             int // tunnels
+}
+
+func (t *tally) host(r engine.Result) {
+	if t.results == nil {
+		t.results = map[engine.Result]int{}
+	}
+	t.hosts++
+	t.results[r]++
+}
+
+func (t *tally) change(c tasks.Change) {
+	switch {
+	case c.Blocked != "":
+		t.blocked++
+	case c.Action == tasks.Create || c.Action == tasks.Install:
+		t.create++
+	case c.Action == tasks.Delete:
+		t.delete++
+	case c.Action == tasks.Restart:
+		t.restart++
+	case c.Action == tasks.Reload:
+		t.reload++
+	default:
+		t.update++
+	}
+}
+
+// clean reports whether every host was looked at and is as it should be.
+func (t *tally) clean() bool {
+	return t.results[engine.OK] == t.hosts && t.create+t.update+t.delete+t.restart+t.reload+t.blocked == 0
+}
+
+// order is how results are counted out, the good ones first.
+var order = []engine.Result{
+	engine.Changed, engine.OK, engine.Unreachable, engine.Failed, engine.RolledBack,
+	engine.Unknown, engine.Locked, engine.Stale, engine.Skipped,
+}
+
+// bad lists the results other than ok and changed.
+func (t *tally) bad() (out []string) {
+	for _, r := range order[2:] {
+		if n := t.results[r]; n > 0 {
+			out = append(out, fmt.Sprintf("%d %s", n, resultWord(r)))
+		}
+	}
+	return out
+}
+
+// planLine is the last line of a plan (DESIGN section 8).
+func (t *tally) planLine() string {
+	if t.clean() {
+		verb := "match"
+		if t.hosts == 1 {
+			verb = "matches"
+		}
+		return fmt.Sprintf("No changes. %s %s the inventory.", plural(t.hosts, "host"), verb)
+	}
+	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", plural(t.hosts, "host"), t.create, t.update, t.delete)
+	if t.reload > 0 {
+		line += fmt.Sprintf(", %d to reload", t.reload)
+	}
+	if t.restart > 0 {
+		line += fmt.Sprintf(", %d to restart", t.restart)
+	}
+	bad := t.bad()
+	if t.blocked > 0 {
+		bad = append(bad, fmt.Sprintf("%d blocked", t.blocked))
+	}
+	return ending(line, bad)
+}
+
+// applyLine is the last line of an apply.
+func (t *tally) applyLine() string {
+	parts := []string{plural(t.hosts, "host")}
+	for _, r := range order[:2] {
+		if n := t.results[r]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, resultWord(r)))
+		}
+	}
+	parts = append(parts, t.bad()...)
+	var tail []string
+	if t.down > 0 {
+		tail = []string{plural(t.down, "tunnel") + " down"}
+	}
+	return ending("Apply: "+strings.Join(parts, ", "), tail)
+}
+
+func ending(line string, tail []string) string {
+	if len(tail) > 0 {
+		line += "; " + strings.Join(tail, ", ")
+	}
+	return line + "."
+}
