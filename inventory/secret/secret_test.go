@@ -134,11 +134,12 @@ func TestSourceRead(t *testing.T) {
 	}
 }
 
-// An ended context stops a command, also when its child holds the pipes.
+// An ended context stops a command, also when its child holds the pipes, and is
+// the error that is told.
 func TestSourceReadStops(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
-	_, err := Source{Command: []string{"sh", "-c", "sleep 600 & wait"}}.Read(ctx, t.TempDir())
+	_, err := Source{Command: []string{"sh", "-c", "sleep 5 & wait"}}.Read(ctx, t.TempDir())
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want the context's", err)
 	}
