@@ -52,7 +52,7 @@ func (v *humanView) Plan(plan *engine.Plan) error {
 		}
 	}
 	if len(fine) > 0 {
-		p.wrapped(v.Width, append([]string{"As", "the", "inventory", "says:"}, fine...))
+		p.wrapped(v.Width, append([]string{"Match", "the", "inventory:"}, fine...))
 		p.WriteString("\n")
 	}
 	p.line("", bold, t.planLine())
