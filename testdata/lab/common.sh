@@ -14,7 +14,7 @@ artefact() {
     echo "$CACHE/$1/$2-$(cat "$here/$1/build.sh" "$here/rootfs.sh" | sha256sum | cut -c1-12)"
 }
 
-# place PLACE: sets BRIDGE ADDR GW of a host by where it stands
+# place PLACE: sets BRIDGE ADDR GW MAC of a host by where it stands
 place() {
     case $1 in
     hub)      BRIDGE=br-wan ADDR=203.0.113.10/24 GW=203.0.113.2 ;;
@@ -23,5 +23,7 @@ place() {
               BRIDGE=br-wan ADDR=203.0.113.$((100 + ${1#e}))/24 GW=203.0.113.2 ;;
     *)        die "no place $1: hub, 1..9, e1..e149" ;;
     esac
+    # shellcheck disable=SC2046,SC2183
+    MAC=$(printf 02:00:%02x:%02x:%02x:%02x $(tr . " " <<<"${ADDR%/*}"))   # the same after a reboot
 }
 

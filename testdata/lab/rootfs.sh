@@ -10,6 +10,20 @@ sources() {
     die "no apt sources in /etc/apt"
 }
 
+# bootstrap SUITE ROOT PACKAGE,... LOG: a minimal Debian, its apt lists kept
+bootstrap() {
+    sources "$1" | mmdebstrap --quiet --mode=root --variant=minbase --format=directory --include="$3" \
+        --dpkgopt='path-exclude=/usr/share/man/*' \
+        --dpkgopt='path-exclude=/usr/share/doc/*' \
+        --dpkgopt='path-exclude=/usr/share/locale/*' \
+        --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
+        --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
+        --skip=cleanup/apt/lists --skip=cleanup/apt/cache \
+        "$1" "$2" - >>"$4" 2>&1 || { tail -n 5 "$4" >&2; die "mmdebstrap $1"; }
+    : >"$2/etc/default/locale"      # else pam_env complains at every login
+    : >"$2/etc/machine-id"          # the first boot makes one
+}
+
 # accounts ROOT: the users of every lab host: root and admin by key (admin with
 # sudo that does not ask), pwadmin by key or password "lab" (sudo asks for it)
 accounts() {

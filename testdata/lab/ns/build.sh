@@ -30,14 +30,7 @@ mkdir -p "$T"
 say "mmdebstrap $SUITE"
 pkgs=systemd,systemd-sysv,dbus,libpam-systemd,openssh-server,sudo,iproute2,iptables,nftables
 pkgs+=,iputils-ping,procps,kmod,netbase,ca-certificates,less,cron,tcpdump
-sources "$SUITE" | mmdebstrap --quiet --mode=root --variant=minbase --include="$pkgs" \
-    --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/doc/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' \
-    --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Check-Date "false"' \
-    --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
-    --skip=cleanup/apt/lists --skip=cleanup/apt/cache \
-    "$SUITE" "$R" - >"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "mmdebstrap $SUITE ended with $?"; }
+bootstrap "$SUITE" "$R" "$pkgs" "$T/log"
 
 # The mounts below end with this namespace, whatever happens.
 say "packages"
@@ -50,8 +43,6 @@ unshare -m --propagation private bash -euo pipefail -c '
     localrepo "$R"
     accounts "$R"
 '
-: >"$R/etc/default/locale"      # else pam_env complains at every login
-: >"$R/etc/machine-id"          # the first boot makes one
 # units with nothing to do in a namespace, or that wait for hardware
 for u in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket \
     systemd-udevd-control.socket systemd-modules-load.service kmod-static-nodes.service \
@@ -66,11 +57,19 @@ mkdir -p "$R/usr/lib/ipsec/plugins" "$R/etc/strongswan.d"
 cp -a "$T"/plugins/usr/lib/ipsec/libipsec.so* "$R/usr/lib/ipsec/"
 cp -a "$T/plugins/usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so" "$R/usr/lib/ipsec/plugins/"
 cat >"$R/etc/strongswan.d/lab.conf" <<'E'
-# The lab's, not vpnpush's: ESP in user space.
+# The lab's, not vpnpush's: ESP in user space. The marks keep IKE and ESP packets
+# out of a tunnel whose selectors hold the peer itself.
 charon {
     plugins {
         kernel-libipsec {
             load = yes
+            allow_peer_ts = yes
+        }
+        kernel-netlink {
+            fwmark = !0x42
+        }
+        socket-default {
+            fwmark = 0x42
         }
     }
 }
@@ -91,7 +90,7 @@ layer() {
         aptin "$m" install "$@"
         rm -rf "$m"/var/cache/apt/*.bin
     ' layer "$@" >>"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "layer $1"; }
-    rm -rf "${T:?}/work" "$T/mnt"
+    rm -rf "${T:?}"/{work,mnt}
 }
 # shellcheck disable=SC2086
 layer starter $STARTER_PKGS

@@ -5,6 +5,7 @@
 # again, on the same disk but with a fresh network namespace, as a reboot does.
 set -u
 . "$(dirname "$0")/../common.sh"
+. "$(dirname "$0")/../seed.sh"
 NAME=$1 AT=$2 ART=$3 LAYER=$4 INIT=$5
 place "$AT"
 H=$LAB/ns/$NAME CG=$LAB/cg/vpnpush-lab-$(cat "$LAB/id")/$NAME
@@ -17,7 +18,7 @@ net_up() {
     ip netns del "$NAME" 2>/dev/null
     ip netns add "$NAME"
     ip -b - <<I
-link add v-$NAME type veth peer name eth0 netns $NAME
+link add v-$NAME type veth peer name eth0 address $MAC netns $NAME
 link set v-$NAME master $BRIDGE up
 I
     ip -n "$NAME" -b - <<I
@@ -26,27 +27,12 @@ addr add $ADDR dev eth0
 link set eth0 up
 route add default via $GW
 I
-    # a LAN of the hub's own: kernel-libipsec cannot tunnel to the very address
-    # that its IKE and ESP packets go to
-    [ "$AT" != hub ] || ip -n "$NAME" addr add 10.10.0.1/32 dev lo
+    # 10.10.0.1 is a LAN of the hub. The .254 are for the relay: kernel-libipsec
+    # puts a tunnel up only if the host has an address inside its local subnet.
+    [ "$AT" != hub ] || printf "addr add %s dev lo\n" 10.10.0.1/32 192.168.{1..9}.254/32 | ip -n "$NAME" -b -
 }
 
-disk_up() {   # the first boot: what cloud-init would have written
-    local u=$H/upper h
-    mkdir -p "$u/etc/ssh" "$u/root"
-    echo "$NAME" >"$u/etc/hostname"
-    printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$NAME" >"$u/etc/hosts"
-    : >"$u/etc/resolv.conf"
-    ssh-keygen -q -t ed25519 -N '' -C "$NAME" -f "$u/etc/ssh/ssh_host_ed25519_key"
-    for h in root:0 home/admin:1000 home/pwadmin:1001; do
-        mkdir -p "$u/${h%:*}/.ssh"
-        cp "$LAB/id_ed25519.pub" "$u/${h%:*}/.ssh/authorized_keys"
-        chmod 700 "$u/${h%:*}" "$u/${h%:*}/.ssh"
-        chown -R "${h#*:}:${h#*:}" "$u/${h%:*}"
-    done
-    echo "$NAME,${ADDR%/*} $(cut -d' ' -f1,2 "$u/etc/ssh/ssh_host_ed25519_key.pub")" >"$H/known_host"
-}
-[ -e "$H/known_host" ] || disk_up
+[ -s "$H/known_host" ] || seed "$H/upper" "$NAME" "$ADDR" "$LAB" >"$H/known_host"
 
 # Runs with fresh mount, pid, uts and ipc namespaces. Its first line joins the
 # host's cgroup, and only then is the cgroup namespace made, so that the cgroup2
@@ -103,4 +89,4 @@ done
 echo "== ended, rc $rc" >>"$H/console"
 ip link del "v-$NAME" 2>/dev/null
 ip netns del "$NAME" 2>/dev/null
-sed -i "/^$NAME /d" "$LAB/hosts"
+flock "$LAB/lock" sed -i "/^$NAME /d" "$LAB/hosts"
