@@ -129,25 +129,32 @@ func (p *progress) tick(stop chan struct{}) {
 func (p *progress) draw() {
 	lines := p.lines()
 	text := strings.Join(lines, "\n")
-	if text == p.last && p.drawn > 0 {
+	if text == p.last {
 		return
 	}
+	p.replace(lines)
+	p.last = text
+}
+
+// replace writes lines over those drawn before. Each is wiped by itself: tmux
+// takes "erase below" at the top of the screen as a wish to keep it all in its
+// history.
+func (p *progress) replace(lines []string) {
 	var b strings.Builder
-	b.WriteString(p.home())
+	up := func(n int) {
+		if n > 0 {
+			fmt.Fprintf(&b, "\x1b[%dA\r", n)
+		}
+	}
+	up(p.drawn)
 	for _, l := range lines {
 		b.WriteString(l + "\x1b[K\n")
 	}
-	b.WriteString("\x1b[J")
+	left := max(0, p.drawn-len(lines))
+	b.WriteString(strings.Repeat("\x1b[K\n", left))
+	up(left)
 	p.w.Write([]byte(b.String()))
-	p.drawn, p.last = len(lines), text
-}
-
-// home moves to the first line drawn.
-func (p *progress) home() string {
-	if p.drawn == 0 {
-		return ""
-	}
-	return fmt.Sprintf("\x1b[%dA\r", p.drawn)
+	p.drawn = len(lines)
 }
 
 // lines are the hosts at work, as many as fit above the cursor's own line, and,
@@ -209,7 +216,7 @@ func (p *progress) halt() {
 		p.stop = nil
 	}
 	if p.drawn > 0 {
-		p.w.Write([]byte(p.home() + "\x1b[J"))
+		p.replace(nil)
 	}
-	p.drawn, p.last, p.running, p.done = 0, "", nil, map[string]engine.Result{}
+	p.last, p.running, p.done = "", nil, map[string]engine.Result{}
 }

@@ -44,8 +44,6 @@ func (v *vt) Write(b []byte) (int, error) {
 				}
 			case "K":
 				v.lines[v.row] = string([]rune(v.lines[v.row])[:col])
-			case "J":
-				v.lines = append(v.lines[:v.row], string([]rune(v.lines[v.row])[:col]))
 			default:
 				v.t.Fatalf("sent %q", m[0])
 			}
