@@ -136,13 +136,17 @@ restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; n
 # --- strongSwan --------------------------------------------------------
 # Exit codes of reloads lie, so nothing here trusts one: the state is read back.
 
-# ike_sas CONN...: their IKE SAs that carry a child SA, as NAME[N], one a line
+# ike_sas CONN...: their IKE SAs, as NAME[N], one a line
 ike_sas() {
     [ $# -gt 0 ] || return 0
     ipsec status 2>/dev/null | awk -v names=" $* " '
-        { n = $1; sub(/:$/, "", n) }
-        n ~ /^[^ ]+\[[0-9]+\]$/ { sa = n; conn = n; sub(/\[[0-9]+\]$/, "", conn) }
-        n ~ /^[^ ]+\{[0-9]+\}$/ && /INSTALLED/ && index(names, " " conn " ") && !(sa in seen) { seen[sa] = 1; print sa }'
+        { n = $1; sub(/:$/, "", n); conn = n }
+        sub(/\[[0-9]+\]$/, "", conn) && index(names, " " conn " ") { print n }'
+}
+
+# has_child CONN: a child SA of it is INSTALLED
+has_child() {
+    ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'
 }
 
 # ipsec_load UNIT FILE...: charon runs with what the files say
@@ -177,19 +181,19 @@ conns_loaded() {
     return 1
 }
 
-# replace_sas SAS: wait for a new SA of each conn, then take the old one down:
-# an update of a conn leaves the old SA up and adds one
-replace_sas() {
+# reopen_sas SAS: these IKE SAs were made with what their conns were before.
+# The peer holds its end by its own old conn, and answers a new child SA inside
+# of it with TS_UNACCEPTABLE; so the old one goes first, and a new one is made.
+reopen_sas() {
+    for sa in $1; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
     for sa in $1; do
         conn=${sa%%\[*}
+        has_child "$conn" || timeout 20 ipsec up "$conn" >/dev/null 2>&1 || :
         n=0
-        while :; do
-            new=$(ike_sas "$conn" | grep -vxF -e "$1") || :
-            [ -z "$new" ] || break
-            n=$((n + 1)); [ "$n" -lt 100 ] || { echo "$conn: no new child SA within 20 s; the old one is still up"; ipsec status; return 1; }
+        until has_child "$conn"; do
+            n=$((n + 1)); [ "$n" -lt 50 ] || { echo "$conn: no child SA came up with what the conn is now"; ipsec status; return 1; }
             sleep 0.2
         done
-        timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
     done
 }
 

@@ -101,7 +101,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		{Phase: PhaseVerify, Shell: "is_active " + unit + "\nconns_loaded" + quoteList(names)},
 	}
 	if len(changed) > 0 {
-		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "replace_sas \"$old_sas\""})
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "reopen_sas \"$old_sas\""})
 	}
 	if len(gone) > 0 {
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "take_down" + quoteList(gone)})
@@ -111,7 +111,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		undo += "\ntake_down" + quoteList(created)
 	}
 	if len(changed) > 0 {
-		undo += "\nreplace_sas \"$old_sas\""
+		undo += "\nreopen_sas \"$old_sas\" || :"
 	}
 	c.Undo = []Step{{Phase: PhaseServices, Shell: undo}}
 	return c, nil

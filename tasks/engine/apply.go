@@ -334,7 +334,7 @@ func (e *Engine) confirm(ctx context.Context, h Host, hp *HostPlan, x tasks.Txn,
 	case len(after.Changes) > 0:
 		return e.revert(ctx, h, x, hr, fmt.Errorf("it did not converge; still to do: %s", summary(after.Changes)))
 	}
-	hr.Warnings = after.Warnings
+	hr.Warnings = nil // the plan has told them
 	before := &HostReport{}
 	e.tunnels(h, hp.Facts, before)
 	facts := after.Facts
