@@ -355,11 +355,12 @@ func holds(chains []Chain, name string) bool {
 //	-I CHAIN N RULE   appends where the chain is shorter than N
 //
 // It is one line, since the text follows as a here-document. The restore only
-// begins when all of its input is made.
+// begins when all of its input is made. The exit is explicit, since `set -e`
+// does not see a failure inside of an AND-OR list.
 const restoreOwn = `{ rules=$({ iptables-save && echo = && cat; } | awk '` +
 	`!told && $0 == "=" { told = 1; next } ` +
 	`/^[*]/ { t = $1 } ` +
 	`!told { if ($1 == "-A") { n[t, $0]++; len[t, $2]++ } next } ` +
 	`$1 == "-D" { r = "-A" substr($0, 3); for (; n[t, r] > 0; n[t, r]--) { print; len[t, $2]-- } next } ` +
 	`$1 == "-I" && $3 > ++len[t, $2] { sub(/^-I [^ ]+ [0-9]+/, "-A " $2) } ` +
-	`{ print } END { exit !told }') && printf '%s\n' "$rules" | iptables-restore -w 10 --noflush; }`
+	`{ print } END { exit !told }') && printf '%s\n' "$rules" | iptables-restore -w 10 --noflush || exit 1; }`

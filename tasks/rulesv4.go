@@ -91,7 +91,7 @@ func (w RulesV4) Check(f Facts) (*Change, error) {
 // stands there does not pass either, the test cannot blame ours.
 func testRules(path string) string {
 	p := transport.Quote(path)
-	return fmt.Sprintf("{ iptables-restore -w 10 --test || { [ -e %[1]s ] && ! iptables-restore -w 10 --test <%[1]s; }; }", p)
+	return fmt.Sprintf("{ iptables-restore -w 10 --test || { [ -e %[1]s ] && ! iptables-restore -w 10 --test <%[1]s; } || exit 1; }", p)
 }
 
 // withChains gives a rules file with our chains as wanted and the rest byte
@@ -128,15 +128,15 @@ func withChains(text string, live *save, chains []Chain) (string, error) {
 			added.WriteString(decls.String() + jumps.String() + rules.String() + "COMMIT\n")
 			continue
 		}
-		decl, first := t.start+1, t.commit
-		if n := len(t.chains); n > 0 {
-			decl = t.chains[n-1].line + 1
-		}
+		first, decl := t.commit, t.start+1
 		if len(t.rules) > 0 {
 			first = t.rules[0].line
 		}
-		before[decl] += decls.String()
-		before[max(first, decl)] += jumps.String()
+		if n := len(t.chains); n > 0 {
+			decl = t.chains[n-1].line + 1
+		}
+		before[min(decl, first)] += decls.String()
+		before[first] += jumps.String()
 		before[t.commit] += rules.String()
 	}
 	var out strings.Builder

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-var updateGolden = flag.Bool("update-sas", false, "write testdata/sas/*.json anew, and fail")
+var updateGolden = flag.Bool("update-golden", false, "write the goldens of listings and rules anew, and fail")
 
 func readSAs(t *testing.T, name string) []SA {
 	t.Helper()
@@ -55,7 +55,7 @@ func TestListings(t *testing.T) {
 				if err := os.WriteFile(golden, got, 0o644); err != nil {
 					t.Fatal(err)
 				}
-				t.Error("golden written: look at it, then run without -update-sas")
+				t.Error("golden written: look at it, then run without -update-golden")
 			}
 			want, err := os.ReadFile(golden)
 			if err != nil {
