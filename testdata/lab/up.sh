@@ -25,8 +25,8 @@
 # Everything is in namespaces of its own below one process, LAB_DIR/pid: nothing
 # changes in this machine's network, and down.sh ends all by ending that one. In
 # control, /etc/ssh/ssh_config is LAB_DIR/ssh_config, so every ssh there knows the
-# hosts, their keys and the operator's key. With LAB_OWNER_FD=N the lab also ends
-# when descriptor N, the reading end of a pipe, does.
+# hosts, their keys and the operator's key. With LAB_OWNED=1 the lab also ends when
+# descriptor 3, the reading end of a pipe, does.
 set -euo pipefail
 HERE=$(dirname "$(realpath "$0")")
 . "$HERE/common.sh"
@@ -72,7 +72,7 @@ addr add 203.0.113.2/24 dev br-wan
 link set br-wan up
 I
 echo >"$LAB/started"
-if [ -n "${LAB_OWNER_FD:-}" ]; then cat <&"$LAB_OWNER_FD" >/dev/null & else sleep infinity & fi
+if [ -n "${LAB_OWNED:-}" ]; then cat <&3 >/dev/null & else sleep infinity & fi
 wait $!
 '
 if ! { [ -e "$LAB/pid" ] && [ -e "/proc/$(cat "$LAB/pid")" ]; }; then
@@ -124,7 +124,7 @@ for spec in "${specs[@]}"; do
     place "$at"
     case $at in [1-9]) "${IN[@]}" test -e "/run/netns/r$at" || "${IN[@]}" bash -ec "$router" router "$at" ;; esac
     "${IN[@]}" setsid --fork "$HERE/$KIND/host.sh" "$name" "$at" "$art" "$layer" "$init" \
-        </dev/null >>"$LAB/log" 2>&1 9>&-
+        </dev/null >>"$LAB/log" 2>&1 3<&- 9>&-
     echo "$name ${ADDR%/*} $KIND" >>"$LAB/hosts"
     started+=("$name")
 done

@@ -31,7 +31,7 @@ dpkg-deb -x "$T"/uml/user-mode-linux_*.deb "$T/uml"
 install -m 755 "$T/uml/usr/bin/linux.uml" "$T/linux.uml"
 
 say "mmdebstrap $SUITE"
-pkgs=systemd-sysv,udev,dbus,libpam-systemd,openssh-server,sudo,iproute2,iptables,iputils-ping,procps
+pkgs=systemd-sysv,udev,dbus,openssh-server,sudo,iproute2,iptables,iputils-ping,procps
 pkgs+=,kmod,netbase,ca-certificates,less,cron,tcpdump,apparmor
 bootstrap "$SUITE" "$R" "$pkgs" "$T/log"
 

@@ -1,0 +1,412 @@
+// Package lab runs the end-to-end tests' hosts: a hub and sites behind NAT, each
+// a real Debian with systemd, sshd and apt, set up by the scripts in testdata/lab
+// (its README says what a lab is and is not). It is for tests only.
+//
+// A lab needs root, Linux namespaces and Debian's package mirror once, so a test
+// that asks for one is skipped, with the reason, where VPNPUSH_E2E=1 is not set
+// (make test sets it) or the machine cannot do it.
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Host is a host to start. Zero fields take the defaults of testdata/lab/up.sh:
+// bookworm, bare, systemd.
+type Host struct {
+	Name  string
+	Place string // "hub"; "1" to "9", the site with LAN 192.168.N.0/24; "e1" to "e149", public
+	Suite string // "bookworm", "trixie"
+	Layer string // "bare", "starter", "swanctl": what is installed already
+	Init  string // "systemd", "sshd"
+}
+
+// Options says what lab to start.
+type Options struct {
+	// Hosts defaults to the bare hosts of testdata/inventories/lab-ns.toml: the
+	// hub vps and the sites tokyo and osaka.
+	Hosts []Host
+	// Inventory is a file, relative to the module's root, to copy into the lab as
+	// Lab.Inventory; "" for none.
+	Inventory string
+}
+
+// Lab is a running lab. It ends with the test that started it, also when that
+// test's process dies.
+type Lab struct {
+	Dir       string // id_ed25519, known_hosts, ssh_config: what up.sh leaves
+	Inventory string // the lab's own copy, for the test to change; see Options
+
+	t       testing.TB
+	kind    string // "ns" or "vm"
+	scripts string
+	bin     func() (string, error)
+	owner   *os.File // the lab ends when the reading end of this pipe does
+}
+
+// Start starts a fast lab: hosts are namespaces on this kernel. ESP is done in
+// user space, and there is no PPP.
+func Start(t testing.TB, o Options) *Lab { t.Helper(); return start(t, "ns", o) }
+
+// StartVM starts a true lab: hosts are machines with a kernel of their own, with
+// IPsec, L2TP, PPP and AppArmor. It takes some 15 s.
+func StartVM(t testing.TB, o Options) *Lab { t.Helper(); return start(t, "vm", o) }
+
+func start(t testing.TB, kind string, o Options) *Lab {
+	t.Helper()
+	if os.Getenv("VPNPUSH_E2E") != "1" {
+		t.Skip("end-to-end tests need root and a lab: run make test, or set VPNPUSH_E2E=1")
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &Lab{t: t, kind: kind, scripts: filepath.Join(root, "testdata", "lab")}
+	if out, err := exec.Command(l.script("check.sh"), kind).Output(); err != nil {
+		t.Skipf("NOT TESTED: %s", bytes.TrimSpace(out))
+	}
+	// Not t.TempDir: the path of a machine's control socket must be short.
+	if l.Dir, err = os.MkdirTemp("", "vpnlab-"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.close)
+	if err := os.Mkdir(l.path("home"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o.Inventory != "" {
+		b, err := os.ReadFile(filepath.Join(root, o.Inventory))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Inventory = l.path("vpnpush.toml")
+		if err := os.WriteFile(l.Inventory, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.bin = sync.OnceValues(func() (string, error) {
+		bin := l.path("vpnpush")
+		cmd := exec.Command("go", "build", "-o", bin, "./cmd/vpnpush")
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build vpnpush: %w\n%s", err, out)
+		}
+		return bin, nil
+	})
+	hosts := o.Hosts
+	if hosts == nil {
+		hosts = []Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}, {Name: "osaka", Place: "2"}}
+	}
+	reader, writer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.owner = writer
+	defer reader.Close()
+	l.up(hosts, reader)
+	return l
+}
+
+// Add starts more hosts in the running lab.
+func (l *Lab) Add(hosts ...Host) { l.t.Helper(); l.up(hosts, nil) }
+
+// up runs up.sh. A reader is handed down as descriptor 3, whose end ends the lab.
+func (l *Lab) up(hosts []Host, reader *os.File) {
+	l.t.Helper()
+	args := []string{l.Dir, "-k", l.kind}
+	for _, h := range hosts {
+		spec := fmt.Sprintf("%s=%s:%s:%s:%s", h.Name, h.Place, h.Suite, h.Layer, h.Init)
+		args = append(args, strings.TrimRight(spec, ":"))
+	}
+	cmd := exec.Command(l.script("up.sh"), args...)
+	if reader != nil {
+		cmd.ExtraFiles = []*os.File{reader}
+		cmd.Env = append(os.Environ(), "LAB_OWNED=1")
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.t.Fatalf("start the lab: %v\n%s", err, out)
+	}
+}
+
+// close ends the lab, and tells of its hosts first if the test failed.
+func (l *Lab) close() {
+	if l.t.Failed() {
+		for _, h := range l.hosts() {
+			out, _ := l.onHost(h, "journalctl", "-n", "60", "--no-pager", "-o", "short-monotonic").CombinedOutput()
+			l.t.Logf("journal of %s:\n%s", h, out)
+		}
+	}
+	if out, err := exec.Command(l.script("down.sh"), l.Dir).CombinedOutput(); err != nil {
+		l.t.Logf("end the lab: %v\n%s", err, out)
+	}
+	if l.owner != nil {
+		l.owner.Close()
+	}
+	os.RemoveAll(l.Dir)
+}
+
+// Run runs a command as root on a host: on its console, so that it works
+// whatever became of sshd and the network (a machine's console is ssh). Its
+// stderr goes to the test's log when the exit code is not 0.
+func (l *Lab) Run(host string, argv ...string) (stdout string, code int) {
+	l.t.Helper()
+	return l.output(l.onHost(host, argv...))
+}
+
+// MustRun is Run of a command that must succeed.
+func (l *Lab) MustRun(host string, argv ...string) string {
+	l.t.Helper()
+	out, code := l.Run(host, argv...)
+	if code != 0 {
+		l.t.Fatalf("%s: %q: exit code %d\n%s", host, argv, code, out)
+	}
+	return out
+}
+
+// Put writes a file on a host.
+func (l *Lab) Put(host, path, content string) {
+	l.t.Helper()
+	cmd := l.onHost(host, "sh", "-c", `cat >"$0"`, path)
+	cmd.Stdin = strings.NewReader(content)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.t.Fatalf("%s: write %s: %v\n%s", host, path, err, out)
+	}
+}
+
+// Control runs a command where the operator is: in the lab's control namespace,
+// on this machine's file system.
+func (l *Lab) Control(argv ...string) (stdout string, code int) {
+	l.t.Helper()
+	return l.output(l.in(argv...))
+}
+
+// Result is what a run of vpnpush gave.
+type Result struct {
+	Stdout, Stderr string
+	Code           int
+}
+
+// Vpnpush runs vpnpush, built from this tree, in the control namespace, with
+// Lab.Inventory as its inventory unless args name another.
+func (l *Lab) Vpnpush(args ...string) Result {
+	l.t.Helper()
+	cmd := l.Command(context.Background(), args...)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	code := l.code(cmd.Run())
+	return Result{stdout.String(), stderr.String(), code}
+}
+
+// Command returns vpnpush as Vpnpush runs it, not yet started, for a test that
+// interrupts it. It is a process group of its own: a signal for vpnpush goes to
+// -cmd.Process.Pid. The end of ctx kills it.
+func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
+	l.t.Helper()
+	bin, err := l.bin()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, l.script("in.sh"), append([]string{l.Dir, bin}, args...)...)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.path("home"), "LC_ALL=C.UTF-8"}
+	if l.Inventory != "" {
+		cmd.Env = append(cmd.Env, "VPNPUSH_INVENTORY="+l.Inventory)
+	}
+	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
+		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
+	}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	return cmd
+}
+
+// Ping sends count echo requests from a host to an address, and returns how many
+// were answered within 2 s each.
+func (l *Lab) Ping(from, to string, count int) int {
+	l.t.Helper()
+	out, _ := l.onHost(from, "ping", "-n", "-c", strconv.Itoa(count), "-i", "0.2", "-W", "2", to).Output()
+	return len(replies(string(out)))
+}
+
+// StartPing sends echo requests from a host to an address until stop is called,
+// which returns how many were sent and how many of them were lost. One still
+// under way at the end is not counted.
+func (l *Lab) StartPing(from, to string, interval time.Duration) (stop func() (sent, lost int)) {
+	l.t.Helper()
+	// ping ends and sums up when its stdin does: a signal would not cross ssh.
+	script := `ping -n -i "$1" "$2" & p=$!; cat >/dev/null; kill -INT $p; wait $p`
+	cmd := l.onHost(from, "bash", "-c", script, "ping", fmt.Sprintf("%.3f", interval.Seconds()), to)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		l.t.Fatal(err)
+	}
+	end := sync.OnceFunc(func() {
+		stdin.Close()
+		_ = cmd.Wait() // ping exits 1 when nothing was answered: the summary tells
+	})
+	l.t.Cleanup(end)
+	return func() (sent, lost int) {
+		l.t.Helper()
+		end()
+		m := transmitted.FindStringSubmatch(out.String())
+		if m == nil {
+			l.t.Fatalf("%s: ping %s told nothing:\n%s", from, to, out.String())
+		}
+		sent, _ = strconv.Atoi(m[1])
+		got := replies(out.String())
+		if !got[sent] {
+			sent--
+		}
+		for seq := 1; seq <= sent; seq++ {
+			if !got[seq] {
+				lost++
+			}
+		}
+		return sent, lost
+	}
+}
+
+var (
+	transmitted = regexp.MustCompile(`(?m)^(\d+) packets transmitted`)
+	reply       = regexp.MustCompile(`(?m)bytes from .*icmp_seq=(\d+) .*time=`)
+)
+
+// replies returns the sequence numbers that ping printed an answer to.
+func replies(out string) map[int]bool {
+	got := map[int]bool{}
+	for _, m := range reply.FindAllStringSubmatch(out, -1) {
+		seq, _ := strconv.Atoi(m[1])
+		got[seq] = true
+	}
+	return got
+}
+
+// Wait polls until ok, and fails the test if that takes longer than limit.
+func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) {
+	l.t.Helper()
+	for end := time.Now().Add(limit); !ok(); time.Sleep(200 * time.Millisecond) {
+		if time.Now().After(end) {
+			l.t.Fatalf("not within %v: %s", limit, what)
+		}
+	}
+}
+
+// Reboot reboots a host in an orderly way, and returns when its sshd answers.
+func (l *Lab) Reboot(host string) { l.t.Helper(); l.reboot(host, "systemctl", "reboot") }
+
+// PowerCycle reboots a host as a power cut would: nothing is asked to stop.
+func (l *Lab) PowerCycle(host string) { l.t.Helper(); l.reboot(host, "reboot", "-f", "-f") }
+
+func (l *Lab) reboot(host string, argv ...string) {
+	l.t.Helper()
+	before := l.bootID(host)
+	if before == "" {
+		l.t.Fatalf("%s is not up", host)
+	}
+	// Its own end may cut the command off, and its exit code with it.
+	_ = l.onHost(host, argv...).Run()
+	if l.kind == "vm" {
+		_ = l.in("ssh", "-O", "exit", "-o", "ControlPath="+l.path("ctl-"+host), host).Run()
+	}
+	l.Wait(60*time.Second, host+" is up again", func() bool {
+		id := l.bootID(host)
+		return id != "" && id != before && l.in("ssh", "-o", "ConnectTimeout=2", host, "true").Run() == nil
+	})
+}
+
+// bootID returns what differs from boot to boot, or "" if the host is not up.
+func (l *Lab) bootID(host string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	cmd := l.onHost(host, "cat", "/proc/sys/kernel/random/boot_id")
+	out, err := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...).Output()
+	if err != nil {
+		return ""
+	}
+	return string(out)
+}
+
+func (l *Lab) script(name string) string { return filepath.Join(l.scripts, name) }
+func (l *Lab) path(name string) string   { return filepath.Join(l.Dir, name) }
+
+func (l *Lab) in(argv ...string) *exec.Cmd {
+	return exec.Command(l.script("in.sh"), append([]string{l.Dir}, argv...)...)
+}
+
+func (l *Lab) onHost(host string, argv ...string) *exec.Cmd {
+	return l.in(append([]string{"@" + host}, argv...)...)
+}
+
+// hosts returns the names of the hosts that are up.
+func (l *Lab) hosts() []string {
+	b, err := os.ReadFile(l.path("hosts"))
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for line := range strings.Lines(string(b)) {
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name)
+	}
+	return names
+}
+
+func (l *Lab) output(cmd *exec.Cmd) (string, int) {
+	l.t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	code := l.code(cmd.Run())
+	if code != 0 && stderr.Len() > 0 {
+		l.t.Logf("%q: %s", cmd.Args[2:], strings.TrimSpace(stderr.String()))
+	}
+	return stdout.String(), code
+}
+
+// code returns a command's exit code, 128 and the signal for one that was killed,
+// as a shell does.
+func (l *Lab) code(err error) int {
+	l.t.Helper()
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return 0
+	case !errors.As(err, &exit):
+		l.t.Fatal(err)
+	case exit.ExitCode() == -1:
+		return 128 + int(exit.Sys().(syscall.WaitStatus).Signal())
+	}
+	return exit.ExitCode()
+}
+
+func moduleRoot() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", errors.New("no go.mod above the working directory")
+		}
+		dir = up
+	}
+}
