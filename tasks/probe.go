@@ -40,6 +40,28 @@ for d in /etc /var/lib /run; do [ -w "$d" ] || s host readonly "$d"; done
 s host df; df -Pk /etc /usr /var 2>/dev/null | while read -r _ _ _ k _ m; do echo "$k $m"; done
 `
 
+// probeFiles collects the files that are there as the positional parameters:
+// those that were asked for, and those that the manifest has, since what is ours
+// and no longer wanted is known by the manifest alone.
+const probeFiles = `set --
+h='
+'
+a() { if [ -e "$1" ] || [ -L "$1" ]; then return 0; fi; s absent "$1"; return 1; }
+for p in %s; do
+  h="$h$p
+"
+  if a "$p"; then set -- "$@" "$p"; fi
+done
+IFS='
+'
+# shellcheck disable=SC2013 # IFS is a newline
+for p in $(sed -n 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do
+  case $h in *"
+$p
+"*) ;; *) if a "$p"; then set -- "$@" "$p"; fi;; esac
+done
+`
+
 // Probe makes the one script that brings all of reads, and the platform. It is
 // POSIX sh, writes nothing on the host, and holds no secret.
 func Probe(reads []Read) (string, error) {
@@ -99,14 +121,14 @@ func Probe(reads []Read) (string, error) {
 	for _, r := range commands {
 		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), quoteAlways(r.Shell))
 	}
-	fmt.Fprintf(&b, "set --\nfor p in %s; do\n  if [ -e \"$p\" ] || [ -L \"$p\" ]; then set -- \"$@\" \"$p\"; else s absent \"$p\"; fi\ndone\n", strings.Join(files, " "))
+	fmt.Fprintf(&b, probeFiles, strings.Join(files, " "), ManifestPath)
 	for _, r := range reads {
 		if r.Kind == ReadGlob {
 			fmt.Fprintf(&b, "s glob %s\n", quoteAlways(r.Arg))
 		}
 	}
 	// one tar brings content, mode, owner and time of every file in one go
-	b.WriteString("printf '\\n\\001files\\n'\nx=0; [ $# -eq 0 ] || tar --no-recursion -cPf - -- \"$@\" || x=$?\nprintf '\\n\\001end\\t%s\\n' \"$x\"\n")
+	b.WriteString("printf '\\n\\001files\\n'\nx=0; [ $# -eq 0 ] || tar --no-recursion --hard-dereference -cPf - -- \"$@\" || x=$?\nprintf '\\n\\001end\\t%s\\n' \"$x\"\n")
 	if b.Len() > transport.MaxScript {
 		return "", fmt.Errorf("probe: the script has %d bytes, more than one argument takes (%d)", b.Len(), transport.MaxScript)
 	}

@@ -170,3 +170,42 @@ func FuzzParseFacts(f *testing.F) {
 		}
 	})
 }
+
+// A file of ours that nothing wants any more is read too: only the manifest on
+// the host knows of it.
+func TestProbeReadsTheManifestsFiles(t *testing.T) {
+	dir := t.TempDir()
+	orphan := filepath.Join(dir, "orphan.conf")
+	if err := os.WriteFile(orphan, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := &Manifest{FormatVersion: 1, Owner: "me", Files: []OwnedFile{{Path: orphan}, {Path: "/etc/gone-long-ago"}}}
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	manifest := filepath.Join(dir, "manifest.json")
+	if err := os.WriteFile(manifest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script, err := Probe(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, argv := range shells(t) {
+		out, err := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(script, ManifestPath, manifest))...).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		f, err := ParseFacts(bytes.NewReader(out))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if s, err := f.File(orphan); err != nil || string(s.Content) != "x\n" {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+		if s, err := f.File("/etc/gone-long-ago"); err != nil || s.Exists {
+			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+}

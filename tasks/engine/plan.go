@@ -263,10 +263,20 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	return append(ts, tasks.Orphans(m, ts)...), m, nil
 }
 
-// plain gives a single error as itself, without the list around it.
+// plain gives a single error as itself, and several as a line each.
 func plain(all *multierror.Error) error {
-	if all != nil && len(all.Errors) == 1 {
+	if all == nil {
+		return nil
+	}
+	if len(all.Errors) == 1 {
 		return all.Errors[0]
+	}
+	all.ErrorFormat = func(es []error) string {
+		var lines []string
+		for _, e := range es {
+			lines = append(lines, e.Error())
+		}
+		return strings.Join(lines, "\n")
 	}
 	return all.ErrorOrNil()
 }
