@@ -392,7 +392,7 @@ main_confirm() {
     sync -- "$txn"
     disarm confirm; disarm guard
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/apply.sh"
-    echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	applied	$by	$summary" >>"$state/history"
+    echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
     # the last five are kept
     # shellcheck disable=SC2012
     ls -1 "$state/txn" | sort -r | tail -n +6 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done

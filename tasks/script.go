@@ -20,8 +20,14 @@ type Txn struct {
 	By      string // user@machine, for the lock's holder and the history
 	Summary string // one line for the history
 	Changes []Change
-	// Manifest is written with the changes, and reverted with them.
+	// Manifest is written with the changes, and reverted with them; nil: there
+	// is to be none.
 	Manifest []byte
+	// ManifestSHA is the digest of the manifest that the changes were planned
+	// against, "" for none: an apply that came in between makes this one stale.
+	ManifestSHA string
+	// Before names the apply that this one takes back, if it is a rollback.
+	Before string
 	// ConfirmTimeout is how long the host waits for a confirmation before it
 	// puts everything back; whole seconds.
 	ConfirmTimeout time.Duration
@@ -36,7 +42,7 @@ const heredocEnd = "VPNPUSH_END_OF_TEXT"
 func (x Txn) Script() (secret.Value, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#!/bin/sh\n# vpnpush %s on %s\n", x.ID, x.Host)
-	for _, kv := range [][2]string{{"id", x.ID}, {"by", oneLine(x.By)}, {"summary", oneLine(x.Summary)}} {
+	for _, kv := range [][2]string{{"id", x.ID}, {"by", oneLine(x.By)}, {"summary", oneLine(x.Summary)}, {"did", x.did()}} {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], quoteAlways(kv[1]))
 	}
 	fmt.Fprintf(&b, "confirm_timeout=%d\n", int(x.ConfirmTimeout.Seconds()))
@@ -73,6 +79,7 @@ func (x Txn) Script() (secret.Value, error) {
 		body func() error
 	}{
 		{"preconditions", func() error {
+			fmt.Fprintf(&b, "pre %s %s\n", transport.Quote(ManifestPath), x.ManifestSHA)
 			for _, c := range x.Changes {
 				for _, p := range c.Pre {
 					fmt.Fprintf(&b, "pre %s %s\n", transport.Quote(p.Path), p.SHA256)
@@ -91,7 +98,11 @@ func (x Txn) Script() (secret.Value, error) {
 			if err := phase(PhaseFiles); err != nil {
 				return err
 			}
-			return steps(&b, "manifest", []Step{put(ManifestPath, 0o600, x.Manifest)}, PhaseFiles)
+			last := put(ManifestPath, 0o600, x.Manifest)
+			if x.Manifest == nil {
+				last = Step{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(ManifestPath)}
+			}
+			return steps(&b, "manifest", []Step{last}, PhaseFiles)
 		}},
 		{"live", func() error { return phase(PhaseLive) }},
 		{"services", func() error { return phase(PhaseServices) }},
@@ -182,6 +193,14 @@ printf 'log\n'
 // did; otherwise its output tells what happened instead.
 func (x Txn) Confirm() string {
 	return fmt.Sprintf("t=/var/lib/vpnpush/txn/%s/apply.sh; [ -e \"$t\" ] || { cat \"${t%%/*}/outcome\" 2>/dev/null || echo unknown; exit 1; }\nexec /bin/sh \"$t\" confirm", transport.Quote(x.ID))
+}
+
+// did is the history's word for a confirmed apply.
+func (x Txn) did() string {
+	if x.Before != "" {
+		return RolledBackBefore + oneLine(x.Before)
+	}
+	return "applied"
 }
 
 func oneLine(s string) string {

@@ -18,7 +18,7 @@ import (
 func inPrelude(t *testing.T, argv []string, shell, stdin string) (string, error) {
 	t.Helper()
 	txn := t.TempDir()
-	script := "id=test by=me summary=s confirm_timeout=60\n" + applyPrelude + "\ntxn='" + txn + "'\n"
+	script := "id=test by=me summary=s did=applied confirm_timeout=60\n" + applyPrelude + "\ntxn='" + txn + "'\n"
 	if os.Getuid() != 0 {
 		script += "chown() { :; }\n" // only root may; who owns a file is for the lab
 	}
@@ -188,6 +188,51 @@ func TestScriptsAreCleanShell(t *testing.T) {
 		cmd.Stdin = strings.NewReader(text)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("shellcheck, %s: %v\n%s", what, err, out)
+		}
+	}
+}
+
+// A script begins only on the manifest that its plan was made against, and a
+// rollback to a time without one takes it away.
+func TestScriptFencesManifest(t *testing.T) {
+	for sha, want := range map[string]string{"": "pre " + ManifestPath + " \n", SHA256(nil): "pre " + ManifestPath + " " + SHA256(nil) + "\n"} {
+		x := exampleTxn()
+		x.ManifestSHA = sha
+		s, err := x.Script()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, conditions, _ := strings.Cut(s.Reveal(), "\npreconditions() {\n")
+		if conditions, _, _ = strings.Cut(conditions, "}"); !strings.Contains(conditions, want) {
+			t.Errorf("no %q in\n%s", want, conditions)
+		}
+	}
+	x := exampleTxn()
+	x.Manifest = nil
+	s, err := x.Script()
+	if err != nil || !strings.Contains(s.Reveal(), "at manifest\nrm -f -- "+ManifestPath+"\n") {
+		t.Errorf("the manifest stays: %v", err)
+	}
+}
+
+// pre refuses a file that changed, came or went since the plan.
+func TestPreconditions(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, []byte("x\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		path, sha string
+		holds     bool
+	}{
+		{path, SHA256([]byte("x\n")), true}, {path, SHA256([]byte("y\n")), false}, {path, "", false},
+		{path + "2", "", true}, {path + "2", SHA256(nil), false},
+	} {
+		for name, argv := range shells(t) {
+			out, err := inPrelude(t, argv, "refuse() { echo \"$1\"; exit 1; }\npre "+tt.path+" "+tt.sha, "")
+			if (err == nil) != tt.holds || !tt.holds && out != "stale\n" {
+				t.Errorf("%s: pre %s %q: %v, %q", name, tt.path, tt.sha, err, out)
+			}
 		}
 	}
 }

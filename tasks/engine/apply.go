@@ -183,12 +183,16 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 	if err != nil {
 		return tasks.Txn{}, err
 	}
+	had, err := hp.Facts.File(tasks.ManifestPath)
+	if err != nil {
+		return tasks.Txn{}, err
+	}
 	var nonce [4]byte
 	rand.Read(nonce[:])
 	x := tasks.Txn{
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
 		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
-		Manifest: manifest, ConfirmTimeout: e.ConfirmTimeout,
+		Manifest: manifest, ManifestSHA: had.SHA256(), ConfirmTimeout: e.ConfirmTimeout,
 	}
 	if x.ConfirmTimeout == 0 {
 		x.ConfirmTimeout = defaultConfirm

@@ -1,0 +1,150 @@
+package tasks
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// The history of a host is a file of lines, each
+//
+//	TIME \t APPLY \t OUTCOME \t WHO \t WHAT
+//
+// in the order in which things ended there, by the host's clock. OUTCOME is
+// "applied", "rolled-back to before APPLY", "reverted" or "revert-failed"; WHAT
+// is what changed, and for the last two why.
+const HistoryPath = StateDir + "/history"
+
+// RolledBackBefore is how the outcome of a rollback begins.
+const RolledBackBefore = "rolled-back to before "
+
+// Past is one line of a host's history.
+type Past struct {
+	Time    time.Time
+	Txn     string
+	Outcome string // "applied", "rolled-back", "reverted", "revert-failed"
+	Before  string // the apply that a rollback took back
+	By      string
+	Changes []string // "create file:/etc/x"; of an apply and a rollback
+	Why     string   // of a revert
+}
+
+// Stands tells whether what was done still counts: it was confirmed.
+func (p Past) Stands() bool { return p.Outcome == "applied" || p.Outcome == "rolled-back" }
+
+// ParseHistory reads a history file. A last line that was cut short, on a full
+// disk, is left out; any other that is no line of a history is an error.
+func ParseHistory(b []byte) ([]Past, error) {
+	var out []Past
+	n := 0
+	for l := range strings.Lines(string(b)) {
+		n++
+		text, ended := strings.CutSuffix(l, "\n")
+		if !ended {
+			break
+		}
+		w := strings.SplitN(text, "\t", 5)
+		if len(w) != 5 || !isTxn(w[1]) {
+			return nil, fmt.Errorf("file %s: line %d: not a line of a history", HistoryPath, n)
+		}
+		at, err := time.Parse(time.RFC3339, w[0])
+		if err != nil {
+			return nil, fmt.Errorf("file %s: line %d: time %q", HistoryPath, n, w[0])
+		}
+		p := Past{Time: at, Txn: w[1], Outcome: w[2], By: w[3]}
+		if before, ok := strings.CutPrefix(w[2], RolledBackBefore); ok {
+			p.Outcome, p.Before = "rolled-back", before
+		}
+		if p.Stands() {
+			for _, c := range strings.Split(w[4], ", ") {
+				if c != "" {
+					p.Changes = append(p.Changes, c)
+				}
+			}
+		} else {
+			p.Why = w[4]
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// isTxn tells whether s can be the ID of an apply (Txn.ID), and so a part of a
+// path on the host.
+func isTxn(s string) bool {
+	return s != "" && strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
+}
+
+// Backup is what an apply found before it changed anything: kept on the host
+// for the last five.
+type Backup struct {
+	Txn       string
+	Confirmed bool
+	// Files has a path for everything that could have changed; false: there was
+	// no file.
+	Files map[string]bool
+}
+
+// BackupPath is where a backup keeps a file.
+func BackupPath(txn, path string) string { return StateDir + "/txn/" + txn + "/backup" + path }
+
+// readBackups tells which backups are kept and what is in them, as lines of
+// "txn ID", "confirmed", and those of backup.list. What began and did not get
+// to its backup has none.
+var readBackups = Read{Kind: ReadCommand, Arg: "backups", Shell: `cd ` + StateDir + `/txn 2>/dev/null || exit 0
+for x in *; do
+[ -e "$x/backup.list" ] || continue
+printf 'txn\t%s\n' "$x"
+[ ! -e "$x/confirmed" ] || echo confirmed
+cat "$x/backup.list" || exit 1
+done`}
+
+// HistoryReads is what History and Backups need.
+func HistoryReads() []Read {
+	return []Read{{Kind: ReadFile, Arg: HistoryPath}, {Kind: ReadFile, Arg: PendingPath}, readBackups}
+}
+
+// PendingPath names the apply that waits to be confirmed or put back.
+const PendingPath = StateDir + "/pending"
+
+// History gives what was done on a host, the oldest first.
+func History(f Facts) ([]Past, error) {
+	s, err := f.File(HistoryPath)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHistory(s.Content)
+}
+
+// Backups gives the backups that a host keeps.
+func Backups(f Facts) (map[string]Backup, error) {
+	out, err := f.Output(readBackups.Arg)
+	if err != nil {
+		return nil, err
+	}
+	return parseBackups(out)
+}
+
+func parseBackups(out []byte) (map[string]Backup, error) {
+	all := map[string]Backup{}
+	var id string
+	for l := range strings.Lines(string(out)) {
+		kind, path, _ := strings.Cut(strings.TrimSuffix(l, "\n"), "\t")
+		b := all[id]
+		switch {
+		case kind == "txn" && isTxn(path):
+			id = path
+			b = Backup{Txn: id, Files: map[string]bool{}}
+		case id == "":
+			return nil, fmt.Errorf("backups: %w: %.80q", ErrUnknown, l)
+		case kind == "confirmed":
+			b.Confirmed = true
+		case (kind == "file" || kind == "absent") && strings.HasPrefix(path, "/"):
+			b.Files[path] = kind == "file"
+		default:
+			return nil, fmt.Errorf("backup %s: %w: %.80q", id, ErrUnknown, l)
+		}
+		all[id] = b
+	}
+	return all, nil
+}
