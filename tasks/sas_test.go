@@ -32,7 +32,7 @@ func readSAs(t *testing.T, name string) []SA {
 	return sas
 }
 
-// Every listing was captured from a real charon (5.9.8, 6.0.1; l2tp with the
+// Every listing was captured from a real charon (5.9.1, 5.9.8, 6.0.1; l2tp with the
 // kernel's IPsec, the others in user space). The goldens pin all that is read
 // of them, selectors and ids above all.
 func TestListings(t *testing.T) {
@@ -95,6 +95,7 @@ func TestCheckTunnels(t *testing.T) {
 		{"hub-relay.txt", foreign, false, "identities differ: have hub === tokyo, want hub === osaka", 1, 1, "203.0.113.51"},
 		{"site-duplicate.txt", tokyo, true, "", 2, 2, "203.0.113.10"},
 		{"hub-duplicate.txt", hubTokyo, true, "", 2, 2, "203.0.113.51"},
+		{"5.9.1-site-duplicate.txt", tokyo, true, "", 2, 3, "203.0.113.10"}, // its update dials once more
 		{"site-no-child.txt", osaka, false, "IKE SA ESTABLISHED but no child SA", 1, 0, "203.0.113.10"},
 		{"site-connecting.txt", osaka, false, "IKE SA CONNECTING", 1, 0, "203.0.113.99"},
 		{"swanctl-site-up.raw", net, true, "", 1, 1, "203.0.113.10:4500"},
@@ -102,7 +103,14 @@ func TestCheckTunnels(t *testing.T) {
 		{"swanctl-site-no-child.raw", net, false, "IKE SA ESTABLISHED but no child SA", 1, 0, "203.0.113.10:4500"},
 		{"swanctl-site-connecting.raw", net, false, "IKE SA CONNECTING", 1, 0, "203.0.113.99:500"},
 	} {
-		for _, version := range []string{"5.9.8-", "6.0.1-"} {
+		versions := []string{"5.9.1-", "5.9.8-", "6.0.1-"}
+		switch {
+		case tc.file[0] == '5':
+			versions = []string{""}
+		case strings.HasPrefix(tc.file, "swanctl"), strings.HasSuffix(tc.file, "duplicate.txt"):
+			versions = versions[1:]
+		}
+		for _, version := range versions {
 			t.Run(version+tc.file+"/"+tc.want.Conn, func(t *testing.T) {
 				got := CheckTunnels(readSAs(t, version+tc.file), []Tunnel{tc.want})[0]
 				if got.Up != tc.up || got.Why != tc.why || got.SAs != tc.sas || got.Children != tc.children || got.Peer != tc.peer {
