@@ -192,7 +192,7 @@ func (p *process) run(c *conn, line string, stdin io.Reader, out *output) error 
 	}
 	drained := make(chan struct{})
 	go func() { copies.Wait(); close(drained) }()
-	for before := int64(-1); ; {
+	for before := moved.Load(); ; {
 		select {
 		case <-drained:
 		case <-time.After(outputGrace):

@@ -162,6 +162,9 @@ func (h hop) text() string {
 	if host == "" {
 		host = t.Name
 	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
 	if t.User != "" {
 		host = t.User + "@" + host
 	}

@@ -1,6 +1,7 @@
 package sshconn
 
 import (
+	"os"
 	"testing"
 
 	"github.com/vpnpush/vpnpush/transport"
@@ -63,4 +64,13 @@ func TestSuiteLocal(t *testing.T) {
 	transporttest.Suite(t, func(t *testing.T) transport.Conn {
 		return dial(t, dialer(t, Target{Name: "here", Local: true, Become: "never"}))
 	})
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }

@@ -17,7 +17,7 @@ type Proxy struct {
 	l     net.Listener
 
 	mu    sync.Mutex
-	trips int
+	lines []*line
 	conns []net.Conn
 }
 
@@ -49,86 +49,88 @@ func NewProxy(t testing.TB, addr string, delay time.Duration) *Proxy {
 	return p
 }
 
-// RoundTrips gives how often the client has waited for the server since the
-// last Reset: one for each TCP handshake, which the proxy answers without
-// delay, and one each time the client speaks after it has heard. A client
-// that speaks again at once, without having heard, adds none.
+// RoundTrips gives how many round trips lie before what clients have heard
+// last, summed over the connections since the last Reset. It is the longest
+// chain of cause and effect, not a time: what one side sends counts as caused
+// by all that it has heard, a one-way trip each. TCP's own handshake, which the
+// proxy answers without delay, counts one.
 func (p *Proxy) RoundTrips() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.trips
+	n := 0
+	for _, l := range p.lines {
+		n += 1 + (l.heard[client]+1)/2
+	}
+	return n
 }
 
 // Reset starts a new count.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trips = 0
+	p.lines = nil
 }
 
-func (p *Proxy) serve(client net.Conn) {
-	server, err := net.Dial("tcp", p.to)
+// The sides of a line.
+const (
+	client = iota
+	server
+)
+
+// line is one connection. heard is the length of the longest chain of one-way
+// trips that has reached a side: a Lamport clock.
+type line struct{ heard [2]int }
+
+func (p *Proxy) serve(from net.Conn) {
+	to, err := net.Dial("tcp", p.to)
 	if err != nil {
-		client.Close()
+		from.Close()
 		return
 	}
+	l := &line{}
 	p.mu.Lock()
-	p.conns = append(p.conns, client, server)
-	p.trips++ // TCP's own
+	p.conns = append(p.conns, from, to)
+	p.lines = append(p.lines, l)
 	p.mu.Unlock()
-
-	var mu sync.Mutex
-	heard := true // since the client last spoke
-	up := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if heard {
-			heard = false
-			p.mu.Lock()
-			p.trips++
-			p.mu.Unlock()
-		}
-	}
-	down := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		heard = true
-	}
-	// Upwards the count is taken as the client speaks, downwards as it hears.
-	go p.copy(server, client, up, func() {})
-	p.copy(client, server, func() {}, down)
+	go p.copy(to, from, l, client)
+	p.copy(from, to, l, server)
 }
 
 type chunk struct {
-	data []byte
-	due  time.Time
+	data  []byte
+	due   time.Time
+	chain int
 }
 
-// copy passes on what comes after the delay.
-func (p *Proxy) copy(to, from net.Conn, came, goes func()) {
-	line := make(chan chunk, 1024)
+// copy passes on what side says, after the delay.
+func (p *Proxy) copy(to, from net.Conn, l *line, side int) {
+	way := make(chan chunk, 1024)
 	go func() {
-		defer close(line)
+		defer close(way)
 		for {
 			buf := make([]byte, 32<<10)
 			n, err := from.Read(buf)
 			if n > 0 {
-				came()
-				line <- chunk{buf[:n], time.Now().Add(p.delay)}
+				p.mu.Lock()
+				c := chunk{buf[:n], time.Now().Add(p.delay), l.heard[side] + 1}
+				p.mu.Unlock()
+				way <- c
 			}
 			if err != nil {
 				return
 			}
 		}
 	}()
-	for c := range line {
+	for c := range way {
 		time.Sleep(time.Until(c.due))
-		goes()
+		p.mu.Lock()
+		l.heard[1-side] = max(l.heard[1-side], c.chain)
+		p.mu.Unlock()
 		if _, err := to.Write(c.data); err != nil {
 			break
 		}
 	}
 	to.Close()
-	for range line {
+	for range way {
 	}
 }

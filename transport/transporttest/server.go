@@ -456,13 +456,12 @@ func (s *Server) exec(raw net.Conn, ch ssh.Channel, r *ssh.Request, user, comman
 		}
 		io.Copy(w, from)
 	}
-	copyOutput := func() {
-		copies.Go(func() { send(ch, outR) })
-		copies.Go(func() { io.Copy(ch.Stderr(), errR); errR.Close() })
+	var out io.Writer = ch
+	if f.StatusThenDrop {
+		out = io.Discard
 	}
-	if !f.StatusThenDrop {
-		copyOutput()
-	}
+	copies.Go(func() { send(out, outR) })
+	copies.Go(func() { io.Copy(ch.Stderr(), errR); errR.Close() })
 	cmd.Wait()
 	s.mu.Lock()
 	delete(s.running, cmd)
@@ -481,8 +480,6 @@ func (s *Server) exec(raw net.Conn, ch ssh.Channel, r *ssh.Request, user, comman
 		}
 	}
 	if f.StatusThenDrop {
-		outR.Close()
-		errR.Close()
 		raw.Close()
 		return nil
 	}

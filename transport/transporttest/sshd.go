@@ -22,6 +22,7 @@ type SSHD struct {
 	Port     int
 	User     string
 	Identity *Identity
+	HostKey  ssh.PublicKey
 	Log      string // a file
 }
 
@@ -55,7 +56,7 @@ func NewSSHD(t testing.TB, id *Identity, config ...string) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &SSHD{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, User: me.Username, Identity: id, Log: filepath.Join(dir, "log")}
+	s := &SSHD{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, User: me.Username, Identity: id, HostKey: key.PublicKey(), Log: filepath.Join(dir, "log")}
 	l.Close()
 	lines := append([]string{
 		fmt.Sprintf("ListenAddress 127.0.0.1:%d", s.Port),

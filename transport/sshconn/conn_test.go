@@ -1,0 +1,123 @@
+package sshconn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/vpnpush/vpnpush/transport"
+	"github.com/vpnpush/vpnpush/transport/transporttest"
+)
+
+// Whatever cuts a run short is unknown, never an answer: a plan that took it
+// for one would rebuild files it has not read (k0sproject/rig#438).
+func TestLostIsNotAnAnswer(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		fault transporttest.Fault
+		lost  bool
+	}{
+		{"cut before the start", transporttest.Fault{Drop: true}, true},
+		{"cut in the output", transporttest.Fault{DropAfter: 1000}, true},
+		{"cut between status and output", transporttest.Fault{StatusThenDrop: true}, true},
+		{"no exit status", transporttest.Fault{NoStatus: true}, true},
+		{"refused", transporttest.Fault{Refuse: true}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := transporttest.NewServer(t, transporttest.Options{})
+			s.OnExec(func(int, string) transporttest.Fault { return tt.fault })
+			c := dial(t, dialer(t, serverTarget("tokyo", s)))
+			res, err := c.Run(t.Context(), transport.Cmd{Script: "head -c 100000 /dev/zero"})
+			var exit *transport.ExitError
+			if err == nil || errors.As(err, &exit) {
+				t.Fatalf("err = %v with %d bytes, want one that is no answer", err, len(res.Stdout))
+			}
+			if errors.Is(err, transport.ErrLost) != tt.lost {
+				t.Errorf("err = %v; lost: want %t", err, tt.lost)
+			}
+			if strings.Contains(err.Error(), "/dev/zero") {
+				t.Errorf("%v shows the script", err)
+			}
+			if len(res.Stdout)+len(res.Stderr) > 0 {
+				t.Errorf("a result of half an output: %d bytes", len(res.Stdout))
+			}
+		})
+	}
+}
+
+func TestExecNeverAnswered(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	ctx, cancel := context.WithCancel(t.Context())
+	s.OnExec(func(n int, _ string) transporttest.Fault {
+		if n > 1 {
+			return transporttest.Fault{}
+		}
+		cancel()
+		return transporttest.Fault{Hang: true}
+	})
+	c := dial(t, dialer(t, serverTarget("tokyo", s)))
+	if _, err := c.Run(ctx, transport.Cmd{Script: "true"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v", err)
+	}
+	if _, err := c.Run(t.Context(), transport.Cmd{Script: "true"}); err != nil {
+		t.Errorf("the connection does not outlive it: %v", err)
+	}
+}
+
+// The command line is what a host's log and ps show; it is pinned.
+func TestCommandLine(t *testing.T) {
+	root := become{user: "root"}
+	got, err := root.command("echo it's")
+	want := `exec /usr/bin/env LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin /bin/sh -c 'echo it'\''s'`
+	if err != nil || got != want {
+		t.Errorf("got %s, %v\nwant %s", got, err, want)
+	}
+	admin := become{user: "admin"}
+	if got, _ := admin.command("echo it's"); !strings.Contains(got, "exec sudo -n -- ") || !strings.HasSuffix(got, ` sh 'echo it'\''s'`) {
+		t.Errorf("got %s", got)
+	}
+	if _, err := root.command(strings.Repeat("'", 90_000)); err == nil || !strings.Contains(err.Error(), "as one shell word") {
+		t.Errorf("a script of quotes: err = %v", err)
+	}
+}
+
+// The server of the tests must be one that OpenSSH takes for real, or what
+// passes with it says nothing.
+func TestServerServesOpenSSH(t *testing.T) {
+	ssh, err := exec.LookPath("ssh")
+	if err != nil {
+		t.Skip("no ssh on this machine")
+	}
+	servers, targets := chain(t, 2)
+	config := fmt.Sprintf(`Host *
+ User root
+ IdentityFile %s
+ IdentitiesOnly yes
+ UserKnownHostsFile %s
+ StrictHostKeyChecking yes
+ BatchMode yes
+Host a
+ HostName %s
+ Port %d
+Host b.lan
+ ProxyJump a
+`, targets[0].IdentityFile, targets[0].KnownHosts, servers[0].Host, servers[0].Port)
+	file := writeFile(t, filepath.Join(t.TempDir(), "config"), config)
+	for _, host := range []string{"a", "b.lan"} {
+		cmd := exec.Command(ssh, "-F", file, host, "cat; echo err >&2; exit 3")
+		cmd.Env = append(os.Environ(), "SSH_AUTH_SOCK=")
+		cmd.Stdin = strings.NewReader("through stdin\n")
+		var out, errs strings.Builder
+		cmd.Stdout, cmd.Stderr = &out, &errs
+		err := cmd.Run()
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 3 || out.String() != "through stdin\n" || errs.String() != "err\n" {
+			t.Errorf("ssh %s: %v, stdout %q, stderr %q", host, err, out.String(), errs.String())
+		}
+	}
+}
