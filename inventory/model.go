@@ -31,6 +31,7 @@ type Inventory struct {
 	L2TP     *L2TP // nil: no L2TP layer
 	Firewall Firewall
 	Secrets  SecretsConfig
+	Ignores  []Ignore // what drift is not to report (drift.go)
 
 	// explicit has the keys that stand in each host's own ssh table: there,
 	// false and "" override a default, which the zero value cannot say.

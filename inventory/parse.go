@@ -95,6 +95,9 @@ func (r *reader) inventory(top *table) *Inventory {
 		inv.Secrets.Identity = t.str("identity", "")
 		t.done()
 	}
+	if t := top.sub("drift"); t != nil {
+		r.ignores(t, inv)
+	}
 	top.done()
 
 	if inv.L2TP != nil && inv.L2TP.ReachAuto {
