@@ -61,18 +61,19 @@ type Sysctl struct{ Key, Value string }
 type Firewall struct{ Chains []Chain }
 
 // RulesV4 wants the same chains in iptables-persistent's file, and keeps
-// everything else in it byte for byte. (firewall.go)
+// everything else in it byte for byte. (rulesv4.go)
 type RulesV4 struct {
 	Path   string // /etc/iptables/rules.v4
 	Chains []Chain
 }
 
 // Chain is one own chain. Rules are written as iptables-save prints them,
-// without the "-A NAME " in front: a set of rules is compared as text.
+// without the "-A NAME " in front: a set of rules is compared as text. The
+// forms in testdata/iptables/canonical.txt are known to be printed like that.
 type Chain struct {
 	Table string   // "filter", "nat", "mangle"
 	From  string   // the built-in chain that jumps to it: "INPUT"
-	Name  string   // "VPNPUSH-IN"
+	Name  string   // "VPNPUSH-IN"; begins so, and has at most 28 bytes
 	Rules []string // "-p udp -m udp --dport 500 -j ACCEPT"
 }
 
