@@ -272,7 +272,8 @@ func TestFirewallApply(t *testing.T) {
 // A host that has never seen a rule, where some tables do not even exist yet.
 func TestFirewallFresh(t *testing.T) {
 	netns(t, func(t *testing.T, h *rulesHost) {
-		task := Firewall{Chains: hubChains}
+		second := Chain{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN2", Rules: []string{"-p ah -j ACCEPT"}}
+		task := Firewall{Chains: append(hubChains[:len(hubChains):len(hubChains)], second)}
 		c := mustCheck(t, task, h.facts())
 		if c.Action != Create || c.Attrs[0].Old != nil {
 			t.Errorf("action %s, old %q", c.Action, c.Attrs[0].Old)
@@ -280,6 +281,9 @@ func TestFirewallFresh(t *testing.T) {
 		h.mustApply(c.Do)
 		if again := mustCheck(t, task, h.facts()); again != nil {
 			t.Errorf("it still wants %s", again.Do[0].Stdin.Reveal())
+		}
+		if got := h.must("iptables -S INPUT | tail -n 2", ""); got != "-A INPUT -j VPNPUSH-IN\n-A INPUT -j VPNPUSH-IN2\n" {
+			t.Errorf("jumps out of order: %s", got)
 		}
 		h.mustApply(c.Undo)
 		if got := h.rules(); got != "" {
@@ -340,6 +344,7 @@ func TestFirewallJumpPlace(t *testing.T) {
 		"-A INPUT -j f2b-sshd\n": true,
 		"-A INPUT -p tcp -j LOG --log-prefix \"-j DROP \"\n": true,
 		"-A INPUT -p tcp -m comment --comment -j -j LOG\n":   true,
+		"-A INPUT -p tcp -m comment --comment -j -j DROP\n":  false,
 		"-A INPUT -i lo\n":    true,
 		"-A OUTPUT -j DROP\n": true,
 		"-A INPUT -j f2b-sshd\n-A INPUT -i lo -j ACCEPT\n":        false,
