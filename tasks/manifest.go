@@ -101,21 +101,25 @@ func (m *Manifest) Encode() ([]byte, error) {
 }
 
 // Marker is the first line of an owned file: whose it is, and not to edit it.
-// comment is the file's comment sign, "#" or ";".
+// comment is the file's comment sign, "#" or ";". A script's comes second.
 func Marker(comment, owner string) string {
 	return comment + " " + markerOwner(owner) + " Written by vpnpush: change the inventory, not this file.\n"
 }
 
 func markerOwner(owner string) string { return "vpnpush owner=" + owner + "." }
 
-// markedBy gives the owner in a file's marker, "" for a file without one.
+// markedBy gives the owner in a file's marker, "" for a file without one. In a
+// script the marker is the second line, since "#!" must be the first.
 func markedBy(content []byte) string {
-	line, _, _ := strings.Cut(string(content[:min(len(content), 300)]), "\n")
-	_, rest, ok := strings.Cut(line, " vpnpush owner=")
+	line, rest, _ := strings.Cut(string(content[:min(len(content), 600)]), "\n")
+	if strings.HasPrefix(line, "#!") {
+		line, _, _ = strings.Cut(rest, "\n")
+	}
+	_, mark, ok := strings.Cut(line, " vpnpush owner=")
 	if !ok || !(strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";")) {
 		return ""
 	}
-	owner, _, ok := strings.Cut(rest, ". Written by vpnpush")
+	owner, _, ok := strings.Cut(mark, ". Written by vpnpush")
 	if !ok {
 		return ""
 	}
