@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"testing"
@@ -117,8 +118,12 @@ func TestColdRoundTrips(t *testing.T) {
 		tt := target("tokyo", p.Host, p.Port, user, id)
 		tt.Become = "never"
 		c := dial(t, dialer(t, tt))
+		// Stdin stays open: its end is sent when the exec is answered, and output
+		// that comes after it would count as caused by it.
+		stdin, w := io.Pipe()
+		defer w.Close()
 		// 200 KB of script and output, as facts have.
-		res, err := c.Run(t.Context(), transport.Cmd{Script: "head -c 100000 /dev/zero #" + strings.Repeat("x", 90_000)})
+		res, err := c.Run(t.Context(), transport.Cmd{Script: "head -c 100000 /dev/zero #" + strings.Repeat("x", 90_000), Stdin: stdin})
 		if err != nil || len(res.Stdout) != 100_000 {
 			t.Fatalf("%d bytes, %v", len(res.Stdout), err)
 		}

@@ -81,7 +81,10 @@ func splitHop(text string) (user, host string, port int, err error) {
 	} else {
 		host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 	}
-	if host == "" || strings.HasPrefix(host, "-") || strings.ContainsAny(host, " \t\n/") {
+	// ssh itself takes no more, and a user's name ends up in its arguments too.
+	if host == "" || strings.HasPrefix(host, "-") || strings.HasPrefix(user, "-") || strings.ContainsFunc(user+host, func(r rune) bool {
+		return r <= ' ' || r == 0x7f || strings.ContainsRune("[]/,'\"`$;&<>|(){}\\", r)
+	}) {
 		return "", "", 0, fmt.Errorf("want [user@]host[:port]")
 	}
 	return user, host, port, nil
