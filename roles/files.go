@@ -28,8 +28,8 @@ func (p placed) fill(comment, name string, data any) ([]byte, error) {
 // files are the files of a host, and the conns that are in them.
 func (p placed) files() ([]tasks.Task, []tasks.Conn, error) {
 	ts := []tasks.Task{
-		tasks.Line{Path: ipsecConf, Line: "include " + confDir + "*.conf", Mode: 0o644},
-		tasks.Line{Path: ipsecKeys, Line: "include " + confDir + "*.secrets", Mode: 0o600, Syntax: tasks.SyntaxIPsecSecrets},
+		tasks.Line{Path: ipsecConf, Line: includeConf, Mode: 0o644},
+		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: tasks.SyntaxIPsecSecrets},
 	}
 	pairs, err := p.pairs()
 	if err != nil {

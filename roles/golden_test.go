@@ -25,7 +25,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ts, err := Tasks(inv(), h, tasks.Facts{})
+				ts, err := Tasks(inv(), h, tasks.Bare(nil))
 				if err != nil {
 					t.Fatal(err)
 				}

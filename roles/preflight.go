@@ -29,6 +29,10 @@ func preflightReads() []tasks.Read {
 		{Kind: tasks.ReadPackage, Arg: "libstrongswan"},
 		{Kind: tasks.ReadUnit, Arg: unitCharon},
 		{Kind: tasks.ReadUnit, Arg: unitFirewall},
+		// what a host had and has no more is looked for, too
+		{Kind: tasks.ReadUnit, Arg: unitXL2TPD},
+		{Kind: tasks.ReadFile, Arg: chapSecrets},
+		{Kind: tasks.ReadFile, Arg: rulesV4},
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 	}
 	for _, u := range rivals {

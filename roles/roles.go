@@ -14,6 +14,8 @@ import (
 // Where things land on a host (DESIGN section 5).
 const (
 	confDir     = "/etc/ipsec.d/vpnpush/"
+	includeConf = "include " + confDir + "*.conf"
+	includeKeys = "include " + confDir + "*.secrets"
 	sysctlPath  = "/etc/sysctl.d/60-vpnpush.conf"
 	ipsecConf   = "/etc/ipsec.conf"
 	ipsecKeys   = "/etc/ipsec.secrets"
@@ -66,7 +68,15 @@ func Tasks(inv *inventory.Inventory, host string, f tasks.Facts) ([]tasks.Task, 
 	if err != nil {
 		return nil, err
 	}
-	return p.tasks()
+	ts, err := p.tasks()
+	if err != nil || p.l2tp() != nil {
+		return ts, err
+	}
+	m, err := tasks.ReadManifest(f)
+	if err != nil {
+		return nil, err
+	}
+	return append(ts, p.withoutL2TP(m)...), nil
 }
 
 // placed is one host's place in the network.
@@ -172,7 +182,7 @@ func (p placed) packages() []tasks.Package {
 func (p placed) units(files []tasks.Task) []tasks.Unit {
 	us := []tasks.Unit{{Name: unitIPsec}}
 	if p.filtered() {
-		us = append(us, tasks.Unit{Name: unitFirewall})
+		us = append(us, tasks.Unit{Name: unitFirewall, BootOnly: true})
 	}
 	if p.l2tp() != nil {
 		us = append(us, tasks.Unit{Name: unitXL2TPD, Config: map[string]string{xl2tpdConf: digest(files, xl2tpdConf)}})

@@ -79,6 +79,25 @@ line() {
     rm -f -- "$txn/edited"
 }
 
+# no_line PATH LINE: PATH has LINE no more
+no_line() {
+    [ -e "$1" ] || return 0
+    keep "$1" 0600
+    awk -v line="$2" '$0 != line' "$1" >"$txn/edited2"
+    like "$1" "$txn/edited2" "$2"
+    put "$1" "$mode" "$own" <"$txn/edited2"
+    rm -f -- "$txn/edited2"
+}
+
+# like OLD NEW LINE: awk ends a last line that had no end; where OLD had none,
+# and its last line is not LINE, which went, NEW is to have none either
+like() {
+    if [ -n "$(tail -c 1 -- "$1")" ] && [ "$(tail -n 1 -- "$1")" != "$3" ]; then
+        head -c -1 "$2" >"$2.cut"
+        mv -f -- "$2.cut" "$2"
+    fi
+}
+
 # block PATH MODE BEGIN END: what comes on standard input stands between the
 # lines BEGIN and END of PATH; nothing: the lines go too
 block() {
@@ -96,12 +115,8 @@ block() {
             $0 == from && !done { done = skip = 1; while ((getline l <new) > 0) { if (!n++) print from; print l }; if (n) print to; next }
             skip && $0 == to { skip = 0; next }
             !skip { print }' "$txn/edited" >"$txn/edited2"
-        # awk ends a last line that had no end
-        if [ -n "$(tail -c 1 -- "$1")" ] && [ "$(tail -n 1 -- "$1")" != "$4" ]; then
-            head -c -1 "$txn/edited2" >"$txn/edited"
-        else
-            cat -- "$txn/edited2" >"$txn/edited"
-        fi
+        like "$1" "$txn/edited2" "$4"
+        cat -- "$txn/edited2" >"$txn/edited"
         rm -f -- "$txn/edited2"
     fi
     put "$1" "$mode" "$own" <"$txn/edited"
@@ -393,10 +408,22 @@ main_confirm() {
     disarm confirm; disarm guard
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/apply.sh"
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
+    if [ "$leave" = 1 ]; then leave_host; fi
     # the last five are kept
     # shellcheck disable=SC2012
     ls -1 "$state/txn" | sort -r | tail -n +6 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
     echo confirmed
+}
+
+# leave_host: nothing of vpnpush is left, its backups and history neither
+leave_host() {
+    systemctl --quiet disable vpnpush-revert.service 2>/dev/null || :
+    rm -f -- "$boot_guard"
+    systemctl daemon-reload
+    rmdir -- /etc/ipsec.d/vpnpush 2>/dev/null || :
+    rm -rf -- "$state" /run/vpnpush
+    echo confirmed
+    exit 0
 }
 
 main() {

@@ -50,6 +50,19 @@ type Unit struct {
 	// digest they are to have. A service started before the last of them was
 	// loaded is restarted.
 	Config map[string]string
+	// BootOnly wants it enabled for the next boot and never starts it now:
+	// netfilter-persistent flushes the live tables when it starts.
+	BootOnly bool
+}
+
+// Stopped wants a service of ours that nothing wants any more stopped, and not
+// started at boot. (gone.go)
+type Stopped struct{ Name string }
+
+// NoLine wants a Line gone again. (gone.go)
+type NoLine struct {
+	Path, Line string
+	Syntax     Syntax
 }
 
 // Sysctl wants a live kernel parameter; the file for the next boot is a File.

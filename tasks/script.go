@@ -46,6 +46,11 @@ func (x Txn) Script() (secret.Value, error) {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], quoteAlways(kv[1]))
 	}
 	fmt.Fprintf(&b, "confirm_timeout=%d\n", int(x.ConfirmTimeout.Seconds()))
+	leave := 0
+	if x.Manifest == nil {
+		leave = 1
+	}
+	fmt.Fprintf(&b, "leave=%d\n", leave)
 	b.WriteString(applyPrelude)
 
 	function := func(name string, body func() error) error {

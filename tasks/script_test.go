@@ -46,41 +46,53 @@ func TestSharedEditsAgree(t *testing.T) {
 		"backslashes": "pppoe * \"a\\\\b\" *\n%s & \\1\n",
 	}
 	type editor interface{ Edit([]byte) ([]byte, error) }
+	kinds := map[string]editor{"line": line, "no line": NoLine{Line: line.Line}, "block": block, "no block": gone}
 	for name, argv := range shells(t) {
+		// one shell makes all the edits, each of them twice
+		var script strings.Builder
+		dir := t.TempDir()
+		path := func(what, kind string) string { return filepath.Join(dir, what+", "+kind) }
 		for what, old := range files {
-			for kind, task := range map[string]editor{"line": line, "block": block, "gone": gone} {
-				t.Run(fmt.Sprintf("%s/%s/%s", name, what, kind), func(t *testing.T) {
-					path := filepath.Join(t.TempDir(), "file")
-					if err := os.WriteFile(path, []byte(old), 0o640); err != nil {
-						t.Fatal(err)
+			for kind, task := range kinds {
+				p := path(what, kind)
+				if err := os.WriteFile(p, []byte(old), 0o640); err != nil {
+					t.Fatal(err)
+				}
+				for range 2 {
+					switch e := task.(type) {
+					case Line:
+						fmt.Fprintf(&script, "line '%s' 0600 '%s'\n", p, e.Line)
+					case NoLine:
+						fmt.Fprintf(&script, "no_line '%s' '%s'\n", p, e.Line)
+					case Block:
+						fmt.Fprintf(&script, "block '%s' 0600 '%s' '%s' <<'X'\n%sX\n", p, BlockBegin(e.Owner), BlockEnd, e.Content)
 					}
-					want, err := task.Edit([]byte(old))
-					if err != nil {
-						t.Fatal(err)
-					}
-					shell, stdin := "line "+path+" 0600 '"+line.Line+"'", ""
-					if b, ok := task.(Block); ok {
-						shell, stdin = fmt.Sprintf("block %s 0600 '%s' '%s'", path, BlockBegin(b.Owner), BlockEnd), string(b.Content)
-					}
-					for range 2 {
-						if out, err := inPrelude(t, argv, shell, stdin); err != nil {
-							t.Fatalf("%v\n%s", err, out)
-						}
-						got, err := os.ReadFile(path)
-						if err != nil {
-							t.Fatal(err)
-						}
-						if !bytes.Equal(got, want) {
-							t.Fatalf("the host makes %q, the plan shows %q", got, want)
-						}
-						if again, err := task.Edit(want); err != nil || !bytes.Equal(again, want) {
-							t.Fatalf("a second edit: %q, %v", again, err)
-						}
-					}
-					if fi, _ := os.Stat(path); fi.Mode().Perm() != 0o640 {
-						t.Errorf("the mode became %v", fi.Mode())
-					}
-				})
+				}
+			}
+		}
+		if out, err := inPrelude(t, argv, script.String(), ""); err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		for what, old := range files {
+			for kind, task := range kinds {
+				p := path(what, kind)
+				want, err := task.Edit([]byte(old))
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(got, want) {
+					t.Errorf("%s, %s, %s: the host makes %q, the plan shows %q", name, what, kind, got, want)
+				}
+				if again, err := task.Edit(want); err != nil || !bytes.Equal(again, want) {
+					t.Errorf("%s, %s: a second edit: %q, %v", what, kind, again, err)
+				}
+				if fi, _ := os.Stat(p); fi.Mode().Perm() != 0o640 {
+					t.Errorf("%s, %s, %s: the mode became %v", name, what, kind, fi.Mode())
+				}
 			}
 		}
 	}

@@ -47,7 +47,7 @@ func (t Unit) Check(f Facts) (*Change, error) {
 		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("no"), New: []byte("yes")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl --quiet enable " + name})
 	}
-	if u.Active != "active" {
+	if u.Active != "active" && !t.BootOnly {
 		c.Attrs = append(c.Attrs, Attr{Name: "active", Old: orNone(u.Active), New: []byte("active")})
 	}
 	switch {
@@ -59,26 +59,29 @@ func (t Unit) Check(f Facts) (*Change, error) {
 			c.Note = "to read " + strings.Join(stale, ", ")
 		}
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "restart_unit " + name + quoteList(sortedKeys(t.Config))})
-	case u.Active != "active":
+	case u.Active != "active" && !t.BootOnly:
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "start_unit " + name + quoteList(sortedKeys(t.Config))})
 	}
 	if len(c.Do) == 0 {
 		return nil, nil
 	}
-	c.Do = append(c.Do, Step{Phase: PhaseVerify, Shell: "is_active " + name})
-	c.Undo = unitUndo(u, len(stale) > 0)
+	if !t.BootOnly {
+		c.Do = append(c.Do, Step{Phase: PhaseVerify, Shell: "is_active " + name})
+	}
+	c.Undo = t.undo(u, len(stale) > 0)
 	return c, nil
 }
 
-// unitUndo puts back what a unit was: enabled or not, running or not, and with
+// undo puts back what a unit was: enabled or not, running or not, and with
 // the files that a revert has put back.
-func unitUndo(u UnitState, restart bool) []Step {
+func (t Unit) undo(u UnitState, restart bool) []Step {
 	name := transport.Quote(u.Name)
 	var sh []string
 	if u.Loaded && !u.Enabled {
 		sh = append(sh, "systemctl --quiet disable "+name)
 	}
 	switch {
+	case t.BootOnly:
 	case u.Loaded && u.Active != "active":
 		sh = append(sh, "systemctl stop "+name)
 	case restart:

@@ -3,19 +3,33 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
+// applyOptions are the flags of what changes hosts.
+type applyOptions struct {
+	sure, noCanary, adopt bool
+	confirm               time.Duration
+	allowDelete           int
+}
+
+func (o *applyOptions) flags(f *pflag.FlagSet) {
+	f.BoolVar(&o.sure, "yes", false, "do not ask")
+	f.DurationVar(&o.confirm, "confirm-timeout", 60*time.Second, "a host reverts when it is not confirmed for `TIME`")
+}
+
 func (a *app) applyCmd() *cobra.Command {
-	var sure, noCanary bool
-	var confirm time.Duration
+	var o applyOptions
 	cmd := &cobra.Command{
 		Use:   "apply",
 		Short: "Plan, ask, and push",
@@ -32,9 +46,6 @@ Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed;
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := wholeSeconds("confirm-timeout", confirm, 10*time.Second); err != nil {
-				return err
-			}
 			inv, err := a.load(cmd.Context())
 			if err != nil {
 				return err
@@ -45,67 +56,102 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 			}
 			defer d.Close()
 			defer e.Close()
-			e.ConfirmTimeout, e.NoCanary, e.Stop = confirm, noCanary, a.stop
-
-			// until something is begun, a first Ctrl-C leaves
-			planning, cancel := context.WithCancel(cmd.Context())
-			defer cancel()
-			planned := make(chan struct{})
-			go func() {
-				select {
-				case <-a.stop:
-					cancel()
-				case <-planned:
-				}
-			}()
-			a.view.Hosts(len(hosts))
-			p, _ := e.Plan(planning, hosts)
-			if planning.Err() != nil {
-				return &codeError{exitInterrupted, nil}
-			}
-			if !a.json {
-				if err := a.view.Plan(p); err != nil {
-					return err
-				}
-			}
-			if applicable(p) && !sure {
-				ok, err := a.ask(planning)
-				if err != nil {
-					return err
-				}
-				if !ok {
-					return &codeError{exitError, errors.New("not applied")}
-				}
-			}
-			close(planned)
-			a.view.Hosts(len(hosts))
-			r, _ := e.Apply(cmd.Context(), p, hosts)
-			if err := a.view.Report(r); err != nil {
-				return err
-			}
-			var rs []engine.Result
-			for _, h := range r.Hosts {
-				rs = append(rs, h.Result)
-			}
-			code := resultsCode(rs)
-			select {
-			case <-a.stop:
-				if code == exitOK || code == exitHosts {
-					code = exitInterrupted
-				}
-			default:
-			}
-			if code != exitOK {
-				return &codeError{code, nil}
-			}
-			return nil
+			return a.planAndApply(cmd.Context(), e, hosts, o)
 		},
 	}
-	f := cmd.Flags()
-	f.BoolVar(&sure, "yes", false, "do not ask")
-	f.DurationVar(&confirm, "confirm-timeout", 60*time.Second, "a host reverts when it is not confirmed for `TIME`")
-	f.BoolVar(&noCanary, "no-canary", false, "do not try one site before the others")
+	o.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&o.noCanary, "no-canary", false, "do not try one site before the others")
+	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "replace files that stand where ours go, once they are backed up")
+	cmd.Flags().IntVar(&o.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
 	return cmd
+}
+
+// planAndApply is what every verb that changes hosts does.
+func (a *app) planAndApply(ctx context.Context, e *engine.Engine, hosts []engine.Host, o applyOptions) error {
+	if err := wholeSeconds("confirm-timeout", o.confirm, 10*time.Second); err != nil {
+		return err
+	}
+	e.ConfirmTimeout, e.NoCanary, e.Stop = o.confirm, o.noCanary, a.stop
+	if o.adopt {
+		adopt(hosts)
+	}
+	// until something is begun, a first Ctrl-C leaves
+	planning, cancel := context.WithCancel(ctx)
+	defer cancel()
+	planned := make(chan struct{})
+	go func() {
+		select {
+		case <-a.stop:
+			cancel()
+		case <-planned:
+		}
+	}()
+	a.view.Hosts(len(hosts))
+	p, _ := e.Plan(planning, hosts) // the report tells each host's error
+	if planning.Err() != nil {
+		return &codeError{exitInterrupted, nil}
+	}
+	if !a.json {
+		if err := a.view.Plan(p); err != nil {
+			return err
+		}
+	}
+	if gone, had := p.SitesDeleted(); 2*gone > had && gone > o.allowDelete {
+		return &hinted{fmt.Errorf("this would delete %s of the %d on the hub", count(gone, "site"), had), fmt.Sprintf("if that is meant: --allow-delete %d", gone)}
+	}
+	if applicable(p) && !o.sure {
+		ok, err := a.ask(planning)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return &codeError{exitError, errors.New("not applied")}
+		}
+	}
+	close(planned)
+	a.view.Hosts(len(hosts))
+	r, _ := e.Apply(ctx, p, hosts)
+	if err := a.view.Report(r); err != nil {
+		return err
+	}
+	return a.reportResult(r)
+}
+
+// reportResult is the exit code of what an apply did.
+func (a *app) reportResult(r *engine.Report) error {
+	var rs []engine.Result
+	for _, h := range r.Hosts {
+		rs = append(rs, h.Result)
+	}
+	code := resultsCode(rs)
+	select {
+	case <-a.stop:
+		if code == exitOK || code == exitHosts {
+			code = exitInterrupted
+		}
+	default:
+	}
+	if code != exitOK {
+		return &codeError{code, nil}
+	}
+	return nil
+}
+
+// adopt lets files that vpnpush did not write be replaced.
+func adopt(hosts []engine.Host) {
+	for i := range hosts {
+		wanted := hosts[i].Tasks
+		hosts[i].Tasks = func(f tasks.Facts) ([]tasks.Task, error) {
+			ts, err := wanted(f)
+			for i, t := range ts {
+				if file, ok := t.(tasks.File); ok {
+					file.Adopt = true
+					ts[i] = file
+				}
+			}
+			return ts, err
+		}
+	}
 }
 
 // applicable tells whether an apply of p would change anything.

@@ -179,9 +179,11 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 	if err != nil {
 		return tasks.Txn{}, err
 	}
-	manifest, err := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts).Encode()
-	if err != nil {
-		return tasks.Txn{}, err
+	var manifest []byte
+	if !h.Leave {
+		if manifest, err = tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts).Encode(); err != nil {
+			return tasks.Txn{}, err
+		}
 	}
 	had, err := hp.Facts.File(tasks.ManifestPath)
 	if err != nil {

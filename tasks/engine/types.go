@@ -4,6 +4,8 @@ package engine
 
 import (
 	"context"
+	pathpkg "path"
+	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -26,6 +28,9 @@ type Host struct {
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
 	Tasks func(tasks.Facts) ([]tasks.Task, error)
+	// Leave says that Tasks take vpnpush off this host, and that nothing of it
+	// is to be left.
+	Leave bool
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []tasks.Tunnel
 }
@@ -48,6 +53,32 @@ const (
 // Plan is what a run would do. It is data: the view shows it, Apply runs it.
 type Plan struct {
 	Hosts []HostPlan // hub first, then by name
+}
+
+// SitesDeleted counts the sites that the plan takes off the hub, and those that
+// the hub has of ours.
+func (p *Plan) SitesDeleted() (gone, had int) {
+	isSite := func(path string) bool {
+		ok, _ := pathpkg.Match("/etc/ipsec.d/vpnpush/*.conf", path)
+		return ok && pathpkg.Base(path) != "l2tp.conf"
+	}
+	for _, h := range p.Hosts {
+		m, err := tasks.ReadManifest(h.Facts)
+		if h.Role != "hub" || err != nil || m == nil {
+			continue
+		}
+		for _, f := range m.Files {
+			if isSite(f.Path) {
+				had++
+			}
+		}
+		for _, c := range h.Changes {
+			if path, ok := strings.CutPrefix(c.Task, "file:"); ok && c.Action == tasks.Delete && isSite(path) {
+				gone++
+			}
+		}
+	}
+	return gone, had
 }
 
 // HostPlan is the plan of one host.
