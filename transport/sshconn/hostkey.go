@@ -72,7 +72,7 @@ func (h *hostKeys) verifier(s *settings) (*verifier, error) {
 // x/crypto asks for ed25519 last, and would then record another key than ssh.
 var hostKeyAlgorithms = []string{
 	ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521,
-	ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256, ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
+	ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256,
 }
 
 // algorithms asks for the keys that known_hosts holds first: a host with
@@ -80,10 +80,10 @@ var hostKeyAlgorithms = []string{
 // host which has lost its known key is seen to have changed.
 func (v *verifier) algorithms() []string {
 	var algos []string
+	secure := ssh.SupportedAlgorithms().HostKeys // without SHA-1 and DSA, as OpenSSH's defaults
 	add := func(names []string) {
 		for _, a := range names {
-			// SHA-1 signatures and DSA, as OpenSSH's defaults refuse them.
-			if a != ssh.KeyAlgoRSA && a != ssh.InsecureKeyAlgoDSA && a != ssh.CertAlgoRSAv01 && a != ssh.InsecureCertAlgoDSAv01 && !slices.Contains(algos, a) {
+			if slices.Contains(secure, a) && !slices.Contains(algos, a) {
 				algos = append(algos, a)
 			}
 		}

@@ -26,7 +26,8 @@ type Root struct {
 }
 
 // hold builds the root $1 and stays. /proc/self is read before /proc is
-// replaced: only the old one has the pid that others can use.
+// replaced: only the old one has the pid that others can use. It is told only
+// after chroot: who enters before that is on the machine itself.
 const hold = `set -e
 r=$1
 read -r pid rest </proc/self/stat
@@ -44,8 +45,7 @@ mount -o remount,bind,ro "$r/proc/sys"
 mount --bind "$r/.net" "$r/proc/sys/net"
 ip link set lo up 2>/dev/null || true
 cd "$r"
-echo "$pid"
-exec chroot . /bin/sh -c 'trap : TERM INT HUP CHLD; exec >/dev/null 2>&1; while :; do sleep 1000 & wait $!; done'
+exec chroot . /bin/sh -c 'trap : TERM INT HUP CHLD; echo "$1"; exec >/dev/null 2>&1; while :; do sleep 1000 & wait $!; done' init "$pid"
 `
 
 // NewRoot builds a root. It skips the test where this machine allows neither
