@@ -21,6 +21,7 @@ type applyOptions struct {
 	sure, noCanary, adopt bool
 	confirm               time.Duration
 	allowDelete           int
+	saved                 *engine.Fresh // nil: plan and ask
 }
 
 func (o *applyOptions) flags(f *pflag.FlagSet) {
@@ -31,24 +32,32 @@ func (o *applyOptions) flags(f *pflag.FlagSet) {
 func (a *app) applyCmd() *cobra.Command {
 	var o applyOptions
 	cmd := &cobra.Command{
-		Use:   "apply",
+		Use:   "apply [FILE]",
 		Short: "Plan, ask, and push",
 		Long: `Apply plans, shows the plan, asks, and pushes: the hub first, then one site, then
 the others in parallel. Each host arms a switch that puts back what was there,
 makes its changes, and keeps them only when they are confirmed over a new
 connection. What failed is as it was before.
 
+With FILE, a plan that ` + "`vpnpush plan --out FILE`" + ` has saved, nothing is asked: exactly
+that plan is applied, or, where anything has changed since, nothing at all.
+
 Ctrl-C once: no new host is begun, those at work end well. Twice: leave at once;
 hosts that are not confirmed put everything back by themselves.
 
 Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed;
-5 a host put back what was there; 7 another run is at work, or a host has
+5 a host put back what was there; 7 another run is at work, or something has
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
 			inv, err := a.load(cmd.Context())
 			if err != nil {
 				return err
+			}
+			if len(args) > 0 {
+				if o.saved, err = a.savedPlan(inv, args[0], o); err != nil {
+					return err
+				}
 			}
 			e, hosts, d, err := a.engineFor(inv)
 			if err != nil {
@@ -86,12 +95,22 @@ func (a *app) planAndApply(ctx context.Context, e *engine.Engine, hosts []engine
 		case <-planned:
 		}
 	}()
+	if o.saved != nil {
+		hosts = o.saved.Hosts(hosts)
+	}
 	a.view.Hosts(len(hosts))
 	p, _ := e.Plan(planning, hosts) // the report tells each host's error
 	if planning.Err() != nil {
 		return &codeError{exitInterrupted, nil}
 	}
-	if !a.json {
+	switch {
+	case o.saved != nil:
+		var err error
+		if p, _, err = o.saved.Compare(p); err != nil {
+			return err
+		}
+		o.sure = true
+	case !a.json:
 		if err := a.view.Plan(p); err != nil {
 			return err
 		}

@@ -8,11 +8,13 @@ import (
 
 func (a *app) planCmd() *cobra.Command {
 	var detailed bool
+	var out string
 	cmd := &cobra.Command{
 		Use:   "plan",
 		Short: "Show as diffs what every host lacks",
 		Long: `Plan reads every host, all in parallel, one connection and one program each, and
-shows what an apply would change. It changes nothing.
+shows what an apply would change. It changes nothing. With --out the plan is saved
+for ` + "`vpnpush apply FILE`" + `: digests of it, no secrets.
 
 Exit codes: 0 done; 1 usage or inventory; 4 a host was not reached or cannot
 carry what is asked. With --detailed-exitcode 2 means that there are changes,
@@ -37,9 +39,15 @@ carry what is asked. With --detailed-exitcode 2 means that there are changes,
 			if err := cmd.Context().Err(); err != nil {
 				return &codeError{exitInterrupted, nil}
 			}
+			if out != "" {
+				if err := a.savePlan(inv, p, out); err != nil {
+					return err
+				}
+			}
 			return planResult(p, detailed)
 		},
 	}
+	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE` for apply")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
 }
