@@ -199,8 +199,16 @@ func (s *Saved) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("encode plan file: %w", err)
 	}
-	// not even the mode of a file that stands there is kept
-	if err := renameio.WriteFile(path, append(b, '\n'), 0o600, renameio.WithStaticPermissions(0o600)); err != nil {
+	// not renameio.WriteFile: it hands down the mode of a file that stands there
+	f, err := renameio.NewPendingFile(path, renameio.WithStaticPermissions(0o600))
+	if err != nil {
+		return fmt.Errorf("write plan file: %w", err)
+	}
+	defer f.Cleanup()
+	if _, err := f.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("write plan file: %w", err)
+	}
+	if err := f.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("write plan file: %w", err)
 	}
 	return nil
