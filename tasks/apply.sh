@@ -275,7 +275,9 @@ WantedBy=sysinit.target'
 
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
 
-# put_back: files as they were; then, in the same boot, what runs
+# put_back: files as they were; then, in the same boot, what runs. It must not
+# be called where its status is tested (if, ||): that would turn off the set -e of
+# each step of undo_live, and hide what fails in it.
 put_back() {
     rc=0
     while IFS='	' read -r kind path; do
@@ -296,9 +298,7 @@ put_back() {
         esac
     done <"$txn/backup.list"
     sync
-    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then
-        (set -e; undo_live) || rc=1
-    fi
+    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then undo_live; fi
     return "$rc"
 }
 
@@ -308,19 +308,20 @@ lock() { # lock [WAIT-SECONDS]
     if [ $# -gt 0 ]; then flock -w "$1" 9; else flock -n 9; fi
 }
 
+# revert WHY: like put_back, not to be called where its status is tested
 revert() {
     set +e
-    if put_back; then
+    put_back
+    r=$?
+    if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
         rm -f -- "$pending" "$state/revert-failed"
         echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	reverted	$by	$1" >>"$state/history"
-        r=0
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
         printf '%s\n' "$id" >"$state/revert-failed"
         rm -f -- "$pending"
         echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	revert-failed	$by	$1" >>"$state/history"
-        r=1
     fi
     sync
     disarm guard; disarm confirm
@@ -339,11 +340,10 @@ on_exit() {
         ;;
     *)
         at_fail=$task stage_fail=$stage
-        if revert "failed at $stage_fail${at_fail:+, $at_fail}"; then
-            task=$at_fail stage=$stage_fail; finish reverted "exit status $code"
-        else
-            task=$at_fail stage=$stage_fail; finish revert-failed "exit status $code"
-        fi
+        revert "failed at $stage_fail${at_fail:+, $at_fail}"
+        r=$? task=$at_fail stage=$stage_fail word=reverted
+        [ "$r" -eq 0 ] || word=revert-failed
+        finish "$word" "exit status $code"
         ;;
     esac
 }

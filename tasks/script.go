@@ -3,6 +3,7 @@ package tasks
 import (
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -115,12 +116,19 @@ func (x Txn) Script() (secret.Value, error) {
 		{"verify", func() error { return phase(PhaseVerify) }},
 		{"undo_live", func() error {
 			// what was done last goes first, but the phases keep their order:
-			// files are back already, then live state, then services
+			// files are back already, then live state, then services. One that
+			// fails does not keep the others from being tried.
 			for p := PhaseLive; p <= PhaseVerify; p++ {
 				for i := len(x.Changes) - 1; i >= 0; i-- {
-					if err := steps(&b, x.Changes[i].Task, x.Changes[i].Undo, p); err != nil {
+					c := x.Changes[i]
+					if !slices.ContainsFunc(c.Undo, func(s Step) bool { return s.Phase == p }) {
+						continue
+					}
+					b.WriteString("(set -e\n")
+					if err := steps(&b, c.Task, c.Undo, p); err != nil {
 						return err
 					}
+					b.WriteString(")\n# shellcheck disable=SC2181\n[ $? -eq 0 ] || rc=1\n")
 				}
 			}
 			return nil
