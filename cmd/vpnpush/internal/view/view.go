@@ -29,6 +29,9 @@ type View interface {
 	// nobody could read is no success.
 	Plan(*engine.Plan) error
 	Report(*engine.Report) error
+	// Drift writes what is not as it should be, and nothing when all is well; as
+	// JSON always. Status writes what runs.
+	Drift(*engine.Drift, DriftOptions) error
 	// Diagnostics shows an inventory's faults, a line each.
 	Diagnostics([]fmt.Stringer)
 	// Error shows what ended the run, and its hint.

@@ -1,0 +1,245 @@
+package view
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/diff"
+	"github.com/vpnpush/vpnpush/tasks/engine"
+)
+
+// DriftOptions is what a drift's report tells besides the drift.
+type DriftOptions struct {
+	Inventory string // its ID
+	// Last is when each host was last judged, before this run, and last as it
+	// should be. A host that never was is not in it.
+	Last map[string]LastSeen
+}
+
+// LastSeen is when a host was last judged (Checked), and last found as it should
+// be (OK). Zero: never.
+type LastSeen struct{ Checked, OK time.Time }
+
+// shortDiff is how many lines of one difference a report shows; all of them
+// with --verbose.
+const shortDiff = 12
+
+// Drift implements View.
+func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
+	var drifted, pending, unchecked int
+	var fine, mend []string
+	for i := range d.Hosts {
+		h := &d.Hosts[i]
+		switch {
+		case h.Result == engine.OK:
+			fine = append(fine, h.Name)
+		case h.Result == engine.Drifted:
+			drifted++
+		case h.Result == engine.Pending:
+			pending++
+		default:
+			unchecked++
+		}
+		if h.Result == engine.Drifted || h.Result == engine.Pending {
+			mend = append(mend, h.Name)
+		}
+	}
+	if len(fine) == len(d.Hosts) && !v.Verbose {
+		v.halt()
+		return nil
+	}
+	p := page{color: v.color(v.OutIsTerminal)}
+	var parts []string
+	for _, c := range []struct {
+		n    int
+		word string
+	}{{drifted, "drifted"}, {pending, "pending"}, {unchecked, "NOT CHECKED"}} {
+		if c.n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.word))
+		}
+	}
+	if len(parts) == 0 {
+		parts = []string{"all is well"}
+	}
+	p.line("", bold, fmt.Sprintf("vpnpush drift: %s, %s (%s, %s)", plural(len(d.Hosts), "host"), strings.Join(parts, ", "), oneLine(o.Inventory), minute(d.At)))
+	for i := range d.Hosts {
+		h := &d.Hosts[i]
+		if h.Result == engine.OK && !(v.Verbose && len(h.Findings) > 0) {
+			continue
+		}
+		p.WriteString("\n")
+		v.hostDrift(&p, h, o.Last[h.Name])
+	}
+	p.WriteString("\n")
+	if len(fine) > 0 {
+		p.wrapped(v.Width, append([]string{"As", "it", "should", "be:"}, commas(fine)...))
+	}
+	if len(mend) > 0 {
+		limit := strings.Join(mend, ",")
+		if len(mend) == len(d.Hosts) || len(limit) > 50 {
+			limit = ""
+		} else {
+			limit = " --limit " + limit
+		}
+		p.wrapped(v.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
+	}
+	return v.result(v.Redact([]byte(p.String())))
+}
+
+func commas(names []string) []string {
+	out := append([]string(nil), names...)
+	for i := range out[:len(out)-1] {
+		out[i] += ","
+	}
+	return out
+}
+
+func (v *humanView) hostDrift(p *page, h *engine.HostDrift, last LastSeen) {
+	title := fmt.Sprintf("%s (%s): ", h.Name, h.Role)
+	switch h.Result {
+	case engine.OK, engine.Drifted, engine.Pending:
+		title += string(h.Result)
+	case engine.Locked:
+		title += "NOT CHECKED, a run is at work there"
+	default:
+		title += "NOT CHECKED, " + lastSeen(last)
+	}
+	p.line("", bold, clean(title))
+	if h.Result == engine.Locked {
+		p.line("  ", yellow, busy(h.Busy))
+	}
+	v.trouble(p, h.Err)
+	for _, f := range h.Findings {
+		if f.Ignored == nil || v.Verbose {
+			v.finding(p, h, f)
+		}
+	}
+	if v.Verbose {
+		for _, w := range h.Warnings {
+			p.line("  ", yellow, "warning: "+oneLine(w))
+		}
+	}
+}
+
+func lastSeen(l LastSeen) string {
+	switch {
+	case l.Checked.IsZero():
+		return "never checked before"
+	case l.OK.Equal(l.Checked):
+		return "last checked " + minute(l.Checked) + ", well then"
+	case l.OK.IsZero():
+		return "last checked " + minute(l.Checked)
+	}
+	return "last checked " + minute(l.Checked) + ", last well " + minute(l.OK)
+}
+
+// busy tells who is at work on a host.
+func busy(r tasks.Run) string {
+	text := "somebody holds its lock"
+	switch {
+	case r.Pending != "":
+		text = "apply " + r.Pending + " waits to be confirmed"
+		if by, id, ok := strings.Cut(r.Holder, ", apply "); ok && id == r.Pending {
+			text += ", by " + by
+		}
+	case r.Holder != "":
+		text = r.Holder
+	}
+	if !r.Since.IsZero() {
+		text += ", since " + minute(r.Since)
+	}
+	return oneLine(text)
+}
+
+func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
+	const detail = "      "
+	word, color := string(f.State), red
+	switch {
+	case f.Ignored != nil:
+		word, color = "ignored", plain
+	case f.State == engine.FindingPending:
+		color = yellow
+	}
+	title := fmt.Sprintf("%-8s %s", word, oneLine(f.Change.Task))
+	if f.State == engine.FindingDown {
+		title += " " + oneLine(f.Change.Note)
+		for _, a := range f.Change.Attrs {
+			title += ": " + strings.TrimPrefix(oneLine(string(a.Old)), "down, ")
+		}
+	}
+	p.line("  ", color, title)
+	switch {
+	case f.Ignored != nil:
+		p.line(detail, plain, "until "+lastDay(f.Ignored)+": "+oneLine(f.Ignored.Reason))
+		return
+	case f.Expired != nil:
+		p.line(detail, plain, "was ignored until "+lastDay(f.Expired)+": "+oneLine(f.Expired.Reason))
+	}
+	if f.State == engine.FindingDown {
+		return
+	}
+	if !f.Edited.IsZero() && f.State == engine.FindingDrifted {
+		p.line(detail, plain, "edited "+minute(f.Edited)+" (host's clock)")
+	}
+	if f.Also {
+		p.line(detail, plain, "and the inventory has moved on since the last apply")
+	}
+	if f.Change.Note != "" {
+		p.line(detail, plain, oneLine(f.Change.Note))
+	}
+	var lines []styled
+	for _, a := range f.Change.Attrs {
+		lines = append(lines, twoSides(a)...)
+	}
+	for i, l := range lines {
+		if i == shortDiff && len(lines) > shortDiff+2 && !v.Verbose {
+			p.line(detail, plain, fmt.Sprintf("(%d more lines: vpnpush plan --limit %s)", len(lines)-i, h.Name))
+			break
+		}
+		p.line(detail, l.style, l.text)
+	}
+}
+
+// lastDay is the last day on which a rule held.
+func lastDay(ig *engine.Ignore) string { return ig.Until.Add(-time.Second).Format("2006-01-02") }
+
+type styled struct {
+	style style
+	text  string
+}
+
+// twoSides shows an attribute with the inventory's side first: the other way
+// round than a plan, for here the host is what changed. Old is the host's.
+func twoSides(a tasks.Attr) []styled {
+	if !byLines(a) {
+		value := func(b []byte) string { _, v, _ := strings.Cut(change(tasks.Attr{Name: "x", New: b}), ": "); return v }
+		return []styled{{plain, fmt.Sprintf("%s: inventory %s, host %s", a.Name, value(a.New), value(a.Old))}}
+	}
+	side := func(name string, b []byte) string {
+		if b == nil {
+			return name + " (absent)"
+		}
+		return name
+	}
+	out := []styled{{red, "--- " + side("inventory", a.New)}, {green, "+++ " + side("host", a.Old)}}
+	hs, stripped := hunks(tasks.Attr{Name: a.Name, Old: a.New, New: a.Old})
+	for _, h := range hs {
+		out = append(out, styled{cyan, h.Header()})
+		for _, l := range h.Lines {
+			s := map[diff.Kind]style{diff.Insert: green, diff.Delete: red}[l.Kind]
+			out = append(out, styled{s, string(rune(l.Kind)) + l.Text})
+			if l.NoEOL {
+				out = append(out, styled{plain, diff.NoNewline})
+			}
+		}
+	}
+	if stripped {
+		out = append(out, styled{plain, unseen})
+	}
+	return out
+}
+
+// minute is a time as reports give it: one zone for all, no seconds.
+func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -1,0 +1,149 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks/engine"
+)
+
+// The document of a drift: that of a plan (json.go) and what only a drift knows.
+// Times are RFC 3339 in UTC, "" where there is none.
+type (
+	driftDocument struct {
+		FormatVersion string          `json:"format_version"`
+		Command       string          `json:"command"`
+		Inventory     string          `json:"inventory"`
+		Time          string          `json:"time"`
+		Hosts         []driftJSONHost `json:"hosts"`
+		Summary       driftSummary    `json:"summary"`
+	}
+	driftJSONHost struct {
+		Name        string            `json:"name"`
+		Role        string            `json:"role"`
+		Result      string            `json:"result"`
+		Error       string            `json:"error"`
+		Busy        string            `json:"busy"`         // who is at work there
+		LastChecked string            `json:"last_checked"` // with this run
+		LastOK      string            `json:"last_ok"`
+		Changes     []driftJSONChange `json:"changes"`
+	}
+	driftJSONChange struct {
+		Task   string `json:"task"`
+		Action string `json:"action"` // "" for a tunnel
+		State  string `json:"state"`  // "drifted", "pending", "down", "ignored"
+		// InventoryChanged: the host moved, and the inventory did, too.
+		InventoryChanged bool   `json:"inventory_changed"`
+		Edited           string `json:"edited"` // the file, by the host's clock
+		Ignored          string `json:"ignored"`
+		Diff             string `json:"diff"` // "-" the inventory's, "+" the host's
+	}
+	// driftSummary: changed counts the hosts that are drifted or pending,
+	// changes what is not ignored.
+	driftSummary struct {
+		Hosts       int `json:"hosts"`
+		OK          int `json:"ok"`
+		Changed     int `json:"changed"`
+		Drifted     int `json:"drifted"`
+		Pending     int `json:"pending"`
+		Busy        int `json:"busy"`
+		Unreachable int `json:"unreachable"`
+		Failed      int `json:"failed"`
+		Changes     int `json:"changes"`
+	}
+)
+
+// Drift implements View.
+func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
+	text := func(s string) string { return clean(string(v.Redact([]byte(clean(s))))) }
+	doc := driftDocument{FormatVersion: "1", Command: "drift", Inventory: text(o.Inventory), Time: stamp(d.At), Hosts: []driftJSONHost{}}
+	sum := &doc.Summary
+	for i := range d.Hosts {
+		h := &d.Hosts[i]
+		last := lastOf(h, o.Last[h.Name])
+		jh := driftJSONHost{
+			Name: text(h.Name), Role: h.Role, Result: string(h.Result),
+			LastChecked: stamp(last.Checked), LastOK: stamp(last.OK), Changes: []driftJSONChange{},
+		}
+		if h.Err != nil {
+			jh.Error = text(h.Err.Error())
+			if hint := explain(h.Err).hint; hint != "" {
+				v.warn("hint", h.Name+": "+hint)
+			}
+		}
+		if h.Result == engine.Locked {
+			jh.Busy = text(busy(h.Busy))
+		}
+		for _, f := range h.Findings {
+			c := driftJSONChange{
+				Task: text(f.Change.Task), Action: string(f.Change.Action), State: string(f.State),
+				InventoryChanged: f.Also, Edited: stamp(f.Edited),
+			}
+			if f.Ignored != nil {
+				c.State, c.Ignored = "ignored", text(fmt.Sprintf("until %s: %s", lastDay(f.Ignored), f.Ignored.Reason))
+			} else {
+				sum.Changes++
+			}
+			var b strings.Builder
+			for _, a := range f.Change.Attrs {
+				for _, l := range twoSides(a) {
+					b.WriteString(l.text + "\n")
+				}
+			}
+			c.Diff = text(b.String())
+			jh.Changes = append(jh.Changes, c)
+		}
+		doc.Hosts = append(doc.Hosts, jh)
+		sum.Hosts++
+		switch h.Result {
+		case engine.OK:
+			sum.OK++
+		case engine.Drifted:
+			sum.Drifted++
+			sum.Changed++
+		case engine.Pending:
+			sum.Pending++
+			sum.Changed++
+		case engine.Locked:
+			sum.Busy++
+		case engine.Unreachable, engine.Skipped:
+			sum.Unreachable++
+		default:
+			sum.Failed++
+		}
+	}
+	return v.encode(doc)
+}
+
+// encode writes a document whose texts are redacted already.
+func (v *jsonView) encode(doc any) error {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(doc); err != nil {
+		return fmt.Errorf("encode the result: %w", err)
+	}
+	return v.result(b.Bytes())
+}
+
+// lastOf is when a host was last judged and last well, this run counted in.
+func lastOf(h *engine.HostDrift, before LastSeen) LastSeen {
+	if h.Checked() {
+		before.Checked = h.Looked
+		if h.Result == engine.OK {
+			before.OK = h.Looked
+		}
+	}
+	return before
+}
+
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}

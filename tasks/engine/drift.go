@@ -1,0 +1,424 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Results that only a drift gives.
+const (
+	Drifted Result = "drifted" // not as it was left
+	Pending Result = "pending" // as it was left, but the inventory has moved on
+)
+
+// secondLook is how long after a first look that found something the host is
+// looked at again: an apply may have begun between two reads of the first, and
+// a tunnel is down for a moment when it is made anew.
+const secondLook = 2 * time.Second
+
+// Drift is how the hosts stand to the inventory and to what was last applied.
+type Drift struct {
+	At    time.Time   // when it was begun
+	Hosts []HostDrift // hub first, then by name
+}
+
+// HostDrift is how one host stands.
+type HostDrift struct {
+	Name, Role string
+	// Result is OK, Drifted, Pending, Locked (a run is at work there, so it was
+	// not judged), Unreachable, Failed or Skipped.
+	Result   Result
+	Err      error     // for Unreachable, Failed, Skipped
+	Busy     tasks.Run // for Locked
+	Findings []Finding
+	Warnings []string
+	Tunnels  []tasks.TunnelState
+	Looked   time.Time // when it answered; zero: it did not
+	Took     time.Duration
+}
+
+// Checked tells whether the host was judged.
+func (h *HostDrift) Checked() bool {
+	return h.Result == OK || h.Result == Drifted || h.Result == Pending
+}
+
+// FindingState says who moved.
+type FindingState string
+
+const (
+	FindingPending FindingState = "pending" // the inventory
+	FindingDrifted FindingState = "drifted" // the host
+	FindingDown    FindingState = "down"    // a tunnel that should be up
+)
+
+// Finding is one thing that is not as it should be.
+type Finding struct {
+	State FindingState
+	// Change is what an apply would do: in its Attrs Old is the host's and New
+	// the inventory's, masked. That of a tunnel does nothing.
+	Change tasks.Change
+	// Also is set when the host moved and the inventory moved on, too.
+	Also bool
+	// Edited is when the file last changed on the host, by its clock; zero where
+	// it is not a file.
+	Edited time.Time
+	// Ignored is the rule that puts up with it, Expired one that did once.
+	Ignored, Expired *Ignore
+}
+
+// Ignore is a rule of the inventory to put up with a finding until a day.
+type Ignore struct {
+	Matches func(host, task string) bool
+	Reason  string
+	Until   time.Time
+}
+
+// Drift reads every host, and tells what is not as the inventory says, and why.
+// It takes no lock and writes nothing on a host. The result is whole whatever
+// happened on one host.
+func (e *Engine) Drift(ctx context.Context, hosts []Host, ignores []Ignore) *Drift {
+	d := &Drift{At: time.Now(), Hosts: make([]HostDrift, len(hosts))}
+	e.each(ctx, len(hosts), func(i int) {
+		start := time.Now()
+		hd := e.driftHost(ctx, hosts[i])
+		hd.Took = time.Since(start)
+		d.Hosts[i] = hd
+		e.observe(Event{Host: hd.Name, Stage: "done", Result: hd.Result, Err: hd.Err})
+	})
+	sortHosts(d.Hosts, func(h HostDrift) (string, string) { return h.Role, h.Name })
+	d.tellOnce()
+	for i := range d.Hosts {
+		d.Hosts[i].ignore(ignores, d.At)
+		d.Hosts[i].settle()
+	}
+	return d
+}
+
+func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
+	h.Reads = append(slices.Clone(h.Reads), tasks.RunRead)
+	hd := e.look(ctx, h)
+	if !hd.Checked() || len(hd.Findings) == 0 || ctx.Err() != nil {
+		return hd
+	}
+	e.observe(Event{Host: h.Name, Stage: "check", Message: "looking again"})
+	sleep(ctx, secondLook)
+	if again := e.look(ctx, h); !again.Looked.IsZero() {
+		return again
+	}
+	return hd
+}
+
+// look reads a host once and judges it.
+func (e *Engine) look(ctx context.Context, h Host) HostDrift {
+	hd := HostDrift{Name: h.Name, Role: h.Role}
+	fail := func(r Result, err error) HostDrift {
+		if ctx.Err() != nil {
+			r, err = Skipped, context.Cause(ctx)
+		}
+		hd.Result, hd.Err = r, err
+		return hd
+	}
+	if ctx.Err() != nil {
+		return fail(Skipped, nil)
+	}
+	e.observe(Event{Host: h.Name, Stage: "connect"})
+	conn, err := e.conn(ctx, h.Name)
+	if err != nil {
+		return fail(Unreachable, err)
+	}
+	f, r, err := e.read(ctx, h, conn)
+	if err != nil {
+		e.drop(h.Name)
+		return fail(r, err)
+	}
+	hd.Looked = time.Now()
+	e.observe(Event{Host: h.Name, Stage: "check"})
+	e.judge(h, f, &hd)
+	return hd
+}
+
+// judge tells what is not as it should be in the facts of a host.
+func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
+	run, err := tasks.RunFrom(f)
+	if err == nil && run.Busy() {
+		hd.Result, hd.Busy = Locked, run
+		return
+	}
+	ts, m, err2 := e.wanted(h, f)
+	if err := errors.Join(err, err2); err != nil {
+		hd.Result, hd.Err = Failed, err
+		return
+	}
+	var all *multierror.Error
+	if h.Preflight != nil {
+		refusals, warnings := h.Preflight(f)
+		all, hd.Warnings = multierror.Append(all, refusals...), warnings
+	}
+	if all.ErrorOrNil() != nil {
+		ts = nil // as in a plan: what it cannot carry says more
+	}
+	for _, t := range ts {
+		c, err := t.Check(f)
+		if err != nil {
+			all = multierror.Append(all, fmt.Errorf("check %s: %w", t.ID(), err))
+			continue
+		}
+		if c == nil {
+			continue
+		}
+		fi := Finding{Change: *c}
+		if fi.State, fi.Also, err = classify(t, c, m, f); err != nil {
+			all = multierror.Append(all, fmt.Errorf("check %s: %w", t.ID(), err))
+		}
+		fi.Edited = edited(c, f)
+		hd.Findings = append(hd.Findings, fi)
+	}
+	hd.Findings = withoutConsequences(hd.Findings, ts)
+	if s, err := f.File(tasks.RevertFailedPath); err == nil && s.Exists {
+		hd.Findings = append(hd.Findings, Finding{State: FindingDrifted, Edited: s.ModTime, Change: tasks.Change{
+			Task: "file:" + tasks.RevertFailedPath, Action: tasks.Update,
+			Note: fmt.Sprintf("putting back what apply %s had changed failed: what stands there may be half of it", strings.TrimSpace(string(s.Content))),
+		}})
+	}
+	if err := hd.tunnels(h, f, m, ts); err != nil {
+		all = multierror.Append(all, err)
+	}
+	hd.Err = plain(all)
+	hd.Result = OK
+	if hd.Err != nil {
+		hd.Result = Failed
+	}
+}
+
+// settle gives the result that the findings which are not ignored make.
+func (h *HostDrift) settle() {
+	if !h.Checked() {
+		return
+	}
+	h.Result = OK
+	for _, f := range h.Findings {
+		switch {
+		case f.Ignored != nil:
+		case f.State == FindingPending && h.Result == OK:
+			h.Result = Pending
+		case f.State != FindingPending:
+			h.Result = Drifted
+		}
+	}
+}
+
+// classify says who moved, given that a task's Check found a change: with D
+// what is wanted, L what was last applied and A what stands on the host,
+//
+//	never applied, or not this task   pending
+//	D = L                             drifted
+//	D ≠ L, A = L                      pending
+//	D ≠ L, A ≠ L                      drifted, and the inventory moved on as well
+//	D ≠ L, A not known as a digest    pending; drifted where a service that was
+//	                                  applied does not run or is not enabled
+//
+// A is known of files, blocks, sysctls and chains (tasks.Actual).
+func classify(t tasks.Task, c *tasks.Change, m *tasks.Manifest, f tasks.Facts) (s FindingState, also bool, err error) {
+	if m == nil {
+		return FindingPending, false, nil
+	}
+	if a, ok := t.(tasks.Absent); ok { // nothing wants it any more
+		host, err := f.File(a.Path)
+		if err != nil || host.SHA256() == a.SHA256 {
+			return FindingPending, false, err
+		}
+		return FindingDrifted, true, nil
+	}
+	d, ok := t.(tasks.Digester)
+	if !ok {
+		return FindingPending, false, nil
+	}
+	last, applied := m.Tasks[t.ID()]
+	switch {
+	case !applied:
+		return FindingPending, false, nil
+	case d.Digest() == last:
+		return FindingDrifted, false, nil
+	}
+	if a, ok := t.(tasks.Actual); ok {
+		actual, err := a.ActualDigest(f)
+		if err != nil || actual == last {
+			return FindingPending, false, err
+		}
+		return FindingDrifted, true, nil
+	}
+	if _, ok := t.(tasks.Unit); ok && len(c.Attrs) > 0 { // not enabled, or not active
+		return FindingDrifted, true, nil
+	}
+	return FindingPending, false, nil
+}
+
+// edited is when the file that a change is about was last changed on the host.
+func edited(c *tasks.Change, f tasks.Facts) time.Time {
+	kind, p, _ := strings.Cut(c.Task, ":")
+	if kind != "file" && kind != "line" && kind != "block" {
+		return time.Time{}
+	}
+	s, err := f.File(p)
+	if err != nil || !s.Exists {
+		return time.Time{}
+	}
+	return s.ModTime
+}
+
+// withoutConsequences leaves out what is there only because a file differs: that
+// a service has not read the file as it is wanted says nothing new.
+func withoutConsequences(fs []Finding, ts []tasks.Task) []Finding {
+	differs := map[string]bool{}
+	for _, f := range fs {
+		if p, ok := strings.CutPrefix(f.Change.Task, "file:"); ok {
+			differs[p] = true
+		}
+	}
+	return slices.DeleteFunc(fs, func(f Finding) bool {
+		i := slices.IndexFunc(ts, func(t tasks.Task) bool { return t.ID() == f.Change.Task })
+		if i < 0 {
+			return false
+		}
+		var files []string
+		switch t := ts[i].(type) {
+		case tasks.Unit:
+			if f.Change.Action != tasks.Restart || len(f.Change.Attrs) > 0 {
+				return false
+			}
+			for p := range t.Config {
+				files = append(files, p)
+			}
+		case tasks.IPsec:
+			for _, c := range t.Conns {
+				files = append(files, c.Conf, c.Secrets)
+			}
+			for _, a := range f.Change.Attrs {
+				if !slices.ContainsFunc(files, func(p string) bool { return differs[p] && path.Base(p) == a.Name }) {
+					return false
+				}
+			}
+		}
+		return slices.ContainsFunc(files, func(p string) bool { return differs[p] })
+	})
+}
+
+// tunnels looks at the child SAs that should be up. One that is down because
+// its conn was not applied yet, or because strongSwan does not run, is not told
+// of: the cause is.
+func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []tasks.Task) error {
+	if len(host.Tunnels) == 0 || m == nil || len(ts) == 0 {
+		return nil
+	}
+	sas, err := tasks.SAsFrom(f)
+	if err != nil {
+		return fmt.Errorf("tunnels: %w", err)
+	}
+	h.Tunnels = tasks.CheckTunnels(sas, host.Tunnels)
+	told := map[string]bool{} // conns with a cause
+	for _, t := range ts {
+		ip, ok := t.(tasks.IPsec)
+		if !ok {
+			continue
+		}
+		for _, c := range ip.Conns {
+			told[c.Name] = slices.ContainsFunc(h.Findings, func(fi Finding) bool {
+				switch fi.Change.Task {
+				case "unit:" + ip.Unit:
+					return true
+				case "file:" + c.Conf, "file:" + c.Secrets:
+					return fi.State == FindingPending
+				}
+				return false
+			})
+		}
+	}
+	for _, t := range h.Tunnels {
+		if t.Up || told[t.Tunnel.Conn] {
+			continue
+		}
+		h.Findings = append(h.Findings, Finding{State: FindingDown, Change: tasks.Change{
+			Task:  TunnelTask(t.Tunnel.Conn),
+			Attrs: []tasks.Attr{{Name: "state", Old: []byte("down, " + t.Why), New: []byte("up")}},
+			Note:  "to " + t.Tunnel.Peer,
+		}})
+	}
+	return nil
+}
+
+// TunnelTask is what stands in the place of a task's ID for a tunnel.
+func TunnelTask(conn string) string { return "tunnel:" + conn }
+
+// tellOnce tells of a tunnel that is down at both ends at its site only, and of
+// one whose site has another fault that explains it not at all on the hub.
+func (d *Drift) tellOnce() {
+	ends := map[string]bool{} // conns of sites that were looked at and have something to tell
+	for _, h := range d.Hosts {
+		if h.Role == "hub" || !h.Checked() {
+			continue
+		}
+		for _, t := range h.Tunnels {
+			if !t.Up && len(h.Findings) > 0 {
+				ends[TunnelTask(t.Tunnel.Conn)] = true
+			}
+		}
+	}
+	for i := range d.Hosts {
+		if h := &d.Hosts[i]; h.Role == "hub" {
+			h.Findings = slices.DeleteFunc(h.Findings, func(f Finding) bool { return f.State == FindingDown && ends[f.Change.Task] })
+		}
+	}
+}
+
+// ignore marks the findings that a rule puts up with.
+func (h *HostDrift) ignore(rules []Ignore, now time.Time) {
+	for i := range h.Findings {
+		f := &h.Findings[i]
+		for j := range rules {
+			r := &rules[j]
+			switch {
+			case !r.Matches(h.Name, f.Change.Task):
+			case now.Before(r.Until):
+				f.Ignored = r
+			default:
+				f.Expired = r
+			}
+		}
+	}
+}
+
+// Fingerprint is the same as long as nothing new is to be told of the host; ""
+// when nothing is. How a tunnel is down, and why a host cannot be reached, may
+// change from hour to hour and is no news.
+func (h *HostDrift) Fingerprint() string {
+	if h.Result == OK {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%q\n", h.Result)
+	for _, f := range h.Findings {
+		if f.Ignored != nil {
+			continue
+		}
+		fmt.Fprintf(&b, "%q %q %t %t\n", f.State, f.Change.Task, f.Also, f.Expired != nil)
+		if f.State != FindingDown {
+			for _, a := range f.Change.Attrs {
+				fmt.Fprintf(&b, "%q %q %q\n", a.Name, a.Old, a.New)
+			}
+		}
+	}
+	return tasks.SHA256([]byte(b.String()))
+}
+
+// ErrTime is why a host was skipped when the time for the whole run was up.
+var ErrTime = transport.WithHint(errors.New("the time for the whole run was up before it had answered"), "give more time with --timeout, or look at more hosts at once with --forks")
