@@ -29,12 +29,15 @@ type Conn interface {
 // Cmd is a program for a host: a POSIX shell script.
 type Cmd struct {
 	// Script is run by /bin/sh as root. It travels as an argument, where other
-	// users of the host can see it: it must not hold a secret, and must be
-	// shorter than MaxScript.
+	// users of the host can see it: it must not hold a secret, must be shorter
+	// than MaxScript, and as a shell word shorter than MAX_ARG_STRLEN.
 	Script string
-	// Stdin is what the script reads; the place for secrets. nil: empty.
+	// Stdin is what the script reads; the place for secrets. nil: empty. An
+	// error of it other than io.EOF ends Run: the script does not see an end.
+	// It may still be read from after Run has returned.
 	Stdin io.Reader
 	// Stdout, if set, gets the output as it comes; Result.Stdout stays empty.
+	// It is not written to after Run has returned.
 	Stdout io.Writer
 }
 

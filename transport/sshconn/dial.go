@@ -39,9 +39,8 @@ func (d *Dialer) connect(ctx context.Context, s *settings, seen []string) (*clie
 	}
 
 	var via *client
-	var viaKey string
 	if len(s.jump) > 0 {
-		if via, viaKey, err = d.via(ctx, s.jump, seen); err != nil {
+		if via, err = d.via(ctx, s.jump, seen); err != nil {
 			return fail(fmt.Errorf("jump: %w", err))
 		}
 	}
@@ -65,8 +64,8 @@ func (d *Dialer) connect(ctx context.Context, s *settings, seen []string) (*clie
 			err = op.Err // its text repeats the address
 		}
 		if via != nil {
-			// A jump host that hangs is dialed anew by the next one.
-			d.forget(viaKey, via)
+			// Who hangs, the host or the way to it? The next one should know.
+			go via.probe(s.timeout)
 			err = fmt.Errorf("through %s: %w", via.s.name, err)
 		}
 		return fail(err)

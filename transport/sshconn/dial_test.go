@@ -72,9 +72,16 @@ func TestHandshakeTimeout(t *testing.T) {
 	// Through a jump host, whose channels know no deadlines.
 	hub := transporttest.NewServer(t, transporttest.Options{Identity: s.Identity})
 	tt.Jump = "vps"
-	err = fails(t, dialer(t, tt, serverTarget("vps", hub)), nil)
-	if !strings.Contains(err.Error(), "no answer within 100ms") {
-		t.Errorf("err = %v", err)
+	d := dialer(t, tt, serverTarget("vps", hub))
+	for range 3 {
+		err = fails(t, d, nil)
+		if !strings.Contains(err.Error(), "no answer within 100ms") {
+			t.Errorf("err = %v", err)
+		}
+	}
+	// A site that hangs is no reason to leave a hub that answers.
+	if n := hub.Counts().Connections; n != 1 {
+		t.Errorf("%d connections to the hub", n)
 	}
 }
 
@@ -105,6 +112,24 @@ func TestKeepaliveFindsADeadHost(t *testing.T) {
 	}
 	if _, err := c.Run(t.Context(), transport.Cmd{Script: "true"}); !errors.Is(err, transport.ErrLost) {
 		t.Errorf("a lost connection runs on: %v", err)
+	}
+}
+
+// A jump host that hangs is found when a host behind it times out, long before
+// its keepalives run out.
+func TestHungJumpHostIsDialedAnew(t *testing.T) {
+	hub := transporttest.NewServer(t, transporttest.Options{})
+	site := transporttest.NewServer(t, transporttest.Options{Identity: hub.Identity, Mute: true})
+	tt := serverTarget("tokyo", site)
+	tt.Jump, tt.ConnectTimeout = "vps", 50*time.Millisecond
+	d := dialer(t, tt, serverTarget("vps", hub))
+	fails(t, d, nil)
+	via := d.jump("vps")
+	hub.Deafen()
+	via.probe(50 * time.Millisecond)
+	<-via.gone
+	if !errors.Is(via.why, transport.ErrLost) {
+		t.Errorf("why = %v", via.why)
 	}
 }
 

@@ -92,7 +92,7 @@ func splitHop(text string) (user, host string, port int, err error) {
 
 // via gives the shared connection to the end of hops. seen are the hosts that
 // are being reached through it, nearest last.
-func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, string, error) {
+func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, error) {
 	var keys []string
 	for _, h := range hops {
 		keys = append(keys, h.key())
@@ -100,11 +100,11 @@ func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, s
 	end := hops[len(hops)-1]
 	key := strings.Join(keys, "\x01")
 	if slices.Contains(seen, end.key()) {
-		return nil, key, fmt.Errorf("jump through %s: hosts jump through each other", end.target.Name)
+		return nil, fmt.Errorf("jump through %s: hosts jump through each other", end.target.Name)
 	}
 	s, err := d.settings(ctx, end)
 	if err != nil {
-		return nil, key, fmt.Errorf("connect to %s: %w", end.target.Name, err)
+		return nil, fmt.Errorf("connect to %s: %w", end.target.Name, err)
 	}
 	if len(hops) > 1 {
 		// A list says the whole way, as ssh -J does.
@@ -132,8 +132,7 @@ func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, s
 		}()
 		return c, nil
 	})
-	c, err := l.wait(ctx)
-	return c, key, err
+	return l.wait(ctx)
 }
 
 // forget makes the next one dial the jump host again; those who use the

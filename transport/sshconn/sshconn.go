@@ -238,6 +238,22 @@ func (c *client) keepalive(every time.Duration) {
 	}
 }
 
+// probe ends the connection if it does not answer within the time.
+func (c *client) probe(within time.Duration) {
+	answered := make(chan struct{})
+	go func() {
+		if _, _, err := c.SendRequest("keepalive@openssh.com", true, nil); err == nil {
+			close(answered)
+		}
+	}()
+	select {
+	case <-answered:
+	case <-c.gone:
+	case <-time.After(within):
+		c.close(fmt.Errorf("%w: %w", transport.ErrLost, timeoutError(within)))
+	}
+}
+
 // close ends the connection because of why; the first reason stays.
 func (c *client) close(why error) {
 	c.once.Do(func() {

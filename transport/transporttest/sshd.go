@@ -47,6 +47,12 @@ func NewSSHD(t testing.TB, id *Identity, config ...string) *SSHD {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if entry, err := exec.Command("getent", "passwd", me.Username).Output(); err == nil {
+		f := strings.Split(strings.TrimSpace(string(entry)), ":")
+		if shell := f[len(f)-1]; exec.Command(shell, "-c", "true").Run() != nil {
+			t.Skipf("no real sshd: %s has %s for a login shell", me.Username, shell)
+		}
+	}
 	dir := t.TempDir()
 	key, block := newKey(t)
 	write(t, filepath.Join(dir, "host_key"), pem.EncodeToMemory(block), 0o600)
