@@ -106,6 +106,9 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if len(gone) > 0 {
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "take_down" + quoteList(gone)})
 	}
+	if len(t.Conns) == 0 { // ipsec_load notes files, and there are none
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Unit))})
+	}
 	undo := "old_sas=$(ike_sas" + quoteList(changed) + ")\nipsec_load " + unit
 	if len(created) > 0 {
 		undo += "\ntake_down" + quoteList(created)

@@ -181,7 +181,11 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 	}
 	var manifest []byte
 	if !h.Leave {
-		if manifest, err = tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts).Encode(); err != nil {
+		next := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts)
+		if h.Back != nil {
+			next = h.Back.manifest(e.By, time.Now())
+		}
+		if manifest, err = next.Encode(); err != nil {
 			return tasks.Txn{}, err
 		}
 	}
@@ -195,6 +199,12 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
 		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
 		Manifest: manifest, ManifestSHA: had.SHA256(), ConfirmTimeout: e.ConfirmTimeout,
+	}
+	if h.Back != nil {
+		x.Before = h.Back.Before
+		if m == nil || m.Generation != h.Back.plan.On {
+			return x, errors.New("it was applied to while the rollback was being planned; roll back again")
+		}
 	}
 	if x.ConfirmTimeout == 0 {
 		x.ConfirmTimeout = defaultConfirm

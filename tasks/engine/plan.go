@@ -251,14 +251,15 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	if err != nil {
 		return nil, nil, err
 	}
-	if m != nil && m.Owner != e.Owner {
-		return nil, m, transport.WithHint(
-			fmt.Errorf("this machine belongs to the inventory %q (its host %q), this one is %q", m.Owner, m.Host, e.Owner),
-			"apply with the inventory it belongs to; if it is this one under a new name, set `id = %q`", m.Owner)
+	if err := e.owns(m); err != nil {
+		return nil, m, err
 	}
 	ts, err := h.Tasks(f)
 	if err != nil {
 		return nil, m, err
+	}
+	if h.Back != nil {
+		return ts, m, nil
 	}
 	return append(ts, tasks.Orphans(m, ts)...), m, nil
 }

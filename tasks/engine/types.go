@@ -31,6 +31,9 @@ type Host struct {
 	// Leave says that Tasks take vpnpush off this host, and that nothing of it
 	// is to be left.
 	Leave bool
+	// Back says that Tasks put back what was here before an apply: they tell
+	// only what changes, and the manifest of then comes back with them.
+	Back *Back
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []tasks.Tunnel
 }

@@ -1,0 +1,55 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
+)
+
+// Back makes an apply a rollback.
+type Back struct {
+	Before string   // the apply that is taken back
+	After  []string // those that came after it, and are taken back with it
+
+	plan *tasks.RollbackPlan
+}
+
+// Rollback gives h as a host on which Plan and Apply put back what stood before
+// the apply txn, or before the last one when txn is "". It reads the host, and
+// changes nothing. Result is OK, or how it came out.
+func (e *Engine) Rollback(ctx context.Context, h Host, txn string, l tasks.Layout) (Host, Result, error) {
+	f, res, err := e.facts(ctx, h, tasks.HistoryReads())
+	if err != nil {
+		return h, res, err
+	}
+	r, err := tasks.NewRollback(f, txn, l)
+	if err != nil {
+		return h, Failed, err
+	}
+	if f, res, err = e.facts(ctx, h, r.Reads()); err != nil {
+		return h, res, err
+	}
+	p, err := r.Plan(f)
+	if err != nil {
+		return h, Failed, err
+	}
+	h.Reads = tasks.SAReads()
+	for _, t := range p.Tasks {
+		h.Reads = append(h.Reads, t.Reads()...)
+	}
+	h.Tasks = func(tasks.Facts) ([]tasks.Task, error) { return p.Tasks, nil }
+	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, p.Warnings }
+	h.Tunnels = p.Tunnels
+	h.Back = &Back{Before: r.Before, After: r.After, plan: p}
+	return h, OK, nil
+}
+
+// manifest is what the rollback leaves behind: what was there then, as a new
+// generation.
+func (b *Back) manifest(by string, now time.Time) *tasks.Manifest {
+	m := *b.plan.Manifest
+	m.Generation = b.plan.On + 1
+	m.Applied, m.By = now.UTC().Truncate(time.Second), by
+	return &m
+}
