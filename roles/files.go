@@ -25,6 +25,12 @@ func (p placed) fill(comment, name string, data any) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
+// script is fill for a shell script: there the marker line comes second.
+func (p placed) script(name string, data any) ([]byte, error) {
+	b, err := p.fill("#", name, data)
+	return append([]byte("#!/bin/sh\n"), b...), err
+}
+
 // files are the files of a host, and the conns that are in them.
 func (p placed) files() ([]tasks.Task, []tasks.Conn, error) {
 	ts := []tasks.Task{

@@ -53,7 +53,17 @@ func (p placed) l2tpFiles() ([]tasks.Task, error) {
 	if block.Content, err = chapLines(l.Users, p.inv.Hub.Name); err != nil {
 		return nil, err
 	}
+	up, err := p.script("ip-up.tmpl", tasks.SessionDir)
+	if err != nil {
+		return nil, err
+	}
+	down, err := p.script("ip-down.tmpl", tasks.SessionDir)
+	if err != nil {
+		return nil, err
+	}
 	return []tasks.Task{
+		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: p.inv.ID},
+		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: p.inv.ID},
 		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: p.inv.ID, Package: "xl2tpd"},
 		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Owner: p.inv.ID},
 		block,

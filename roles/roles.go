@@ -23,6 +23,9 @@ const (
 	pppOptions  = "/etc/ppp/options.xl2tpd"
 	chapSecrets = "/etc/ppp/chap-secrets"
 	rulesV4     = "/etc/iptables/rules.v4"
+	// run-parts(8) takes names without a dot only
+	pppUp   = "/etc/ppp/ip-up.d/vpnpush"
+	pppDown = "/etc/ppp/ip-down.d/vpnpush"
 )
 
 // The units that run it. On Debian 11 and later strongswan.service is the other
