@@ -144,7 +144,9 @@ func (l *Lab) up(hosts []Host, reader *os.File) {
 func (l *Lab) close() {
 	if l.t.Failed() {
 		for _, h := range l.hosts() {
-			out, _ := l.onHost(h, "journalctl", "-n", "60", "--no-pager", "-o", "short-monotonic").CombinedOutput()
+			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+			out, _ := l.onHost(ctx, h, "journalctl", "-n", "60", "--no-pager", "-o", "short-monotonic").CombinedOutput()
+			cancel()
 			l.t.Logf("journal of %s:\n%s", h, out)
 		}
 	}
@@ -162,7 +164,7 @@ func (l *Lab) close() {
 // stderr goes to the test's log when the exit code is not 0.
 func (l *Lab) Run(host string, argv ...string) (stdout string, code int) {
 	l.t.Helper()
-	return l.output(l.onHost(host, argv...))
+	return l.output(append([]string{"@" + host}, argv...)...)
 }
 
 // MustRun is Run of a command that must succeed.
@@ -178,7 +180,7 @@ func (l *Lab) MustRun(host string, argv ...string) string {
 // Put writes a file on a host.
 func (l *Lab) Put(host, path, content string) {
 	l.t.Helper()
-	cmd := l.onHost(host, "sh", "-c", `cat >"$0"`, path)
+	cmd := l.onHost(context.Background(), host, "sh", "-c", `cat >"$0"`, path)
 	cmd.Stdin = strings.NewReader(content)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		l.t.Fatalf("%s: write %s: %v\n%s", host, path, err, out)
@@ -189,7 +191,7 @@ func (l *Lab) Put(host, path, content string) {
 // on this machine's file system.
 func (l *Lab) Control(argv ...string) (stdout string, code int) {
 	l.t.Helper()
-	return l.output(l.in(argv...))
+	return l.output(argv...)
 }
 
 // Result is what a run of vpnpush gave.
@@ -218,7 +220,7 @@ func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	cmd := exec.CommandContext(ctx, l.script("in.sh"), append([]string{l.Dir, bin}, args...)...)
+	cmd := l.in(ctx, append([]string{bin}, args...)...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + l.path("home"), "LC_ALL=C.UTF-8"}
 	if l.Inventory != "" {
 		cmd.Env = append(cmd.Env, "VPNPUSH_INVENTORY="+l.Inventory)
@@ -226,8 +228,6 @@ func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
 		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
 	}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
 }
 
@@ -235,7 +235,7 @@ func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
 // were answered within 2 s each.
 func (l *Lab) Ping(from, to string, count int) int {
 	l.t.Helper()
-	out, _ := l.onHost(from, "ping", "-n", "-c", strconv.Itoa(count), "-i", "0.2", "-W", "2", to).Output()
+	out, _ := l.onHost(context.Background(), from, "ping", "-n", "-c", strconv.Itoa(count), "-i", "0.2", "-W", "2", to).Output()
 	return len(replies(string(out)))
 }
 
@@ -246,7 +246,7 @@ func (l *Lab) StartPing(from, to string, interval time.Duration) (stop func() (s
 	l.t.Helper()
 	// ping ends and sums up when its stdin does: a signal would not cross ssh.
 	script := `ping -n -i "$1" "$2" & p=$!; cat >/dev/null; kill -INT $p; wait $p`
-	cmd := l.onHost(from, "bash", "-c", script, "ping", fmt.Sprintf("%.3f", interval.Seconds()), to)
+	cmd := l.onHost(context.Background(), from, "bash", "-c", script, "ping", fmt.Sprintf("%.3f", interval.Seconds()), to)
 	var out bytes.Buffer
 	cmd.Stdout = &out
 	stdin, err := cmd.StdinPipe()
@@ -320,13 +320,20 @@ func (l *Lab) reboot(host string, argv ...string) {
 		l.t.Fatalf("%s is not up", host)
 	}
 	// Its own end may cut the command off, and its exit code with it.
-	_ = l.onHost(host, argv...).Run()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	_ = l.onHost(ctx, host, argv...).Run()
+	cancel()
 	if l.kind == "vm" {
-		_ = l.in("ssh", "-O", "exit", "-o", "ControlPath="+l.path("ctl-"+host), host).Run()
+		_ = l.in(context.Background(), "ssh", "-O", "exit", "-o", "ControlPath="+l.path("ctl-"+host), host).Run()
 	}
 	l.Wait(60*time.Second, host+" is up again", func() bool {
 		id := l.bootID(host)
-		return id != "" && id != before && l.in("ssh", "-o", "ConnectTimeout=2", host, "true").Run() == nil
+		if id == "" || id == before {
+			return false
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		return l.in(ctx, "ssh", host, "true").Run() == nil
 	})
 }
 
@@ -334,8 +341,7 @@ func (l *Lab) reboot(host string, argv ...string) {
 func (l *Lab) bootID(host string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	cmd := l.onHost(host, "cat", "/proc/sys/kernel/random/boot_id")
-	out, err := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...).Output()
+	out, err := l.onHost(ctx, host, "cat", "/proc/sys/kernel/random/boot_id").Output()
 	if err != nil {
 		return ""
 	}
@@ -345,12 +351,18 @@ func (l *Lab) bootID(host string) string {
 func (l *Lab) script(name string) string { return filepath.Join(l.scripts, name) }
 func (l *Lab) path(name string) string   { return filepath.Join(l.Dir, name) }
 
-func (l *Lab) in(argv ...string) *exec.Cmd {
-	return exec.Command(l.script("in.sh"), append([]string{l.Dir}, argv...)...)
+func (l *Lab) onHost(ctx context.Context, host string, argv ...string) *exec.Cmd {
+	return l.in(ctx, append([]string{"@" + host}, argv...)...)
 }
 
-func (l *Lab) onHost(host string, argv ...string) *exec.Cmd {
-	return l.in(append([]string{"@" + host}, argv...)...)
+// in returns in.sh with argv. The end of ctx ends all of it: a namespace is entered
+// by a child, and a host that goes down may leave that one hanging.
+func (l *Lab) in(ctx context.Context, argv ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, l.script("in.sh"), append([]string{l.Dir}, argv...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 2 * time.Second
+	return cmd
 }
 
 // hosts returns the names of the hosts that are up.
@@ -367,13 +379,22 @@ func (l *Lab) hosts() []string {
 	return names
 }
 
-func (l *Lab) output(cmd *exec.Cmd) (string, int) {
+// runLimit is long for anything a test runs on a host.
+const runLimit = 5 * time.Minute
+
+func (l *Lab) output(argv ...string) (string, int) {
 	l.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
+	defer cancel()
+	cmd := l.in(ctx, argv...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	code := l.code(cmd.Run())
+	if ctx.Err() != nil {
+		l.t.Fatalf("%q: not done within %v\n%s%s", argv, runLimit, &stdout, &stderr)
+	}
 	if code != 0 && stderr.Len() > 0 {
-		l.t.Logf("%q: %s", cmd.Args[2:], strings.TrimSpace(stderr.String()))
+		l.t.Logf("%q: %s", argv, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), code
 }
