@@ -110,7 +110,7 @@ a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.driftCmd(), a.removeCmd(), a.renderCmd(), a.versionCmd())
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.driftCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
 	return root
 }
 
@@ -190,7 +190,13 @@ func (a *app) askSecret(prompt string) ([]byte, error) {
 }
 
 // graceful tells whether a command lets hosts at work end after a Ctrl-C.
-func graceful(cmd *cobra.Command) bool { return cmd.Name() == "apply" }
+func graceful(cmd *cobra.Command) bool {
+	switch cmd.Name() {
+	case "apply", "remove", "rollback":
+		return true
+	}
+	return false
+}
 
 // wholeSeconds reads a flag's duration that a host counts in seconds.
 func wholeSeconds(flag string, d, least time.Duration) error {
