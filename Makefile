@@ -1,0 +1,50 @@
+# make          build ./vpnpush
+# make test     all tests; as root on Debian also those that need a lab of hosts
+# make lint     gofmt, vet, staticcheck, shellcheck
+# make demo     the main job, on a lab of three hosts, as a session to read
+# make bench    benchmarks
+# make fuzz     every fuzz target, FUZZTIME each
+# make clean    remove what these made, the lab's artefacts too
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+FUZZTIME    ?= 10s
+BENCH       ?= .
+STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+LAB         := testdata/lab
+
+.PHONY: build test lint demo bench fuzz clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o vpnpush ./cmd/vpnpush
+
+test:
+	$(LAB)/setup.sh
+	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
+	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
+	VPNPUSH_E2E=1 go test -v -timeout 20m ./... 2>&1 | awk -f testdata/summary.awk
+
+lint:
+	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	go vet ./...
+	$(STATICCHECK) ./...
+	shellcheck .ci/run $$(find $(LAB) -name '*.sh')
+
+demo: build
+	$(LAB)/setup.sh
+	$(LAB)/demo.sh
+
+bench:
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+fuzz:
+	@go list ./... | while read -r pkg; do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$target"; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+clean:
+	rm -f vpnpush
+	. $(LAB)/common.sh && rm -rf "$$CACHE"

@@ -1,0 +1,46 @@
+#!/bin/bash
+# demo.sh    the main job as a session to read: a bare hub and two bare sites
+# behind NAT become a VPN. Needs ./vpnpush (make demo builds it) and root.
+set -euo pipefail
+HERE=$(dirname "$(realpath "$0")")
+. "$HERE/common.sh"
+ROOT=$(realpath "$HERE/../..")
+why=$("$HERE/check.sh" ns) || die "$why"
+[ -x "$ROOT/vpnpush" ] || die "no ./vpnpush: run make"
+
+LAB=$(mktemp -d "${TMPDIR:-/tmp}/vpnlab-XXXXXX")
+trap '"$HERE/down.sh" "$LAB"; rm -rf "$LAB"' EXIT
+if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold='' plain=''; fi
+
+# A directory of the operator's, with the inventory in it.
+mkdir "$LAB/home"
+install -m 600 "$ROOT/testdata/inventories/lab-ns.toml" "$LAB/home/vpnpush.toml"
+cd "$LAB/home"
+export HOME=$LAB/home PATH=$ROOT:$PATH
+unset SSH_AUTH_SOCK
+
+note() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
+show() { # show COMMAND...: as typed by the operator; its exit code is shown when it is not 0
+    local rc=0
+    printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"
+    "$HERE/in.sh" "$LAB" "$@" || rc=$?
+    [ $rc = 0 ] || echo "(exit code $rc)"
+    return $rc
+}
+
+note "a Debian 12 hub, and sites on Debian 12 and 13, each behind its own NAT; nothing installed"
+"$HERE/up.sh" "$LAB" vps=hub tokyo=1 osaka=2:trixie
+show ssh tokyo 'ping -c 1 -W 1 192.168.2.10 | tail -n 2' || true
+note "what would be done, in full"
+show vpnpush plan
+note "do it"
+show vpnpush apply --yes
+note "nothing is left to do, and cron has nothing to mail"
+show vpnpush plan
+show vpnpush drift
+show vpnpush status
+note "from a host in tokyo to one in osaka, through the hub"
+show ssh tokyo ping -c 3 -i 0.2 -W 2 192.168.2.10
+note "someone edits a host by hand"
+show ssh tokyo "sed -i s/dpddelay=.*/dpddelay=3s/ /etc/ipsec.d/vpnpush/tokyo.conf"
+show vpnpush drift || [ $? = 2 ]
