@@ -3,7 +3,7 @@
 # The same script is the apply, the revert and the confirmation:
 #
 #   apply.sh run       make the changes; an error puts back what was there
-#   apply.sh undo      put back, unless confirmed meanwhile (timer, boot)
+#   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
 #   apply.sh confirm   keep them
 #
 # It runs as root, as a systemd unit of its own, so it ends well though the
@@ -139,13 +139,18 @@ install_packages() {
 
 is_active() { systemctl --quiet is-active "$1" || { echo "$1 is $(systemctl is-active "$1" || :), not active"; unit_log "$1"; return 1; }; }
 unit_log() { journalctl --no-pager -o cat -n 15 -u "$1" 2>/dev/null || :; }
+# no_stray UNIT: `ipsec restart` by hand leaves a starter that systemd does not
+# know of, and beside which its own does not start
+no_stray() {
+    if [ "$1" = strongswan-starter.service ] && ipsec status >/dev/null 2>&1; then ipsec stop || :; fi
+}
 # note_loaded UNIT FILE...: what UNIT has read
 note_loaded() {
     u=$1; shift
     [ $# -gt 0 ] || return 0
     sha256sum -- "$@" | put "/run/vpnpush/loaded/$u" 0600 root:root
 }
-start_unit() { u=$1; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
+start_unit() { u=$1; no_stray "$u"; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
 restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
 
 # --- strongSwan --------------------------------------------------------
@@ -392,7 +397,8 @@ main_undo() {
     # confirmed meanwhile, or another's: not ours to touch
     [ "$(cat "$pending" 2>/dev/null)" = "$id" ] || exit 0
     stage=revert
-    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
+    if [ -n "${1-}" ]; then why=$1
+    elif [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
     revert "$why"
 }
 
@@ -429,7 +435,7 @@ leave_host() {
 main() {
     case ${1-} in
     run) main_run ;;
-    undo) main_undo ;;
+    undo) main_undo "${2-}" ;;
     confirm) main_confirm ;;
     *) echo "usage: apply.sh run|undo|confirm" >&2; exit 64 ;;
     esac

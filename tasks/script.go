@@ -227,7 +227,7 @@ func oneLine(s string) string {
 
 // Revert is the script that puts back what was there, at once.
 func (x Txn) Revert() string {
-	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh undo", transport.Quote(x.ID))
+	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh undo 'what was seen after the apply is not what was planned'", transport.Quote(x.ID))
 }
 
 // Outcome is the script that tells how an apply ended: "pending", "confirmed",

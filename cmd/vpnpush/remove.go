@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,7 @@ off the hub.`,
 			if len(hosts) != 1 {
 				return fmt.Errorf("remove %s: that names %s, it takes one", args[0], count(len(hosts), "host"))
 			}
+			o.allowDelete = math.MaxInt // a hub that is left has no sites
 			return a.planAndApply(cmd.Context(), e, hosts, o)
 		},
 	}
