@@ -21,7 +21,6 @@ func main() {
 	go func() {
 		<-sigs // once: what runs ends well, nothing new is begun
 		close(stop)
-		fmt.Fprintln(os.Stderr, "vpnpush: interrupted: hosts at work end first; once more to leave at once")
 		<-sigs // twice: the hosts revert by themselves
 		cancel()
 	}()

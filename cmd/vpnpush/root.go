@@ -51,6 +51,8 @@ func (a *app) execute(ctx context.Context, args []string) int {
 		case <-a.stop:
 			if cmd, _, err := root.Find(args); err != nil || !graceful(cmd) {
 				cancel()
+			} else {
+				fmt.Fprintln(a.stderr, "vpnpush: interrupted: hosts at work end first; once more to leave at once")
 			}
 		case <-done:
 		}
@@ -110,7 +112,7 @@ a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.driftCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
 	return root
 }
 
@@ -122,13 +124,17 @@ type hinted struct {
 
 func (h *hinted) Hint() string { return h.hint }
 
+// makeView makes the view also when it returns an error, which needs one to be
+// shown.
 func (a *app) makeView() error {
+	var err error
 	switch a.color {
 	case "auto", "always", "never":
 	case "":
 		a.color = "auto"
 	default:
-		return fmt.Errorf("--color %q: it is auto, always or never", a.color)
+		err = fmt.Errorf("--color %q: it is auto, always or never", a.color)
+		a.color = "auto"
 	}
 	outTTY, width, height := terminal(a.stdout)
 	errTTY, errWidth, errHeight := terminal(a.stderr)
@@ -140,7 +146,7 @@ func (a *app) makeView() error {
 		OutIsTerminal: outTTY, ErrIsTerminal: errTTY, Width: width, Height: height,
 		NoColorEnv: os.Getenv("NO_COLOR") != "", Redact: func(b []byte) []byte { return a.redactor.Redact(b) },
 	})
-	return nil
+	return err
 }
 
 func terminal(w io.Writer) (is bool, width, height int) {

@@ -32,6 +32,7 @@ type View interface {
 	// Drift writes what is not as it should be, and nothing when all is well; as
 	// JSON always. Status writes what runs.
 	Drift(*engine.Drift, DriftOptions) error
+	Status(*engine.Status, StatusOptions) error
 	// History writes what was done on a host.
 	History(*engine.History) error
 	// Diagnostics shows an inventory's faults, a line each.
