@@ -56,5 +56,9 @@ func (a *app) oneHost(cmd *cobra.Command, name string) (*engine.Engine, engine.H
 
 // hostError is how a verb ends that could not read its one host.
 func hostError(h engine.Host, r engine.Result, err error) error {
-	return &codeError{resultsCode([]engine.Result{r}), fmt.Errorf("%s: %w", h.Name, err)}
+	code := resultsCode([]engine.Result{r})
+	if code == exitOK {
+		code = exitError // the host is well; what was asked of it cannot be done
+	}
+	return &codeError{code, fmt.Errorf("%s: %w", h.Name, err)}
 }

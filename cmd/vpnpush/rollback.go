@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -33,13 +34,28 @@ plan shows the same changes again. docs/rollback.md says more.`,
 			if len(args) > 1 {
 				txn = args[1]
 			}
-			back, r, err := e.Rollback(cmd.Context(), h, txn, roles.Layout(h.Role))
-			if err != nil {
+			// nothing is begun yet: a first Ctrl-C leaves
+			reading, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			read := make(chan struct{})
+			go func() {
+				select {
+				case <-a.stop:
+					cancel()
+				case <-read:
+				}
+			}()
+			back, r, err := e.Rollback(reading, h, txn, roles.Layout(h.Role))
+			close(read)
+			switch {
+			case reading.Err() != nil:
+				return &codeError{exitInterrupted, nil}
+			case err != nil:
 				return hostError(h, r, err)
 			}
 			fmt.Fprintf(a.stderr, "Back to before apply %s", back.Back.Before)
-			if n := len(back.Back.After); n > 0 {
-				fmt.Fprintf(a.stderr, ", with %s that came after it: %s", count(n, "apply"), strings.Join(back.Back.After, ", "))
+			if after := back.Back.After; len(after) > 0 {
+				fmt.Fprintf(a.stderr, ", taking back too what came after it: %s", strings.Join(after, ", "))
 			}
 			fmt.Fprintln(a.stderr)
 			if err := a.planAndApply(cmd.Context(), e, []engine.Host{back}, o); err != nil {
@@ -50,5 +66,6 @@ plan shows the same changes again. docs/rollback.md says more.`,
 		},
 	}
 	o.flags(cmd.Flags())
+	cmd.Flags().IntVar(&o.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
 	return cmd
 }

@@ -130,6 +130,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		p.Hosts[i] = hp
 		e.observe(Event{Host: hp.Name, Stage: "done", Result: hp.Result, Err: hp.Err})
 	})
+	p.Back = slices.ContainsFunc(hosts, func(h Host) bool { return h.Back != nil })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
 	var all *multierror.Error
 	for _, h := range p.Hosts {

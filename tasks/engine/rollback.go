@@ -17,7 +17,8 @@ type Back struct {
 
 // Rollback gives h as a host on which Plan and Apply put back what stood before
 // the apply txn, or before the last one when txn is "". It reads the host, and
-// changes nothing. Result is OK, or how it came out.
+// changes nothing. Result is how the host came out; it is OK also
+// with an error, when there is nothing to go back to.
 func (e *Engine) Rollback(ctx context.Context, h Host, txn string, l tasks.Layout) (Host, Result, error) {
 	f, res, err := e.facts(ctx, h, tasks.HistoryReads())
 	if err != nil {
@@ -25,7 +26,7 @@ func (e *Engine) Rollback(ctx context.Context, h Host, txn string, l tasks.Layou
 	}
 	r, err := tasks.NewRollback(f, txn, l)
 	if err != nil {
-		return h, Failed, err
+		return h, OK, err
 	}
 	if f, res, err = e.facts(ctx, h, r.Reads()); err != nil {
 		return h, res, err

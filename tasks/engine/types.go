@@ -56,6 +56,9 @@ const (
 // Plan is what a run would do. It is data: the view shows it, Apply runs it.
 type Plan struct {
 	Hosts []HostPlan // hub first, then by name
+	// Back says that it is a rollback: it was compared with what stood before an
+	// apply, not with the inventory.
+	Back bool
 }
 
 // SitesDeleted counts the sites that the plan takes off the hub, and those that

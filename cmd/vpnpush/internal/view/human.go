@@ -55,7 +55,11 @@ func (v *humanView) Plan(plan *engine.Plan) error {
 		p.wrapped(v.Width, append([]string{"Match", "the", "inventory:"}, fine...))
 		p.WriteString("\n")
 	}
-	p.line("", bold, t.planLine())
+	last := t.planLine()
+	if plan.Back && t.clean() {
+		last = "No changes. " + plural(t.hosts, "host") + " as before that apply."
+	}
+	p.line("", bold, last)
 	return v.result(v.Redact([]byte(p.String())))
 }
 
