@@ -16,31 +16,32 @@ if [ -t 1 ]; then bold=$(printf '\033[1m') plain=$(printf '\033[0m'); else bold=
 mkdir "$LAB/home"
 install -m 600 "$ROOT/testdata/inventories/lab-ns.toml" "$LAB/home/vpnpush.toml"
 cd "$LAB/home"
-export HOME=$LAB/home PATH=$ROOT:$PATH
+export VPNPUSH_LAB_CACHE=$CACHE HOME=$LAB/home PATH=$ROOT:$PATH
 unset SSH_AUTH_SOCK
 
 note() { printf '\n%s# %s%s\n' "$bold" "$*" "$plain"; }
-show() { # show COMMAND...: as typed by the operator; its exit code is shown when it is not 0
+show() { # show COMMAND: as typed by the operator; its exit code is shown when it is not 0
     local rc=0
     printf '\n%s$ %s%s\n' "$bold" "$*" "$plain"
-    "$HERE/in.sh" "$LAB" "$@" || rc=$?
+    "$HERE/in.sh" "$LAB" bash -o pipefail -c "$*" || rc=$?
     [ $rc = 0 ] || echo "(exit code $rc)"
     return $rc
 }
 
 note "a Debian 12 hub, and sites on Debian 12 and 13, each behind its own NAT; nothing installed"
 "$HERE/up.sh" "$LAB" vps=hub tokyo=1 osaka=2:trixie
-show ssh tokyo 'ping -c 1 -W 1 192.168.2.10 | tail -n 2' || true
-note "what would be done, in full"
-show vpnpush plan
+show "ssh tokyo ping -c 1 -W 1 10.10.0.1 | tail -n 2" || true
+note "what would be done on one of them"
+show vpnpush plan --limit tokyo
 note "do it"
-show vpnpush apply --yes
+show "vpnpush apply --yes | tail -n 6"
 note "nothing is left to do, and cron has nothing to mail"
 show vpnpush plan
 show vpnpush drift
 show vpnpush status
-note "from a host in tokyo to one in osaka, through the hub"
-show ssh tokyo ping -c 3 -i 0.2 -W 2 192.168.2.10
+note "the LAN of the hub from tokyo, and tokyo from the hub"
+show ssh tokyo ping -c 3 -i 0.2 -W 2 10.10.0.1
+show ssh vps ping -c 1 -W 2 192.168.1.10
 note "someone edits a host by hand"
-show ssh tokyo "sed -i s/dpddelay=.*/dpddelay=3s/ /etc/ipsec.d/vpnpush/tokyo.conf"
+show "ssh tokyo sed -i s/dpddelay=30s/dpddelay=3s/ /etc/ipsec.d/vpnpush/tokyo.conf"
 show vpnpush drift || [ $? = 2 ]
