@@ -30,8 +30,9 @@ var layers = map[string][]string{
 	"transport/sshconn":         {"transport"},
 	"transport/transporttest":   {"transport"},
 	"cmd/vpnpush/internal/lab":  {},
-	"cmd/vpnpush/internal/view": {"tasks/engine", "tasks", "tasks/diff", "transport"}, // transport: errors with hints
-	"cmd/vpnpush":               {"cmd/vpnpush/internal/view", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/engine", "transport", "transport/sshconn"},
+	"tasks/doctor":              {"tasks", "transport"},
+	"cmd/vpnpush/internal/view": {"tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "transport"}, // transport: errors with hints
+	"cmd/vpnpush":               {"cmd/vpnpush/internal/view", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }
 
 // forTests are packages that no program may hold.

@@ -29,6 +29,7 @@ type View interface {
 	// nobody could read is no success.
 	Plan(*engine.Plan) error
 	Report(*engine.Report) error
+	Doctor(*Diagnoses) error
 	// Drift writes what is not as it should be, and nothing when all is well; as
 	// JSON always. Status writes what runs.
 	Drift(*engine.Drift, DriftOptions) error

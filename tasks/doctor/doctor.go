@@ -1,0 +1,218 @@
+// Package doctor tells what on a host, or on its way to the hub, would stop a
+// tunnel, before it does. It is pure: Reads says what a probe must bring, and
+// Examine judges what it brought. What is looked at, and what cannot be known:
+// docs/doctor.md.
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Host is what is wanted of a host, as far as a doctor has to know.
+type Host struct {
+	Name, Role string // "hub", "site"
+	// Address is one that an interface of the host must have: left= of its
+	// conns. Zero: whatever its default route has.
+	Address netip.Addr
+	Subnets []netip.Prefix // the LANs behind it
+	// Hub is the address that a site dials; zero on the hub.
+	Hub     netip.Addr
+	Tunnels []tasks.Tunnel
+	L2TP    bool // it serves L2TP
+}
+
+// Patient is a host with what was read on it.
+type Patient struct {
+	Host
+	Facts tasks.Facts
+	// Asked and Answered are when the facts were asked for and had, by the clock
+	// of this machine. They bound the moment of Facts.Host.Now.
+	Asked, Answered time.Time
+	// Refusals and Warnings are what a plan would say of the host.
+	Refusals []error
+	Warnings []string
+}
+
+// Severity tells what stops a tunnel from what merely may.
+type Severity string
+
+const (
+	Problem Severity = "problem" // a tunnel, or what it should carry, is stopped
+	Warning Severity = "warning"
+)
+
+// Finding is one thing that is wrong with a host or with its way to the hub.
+type Finding struct {
+	Check    string // "udp", "mtu", ...: docs/doctor.md has the list
+	Severity Severity
+	What     string
+	Why      string // why it matters
+	Mend     string
+}
+
+// Diagnosis is what was found on one host. What could not be looked at is in
+// Unchecked: it is not known to be well.
+type Diagnosis struct {
+	Name, Role string
+	Findings   []Finding // problems first, in the order of the checks
+	Unchecked  []string
+}
+
+// Problems counts the findings of that severity.
+func (d *Diagnosis) Problems() int {
+	n := 0
+	for _, f := range d.Findings {
+		if f.Severity == Problem {
+			n++
+		}
+	}
+	return n
+}
+
+// Examine judges all hosts that were read: some things are seen only where two
+// are looked at together. The diagnoses are in the order of the patients.
+func Examine(ps []Patient) []Diagnosis {
+	var w ward
+	exams := make([]*exam, len(ps))
+	for i := range ps {
+		exams[i] = &exam{Patient: &ps[i]}
+		exams[i].read()
+		if ps[i].Role == "hub" && exams[i].sockets != nil {
+			w.hub, w.hubKnown = exams[i].listensOn(500) && exams[i].listensOn(4500), true
+		}
+	}
+	out := make([]Diagnosis, len(ps))
+	for i, x := range exams {
+		x.plan()
+		x.twin(ps[:i])
+		x.kernel()
+		x.addresses()
+		x.ports()
+		x.filters()
+		x.way(w)
+		x.clock()
+		x.names()
+		x.apparmor()
+		out[i] = Diagnosis{Name: ps[i].Name, Role: ps[i].Role, Unchecked: x.unchecked}
+		for _, s := range []Severity{Problem, Warning} {
+			for _, f := range x.findings {
+				if f.Severity == s {
+					out[i].Findings = append(out[i].Findings, f)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// ward is what is known of the hub when a site is examined.
+type ward struct {
+	hub      bool // charon listens on both ports
+	hubKnown bool
+}
+
+// exam is the examination of one host.
+type exam struct {
+	*Patient
+	findings  []Finding
+	unchecked []string
+
+	sockets []socket
+	addrs   []address
+	up      []tasks.Tunnel // the tunnels that are up
+}
+
+func (x *exam) find(check string, s Severity, why, mend, what string, a ...any) {
+	x.findings = append(x.findings, Finding{check, s, fmt.Sprintf(what, a...), why, mend})
+}
+
+// skip notes what could not be looked at.
+func (x *exam) skip(what string, err error) {
+	x.unchecked = append(x.unchecked, fmt.Sprintf("%s: %v", what, err))
+}
+
+// output gives what a command printed; what it could not tell is noted.
+func (x *exam) output(name, what string) ([]byte, bool) {
+	out, err := x.Facts.Output(name)
+	if err != nil {
+		x.skip(what, err)
+	}
+	return out, err == nil
+}
+
+// read takes from the facts what more than one check looks at.
+func (x *exam) read() {
+	if out, ok := x.output(readSockets, "the sockets"); ok {
+		x.sockets = parseSockets(out)
+	}
+	if out, ok := x.output(readAddresses, "the addresses"); ok {
+		addrs, err := parseAddresses(out)
+		if err != nil {
+			x.skip("the addresses", err)
+		}
+		x.addrs = addrs
+	}
+	sas, err := tasks.SAsFrom(x.Facts)
+	if err != nil {
+		x.skip("the tunnels", err)
+	}
+	for _, st := range tasks.CheckTunnels(sas, x.Tunnels) {
+		if st.Up {
+			x.up = append(x.up, st.Tunnel)
+		}
+	}
+}
+
+// plan repeats what a plan refuses or warns of: the packages, the disk, rivals
+// for the packet filter, PPP, known holes.
+func (x *exam) plan() {
+	for _, err := range x.Refusals {
+		if errors.Is(err, tasks.ErrUnknown) {
+			x.skip("what a plan looks at", err)
+			continue
+		}
+		mend := ""
+		var h transport.Hinter
+		if errors.As(err, &h) {
+			mend = h.Hint()
+		}
+		x.find("plan", Problem, "plan and apply refuse the host until it is mended", mend, "%v", err)
+	}
+	for _, w := range x.Warnings {
+		x.find("plan", Warning, "plan warns of it", "", "%s", w)
+	}
+}
+
+// twin finds one machine under two names.
+func (x *exam) twin(others []Patient) {
+	for _, o := range others {
+		if id := x.Facts.Host.BootID; id != "" && id == o.Facts.Host.BootID {
+			x.find("twin", Problem, "each name's tunnel would replace the other's files on it",
+				"give each its own address: ssh.host, ssh.port and ssh.jump of both", "this is the same machine as %s", o.Name)
+		}
+	}
+}
+
+// clockSlack is what a clock may be off. The time of a probe counts on top.
+const clockSlack = 5 * time.Second
+
+func (x *exam) clock() {
+	now := x.Facts.Host.Now
+	off, word := now.Sub(x.Answered), "ahead of"
+	if d := x.Asked.Sub(now); d > off {
+		off, word = d, "behind"
+	}
+	if x.Asked.IsZero() || now.IsZero() || off <= clockSlack {
+		return
+	}
+	x.find("clock", Warning,
+		"keys of this kind do not look at the clock, but apt refuses lists from the future, and the logs of two ends cannot be laid side by side",
+		"timedatectl set-ntp true (package systemd-timesyncd); if every host says so, look at this machine's clock",
+		"the clock is %s %s this machine's", off.Round(time.Second), word)
+}

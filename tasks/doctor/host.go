@@ -1,0 +1,233 @@
+package doctor
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/tasks"
+)
+
+// socket is a UDP port that is listened on.
+type socket struct {
+	port string
+	by   []string // names of programs; nil: not told
+}
+
+var socketUser = regexp.MustCompile(`\("([^"]*)",pid=`)
+
+// parseSockets reads `ss -H -lunp` (ss(8)):
+// "UNCONN 0 0 0.0.0.0:4500 0.0.0.0:* users:(("charon",pid=737,fd=13))".
+func parseSockets(b []byte) []socket {
+	out := []socket{}
+	for l := range strings.Lines(string(b)) {
+		f := strings.Fields(l)
+		if len(f) < 5 {
+			continue
+		}
+		s := socket{port: f[3][strings.LastIndex(f[3], ":")+1:]}
+		for _, m := range socketUser.FindAllStringSubmatch(l, -1) {
+			s.by = append(s.by, m[1])
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// listensOn tells whether an IKE daemon has the port.
+func (x *exam) listensOn(port int) bool {
+	return slices.ContainsFunc(x.sockets, func(s socket) bool {
+		return s.port == fmt.Sprint(port) && slices.ContainsFunc(s.by, isCharon)
+	})
+}
+
+func isCharon(name string) bool { return strings.HasPrefix(name, "charon") }
+
+// ports looks at who has the ports of IKE and L2TP.
+func (x *exam) ports() {
+	if x.sockets == nil {
+		return
+	}
+	told := map[string]bool{}
+	for _, s := range x.sockets {
+		ours := isCharon
+		switch {
+		case s.port == "500", s.port == "4500":
+		case s.port == "1701" && x.L2TP:
+			ours = func(name string) bool { return name == "xl2tpd" }
+		default:
+			continue
+		}
+		who := strings.Join(s.by, ", ")
+		if s.by == nil {
+			who = "a program that ss does not name"
+		}
+		if slices.ContainsFunc(s.by, ours) || told[s.port+who] {
+			continue
+		}
+		told[s.port+who] = true
+		x.find("ports", Problem, "two daemons cannot have one port: ours gets no packets, or does not start",
+			"stop it and keep it from starting again: systemctl disable --now UNIT", "UDP %s belongs to %s", s.port, who)
+	}
+	m, err := tasks.ReadManifest(x.Facts)
+	if err != nil {
+		x.skip("whether charon should run", err)
+		return
+	}
+	if m != nil && (!x.listensOn(500) || !x.listensOn(4500)) {
+		x.find("ports", Problem, "without it there is no IKE, and no tunnel", "journalctl -u strongswan-starter -n 50; then: systemctl restart strongswan-starter",
+			"vpnpush has set this host up, but charon does not listen on UDP 500 and 4500")
+	}
+}
+
+// kernel looks for what the kernel needs for ESP.
+func (x *exam) kernel() {
+	if len(x.up) > 0 {
+		return // a tunnel that is up is proof
+	}
+	out, ok := x.output(readKernel, "the kernel's modules")
+	if !ok {
+		return
+	}
+	is := map[string]string{}
+	for l := range strings.Lines(string(out)) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(l), " "); ok {
+			is[k] = v
+		}
+	}
+	var missing, off []string
+	for _, m := range []string{"esp4", "xfrm_user"} {
+		switch is[m] {
+		case "no":
+			missing = append(missing, m)
+		case "off":
+			off = append(off, m)
+		}
+	}
+	const why = "the kernel encrypts what a tunnel carries: IKE succeeds, and no tunnel comes up"
+	if is["libipsec"] != "" {
+		return // charon does it in user space, or may
+	}
+	if off != nil {
+		x.find("kernel", Problem, why, "grep -r "+off[0]+" /etc/modprobe.d /usr/lib/modprobe.d; take the line out, if its reason has gone",
+			"%s may not be loaded: a line of modprobe.d switches it off", strings.Join(off, " and "))
+	}
+	switch {
+	case missing == nil:
+	case is["running"] == "no" && is["kernels"] != "0":
+		x.find("kernel", Problem, why, "reboot the host", "the modules of the running kernel, %s, are gone from the disk: another has been installed since the boot", x.Facts.Host.Kernel)
+	case is["running"] == "no":
+		x.find("kernel", Problem, why, "if this is a container, load "+strings.Join(missing, " and ")+" on its machine, or use a virtual machine",
+			"there are no kernel modules here, and %s is not loaded", strings.Join(missing, " and "))
+	default:
+		x.find("kernel", Problem, why, "install Debian's own kernel (linux-image-"+x.Facts.Host.Arch+"), and reboot", "the kernel %s has no %s", x.Facts.Host.Kernel, strings.Join(missing, " and no "))
+	}
+}
+
+var (
+	nftTable = regexp.MustCompile(`^table (\S+ \S+) \{`)
+	nftChain = regexp.MustCompile(`^\s+chain (\S+) \{`)
+	nftHook  = regexp.MustCompile(`hook (input|forward|output) .*policy drop;`)
+)
+
+// closed is a chain whose policy is to drop.
+type closed struct{ table, chain, hook string }
+
+// parseChains reads `nft list chains`: what drops, and which tables hold a chain
+// of ours. Rules of iptables stand there too, as Debian's iptables is nft.
+func parseChains(b []byte) (drops []closed, ours map[string]bool) {
+	ours = map[string]bool{}
+	var table, chain string
+	for l := range strings.Lines(string(b)) {
+		if m := nftTable.FindStringSubmatch(l); m != nil {
+			table = m[1]
+		} else if m := nftChain.FindStringSubmatch(l); m != nil {
+			chain = m[1]
+			if strings.HasPrefix(chain, "VPNPUSH-") {
+				ours[table] = true
+			}
+		} else if m := nftHook.FindStringSubmatch(l); m != nil {
+			drops = append(drops, closed{table, chain, m[1]})
+		}
+	}
+	return drops, ours
+}
+
+// filters looks for packet filters that drop what ours lets in: a packet must be
+// accepted in every base chain (nft(8)).
+func (x *exam) filters() {
+	c, err := x.Facts.Command(readChains)
+	if err != nil {
+		x.skip("other packet filters", err)
+		return
+	}
+	if c.Code != 0 {
+		if c.Code != 127 {
+			x.output(readChains, "other packet filters")
+		}
+		return
+	}
+	drops, ours := parseChains(c.Stdout)
+	for _, d := range drops {
+		if ours[d.table] || strings.HasPrefix(d.table, "ip6 ") {
+			continue
+		}
+		x.find("filter", Warning, "a packet must be accepted by every filter: another's accept does not help",
+			"see that it lets UDP 500 and 4500 in and forwards between the tunnels and the LANs: nft list chain "+d.table+" "+d.chain,
+			"the packet filter %s drops what no rule of its own accepts (%s)", d.table, d.hook)
+	}
+}
+
+// names looks for apt's mirrors.
+func (x *exam) names() {
+	out, ok := x.output(readMirrors, "the names of apt's mirrors")
+	if !ok {
+		return
+	}
+	var lost []string
+	for l := range strings.Lines(string(out)) {
+		if name, v, _ := strings.Cut(strings.TrimSpace(l), " "); v == "no" {
+			lost = append(lost, name)
+		}
+	}
+	if lost == nil {
+		return
+	}
+	s, why := Warning, "no security updates come in"
+	if p, err := x.Facts.Package(daemonPackage); err == nil && !p.Installed {
+		s, why = Problem, "an apply installs strongSwan from there"
+	}
+	x.find("dns", s, why, "see that /etc/resolv.conf names a resolver that answers: getent hosts "+lost[0],
+		"apt's mirror %s has no address here", strings.Join(lost, ", "))
+}
+
+var denial = regexp.MustCompile(`apparmor="DENIED" operation="([^"]*)".* profile="([^"]*)"(?:.* name="([^"]*)")?`)
+
+// apparmor tells each thing that AppArmor has kept our daemons from, once.
+func (x *exam) apparmor() {
+	out, ok := x.output(readAppArmor, "what AppArmor denied")
+	if !ok {
+		return
+	}
+	var seen []string
+	for l := range strings.Lines(string(out)) {
+		m := denial.FindStringSubmatch(l)
+		if m == nil {
+			continue
+		}
+		operation, profile, name := m[1], m[2], m[3]
+		what := fmt.Sprintf("AppArmor has kept %s from %s %s in the last seven days", profile, operation, name)
+		if slices.Contains(seen, what) || len(seen) == 5 {
+			continue
+		}
+		seen = append(seen, what)
+		s := Warning
+		if strings.HasPrefix(name, "/etc/") {
+			s = Problem // its configuration
+		}
+		local := "/etc/apparmor.d/local/" + strings.ReplaceAll(strings.TrimPrefix(profile, "/"), "/", ".")
+		x.find("apparmor", s, "what a daemon cannot read it does without: a conn or a secret is missing, and only the kernel's log says why",
+			"allow it in "+local+", then: systemctl reload apparmor", "%s", strings.TrimSpace(strings.Join(strings.Fields(what), " ")))
+	}
+}
