@@ -263,11 +263,11 @@ func classify(t tasks.Task, c *tasks.Change, m *tasks.Manifest, f tasks.Facts) (
 	return FindingPending, false, nil
 }
 
-// edited is when the file that a change is about was last changed on the host.
+// edited is when the file whose content differs was last changed on the host.
 func edited(c *tasks.Change, f tasks.Facts) time.Time {
-	kind, p, _ := strings.Cut(c.Task, ":")
-	if kind != "file" && kind != "line" && kind != "block" {
-		return time.Time{}
+	_, p, _ := strings.Cut(c.Task, ":")
+	if !slices.ContainsFunc(c.Attrs, func(a tasks.Attr) bool { return a.Name == "content" && a.Old != nil }) {
+		return time.Time{} // a change of mode is not in the file's time
 	}
 	s, err := f.File(p)
 	if err != nil || !s.Exists {

@@ -9,7 +9,7 @@ import (
 
 // Status is what runs now.
 type Status struct {
-	At       time.Time
+	At       time.Time    // by this machine's clock, as all times here
 	Asked    []HostStatus // the hub; where it could not be asked, the sites as well
 	Tunnels  []TunnelStatus
 	Sessions []tasks.Session // of L2TP clients, when the hub was asked
@@ -76,12 +76,17 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 		if s.Sessions, err = tasks.SessionsFrom(f, ask.L2TPLocal); err != nil {
 			hs.Result, hs.Err = Failed, err
 		}
+		for i := range s.Sessions {
+			if c := &s.Sessions[i]; !c.Since.IsZero() {
+				c.Since = s.At.Add(c.Since.Sub(f.Host.Now)) // the hub's clock may be another
+			}
+		}
 	}
 	s.Asked = append(s.Asked, hs)
 	s.Tunnels = make([]TunnelStatus, len(ask.Sites))
 	if sas != nil || hs.Err == nil {
 		for i, site := range ask.Sites {
-			s.Tunnels[i] = tunnelStatus(site.Name, ask.Hub, byConn[site.Name], sas, f)
+			s.Tunnels[i] = tunnelStatus(site.Name, ask.Hub, byConn[site.Name], sas, s.At)
 		}
 		return s
 	}
@@ -101,7 +106,7 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 			s.Tunnels[i] = TunnelStatus{Site: site.Name, Why: "neither the hub nor the site could be asked"}
 			return
 		}
-		s.Tunnels[i] = tunnelStatus(site.Name, site, site.Tunnels[0], sas, f)
+		s.Tunnels[i] = tunnelStatus(site.Name, site, site.Tunnels[0], sas, s.At)
 	})
 	s.Asked = append(s.Asked, asked...)
 	return s
@@ -127,11 +132,11 @@ func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (f tasks.F
 }
 
 // tunnelStatus tells a tunnel as one end sees it, hub and site in their places.
-func tunnelStatus(site string, asked Host, t tasks.Tunnel, sas []tasks.SA, f tasks.Facts) TunnelStatus {
+func tunnelStatus(site string, asked Host, t tasks.Tunnel, sas []tasks.SA, now time.Time) TunnelStatus {
 	st := tasks.CheckTunnels(sas, []tasks.Tunnel{t})[0]
 	out := TunnelStatus{Site: site, Asked: asked.Name, Up: st.Up, Why: st.Why, SAs: st.SAs, Peer: st.Peer}
 	if st.Age > 0 || st.Up {
-		out.Since = f.Host.Now.Add(-st.Age)
+		out.Since = now.Add(-st.Age)
 	}
 	out.BytesUp, out.BytesDown, out.HubSubnets, out.SiteSubnets = st.BytesIn, st.BytesOut, t.Local, t.Remote
 	if asked.Role != "hub" {

@@ -30,6 +30,7 @@ const shortDiff = 12
 func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 	var drifted, pending, unchecked int
 	var fine, mend []string
+	down := false
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		switch {
@@ -42,7 +43,12 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 		default:
 			unchecked++
 		}
-		if h.Result == engine.Drifted || h.Result == engine.Pending {
+		plan := false
+		for _, f := range h.Findings {
+			plan = plan || f.Ignored == nil && f.State != engine.FindingDown
+			down = down || f.Ignored == nil && f.State == engine.FindingDown
+		}
+		if plan {
 			mend = append(mend, h.Name)
 		}
 	}
@@ -84,6 +90,9 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 			limit = " --limit " + limit
 		}
 		p.wrapped(v.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
+	}
+	if down {
+		p.wrapped(v.Width, strings.Fields("A tunnel that is down: `ipsec up NAME` at the site, and `journalctl -u strongswan-starter` at both ends."))
 	}
 	return v.result(v.Redact([]byte(p.String())))
 }
@@ -177,8 +186,8 @@ func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	case f.Expired != nil:
 		p.line(detail, plain, "was ignored until "+lastDay(f.Expired)+": "+oneLine(f.Expired.Reason))
 	}
-	if f.State == engine.FindingDown {
-		return
+	if f.State == engine.FindingDown || f.State == engine.FindingPending && !v.Verbose {
+		return // a plan shows what is pending
 	}
 	if !f.Edited.IsZero() && f.State == engine.FindingDrifted {
 		p.line(detail, plain, "edited "+minute(f.Edited)+" (host's clock)")
@@ -189,10 +198,7 @@ func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	if f.Change.Note != "" {
 		p.line(detail, plain, oneLine(f.Change.Note))
 	}
-	var lines []styled
-	for _, a := range f.Change.Attrs {
-		lines = append(lines, twoSides(a)...)
-	}
+	lines := twoSides(f.Change)
 	for i, l := range lines {
 		if i == shortDiff && len(lines) > shortDiff+2 && !v.Verbose {
 			p.line(detail, plain, fmt.Sprintf("(%d more lines: vpnpush plan --limit %s)", len(lines)-i, h.Name))
@@ -210,35 +216,61 @@ type styled struct {
 	text  string
 }
 
-// twoSides shows an attribute with the inventory's side first: the other way
-// round than a plan, for here the host is what changed. Old is the host's.
-func twoSides(a tasks.Attr) []styled {
-	if !byLines(a) {
-		value := func(b []byte) string { _, v, _ := strings.Cut(change(tasks.Attr{Name: "x", New: b}), ": "); return v }
-		return []styled{{plain, fmt.Sprintf("%s: inventory %s, host %s", a.Name, value(a.New), value(a.Old))}}
-	}
-	side := func(name string, b []byte) string {
-		if b == nil {
-			return name + " (absent)"
+// twoSides shows a change with the inventory's side first: the other way round
+// than a plan, for here it is the host that is looked at.
+func twoSides(c tasks.Change) (out []styled) {
+	for _, a := range c.Attrs {
+		switch {
+		case a.Name != "content":
+		case a.Old == nil:
+			return []styled{{plain, "the host does not have it"}}
+		case a.New == nil:
+			return []styled{{plain, "the inventory wants it no more"}}
 		}
-		return name
-	}
-	out := []styled{{red, "--- " + side("inventory", a.New)}, {green, "+++ " + side("host", a.Old)}}
-	hs, stripped := hunks(tasks.Attr{Name: a.Name, Old: a.New, New: a.Old})
-	for _, h := range hs {
-		out = append(out, styled{cyan, h.Header()})
-		for _, l := range h.Lines {
-			s := map[diff.Kind]style{diff.Insert: green, diff.Delete: red}[l.Kind]
-			out = append(out, styled{s, string(rune(l.Kind)) + l.Text})
-			if l.NoEOL {
-				out = append(out, styled{plain, diff.NoNewline})
+		if !byLines(a) {
+			value := func(b []byte) string {
+				_, v, _ := strings.Cut(change(tasks.Attr{New: b}), ": ")
+				return v
+			}
+			out = append(out, styled{plain, fmt.Sprintf("%s: inventory %s, host %s", a.Name, value(a.New), value(a.Old))})
+			continue
+		}
+		out = append(out, styled{red, "--- inventory"}, styled{green, "+++ host"})
+		hs, stripped := hunks(tasks.Attr{Name: a.Name, Old: a.New, New: a.Old})
+		for _, h := range hs {
+			hostsSecret(h.Lines)
+			out = append(out, styled{cyan, h.Header()})
+			for _, l := range h.Lines {
+				s := map[diff.Kind]style{diff.Insert: green, diff.Delete: red}[l.Kind]
+				out = append(out, styled{s, string(rune(l.Kind)) + l.Text})
+				if l.NoEOL {
+					out = append(out, styled{plain, diff.NoNewline})
+				}
 			}
 		}
-	}
-	if stripped {
-		out = append(out, styled{plain, unseen})
+		if stripped {
+			out = append(out, styled{plain, unseen})
+		}
 	}
 	return out
+}
+
+// hostsSecret moves the mark of a changed secret from the inventory's line, where
+// tasks.MaskPair puts it, to the host's.
+func hostsSecret(lines []diff.Line) {
+	unmark := strings.NewReplacer("(secret, changed)", "(secret)", "(line hidden, changed)", "(line hidden)", "(comment hidden, changed)", "(comment hidden)")
+	mark := strings.NewReplacer("(secret)", "(secret, changed)", "(line hidden)", "(line hidden, changed)", "(comment hidden)", "(comment hidden, changed)")
+	marked := map[string]bool{}
+	for i, l := range lines {
+		if text := unmark.Replace(l.Text); l.Kind == diff.Delete && text != l.Text {
+			lines[i].Text, marked[text] = text, true
+		}
+	}
+	for i, l := range lines {
+		if l.Kind == diff.Insert && marked[l.Text] {
+			lines[i].Text = mark.Replace(l.Text)
+		}
+	}
 }
 
 // minute is a time as reports give it: one zone for all, no seconds.

@@ -88,10 +88,8 @@ func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
 				sum.Changes++
 			}
 			var b strings.Builder
-			for _, a := range f.Change.Attrs {
-				for _, l := range twoSides(a) {
-					b.WriteString(l.text + "\n")
-				}
+			for _, l := range twoSides(f.Change) {
+				b.WriteString(l.text + "\n")
 			}
 			c.Diff = text(b.String())
 			jh.Changes = append(jh.Changes, c)
