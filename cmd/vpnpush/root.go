@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,7 +114,40 @@ a shell, nothing else.
 		return &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}
 	})
 	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
+	root.SuggestionsMinimumDistance = 2
+	for _, c := range append(root.Commands(), root) {
+		c.Args = withHint(c.Args)
+	}
 	return root
+}
+
+// withHint gives an error about arguments its mend.
+func withHint(check cobra.PositionalArgs) cobra.PositionalArgs {
+	if check == nil {
+		return nil
+	}
+	return func(cmd *cobra.Command, args []string) error {
+		err := check(cmd, args)
+		var h *hinted
+		if err == nil || errors.As(err, &h) {
+			return err
+		}
+		hint := fmt.Sprintf("see `%s --help`", cmd.CommandPath())
+		if near := suggestions(cmd, args); len(near) > 0 {
+			hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), near[0])
+		} else if cmd.HasParent() && strings.HasPrefix(err.Error(), "unknown command") { // cobra.NoArgs
+			err = fmt.Errorf("%s takes no arguments, and %q is one", cmd.CommandPath(), args[0])
+		}
+		return &hinted{err, hint}
+	}
+}
+
+// suggestions are the subcommands that the first argument may have meant.
+func suggestions(cmd *cobra.Command, args []string) []string {
+	if len(args) == 0 || !cmd.HasSubCommands() {
+		return nil
+	}
+	return cmd.SuggestionsFor(args[0])
 }
 
 // hinted is an error with a mend (transport.Hinter).
