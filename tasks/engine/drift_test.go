@@ -1,0 +1,420 @@
+package engine
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+const marker = "# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.\n"
+
+// answer is what a host's probe prints, made by hand and read by the real
+// parser.
+type answer struct {
+	files    map[string]string // absent: ""
+	mode     map[string]int64
+	sysctls  map[string]string
+	commands map[string]string // "127": there is no such command
+	units    map[string]string // name: ActiveState UnitFileState
+	manifest *tasks.Manifest
+}
+
+func (a answer) print(t *testing.T) []byte {
+	t.Helper()
+	var b, archive bytes.Buffer
+	section := func(body string, head ...string) {
+		fmt.Fprintf(&b, "\n\x01%s\n%s", strings.Join(head, "\t"), body)
+	}
+	b.WriteString("vpnpush-facts 1")
+	section("1700000000\n", "host", "now")
+	section("1000.0 1.0", "host", "uptime")
+	for k, v := range a.sysctls {
+		section(v, "sysctl", k)
+	}
+	if len(a.units) > 0 {
+		var blocks, names []string
+		for n, s := range a.units {
+			active, enabled, _ := strings.Cut(s, " ")
+			names = append(names, n)
+			blocks = append(blocks, fmt.Sprintf("Id=%s\nLoadState=loaded\nActiveState=%s\nUnitFileState=%s\nActiveEnterTimestampMonotonic=0\n", n, active, enabled))
+		}
+		section(strings.Join(blocks, "\n"), "command", "units")
+		section("", "status", "units", "0")
+		section(strings.Join(names, "\n"), "unit-names")
+	}
+	if a.commands["vpnpush-run"] == "" {
+		section("", "command", "vpnpush-run")
+		section("", "status", "vpnpush-run", "0")
+	}
+	for n, out := range a.commands {
+		code := "0"
+		if out == "127" {
+			out, code = "", "127"
+		}
+		section(out, "command", n)
+		section("", "status", n, code)
+	}
+	tw := tar.NewWriter(&archive)
+	put := func(p, content string, mode int64) {
+		h := &tar.Header{Name: p, Typeflag: tar.TypeReg, Mode: mode, Size: int64(len(content)), Uname: "root", Gname: "root", ModTime: time.Unix(1600000000, 0)}
+		if err := tw.WriteHeader(h); err != nil {
+			t.Fatal(err)
+		}
+		tw.Write([]byte(content))
+	}
+	section("", "absent", "/etc/os-release")
+	section("", "absent", tasks.RevertFailedPath)
+	if a.manifest == nil {
+		section("", "absent", tasks.ManifestPath)
+	} else {
+		m, err := a.manifest.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		put(tasks.ManifestPath, string(m), 0o600)
+	}
+	for p, c := range a.files {
+		if c == "" {
+			section("", "absent", p)
+			continue
+		}
+		mode := int64(0o644)
+		if m, ok := a.mode[p]; ok {
+			mode = m
+		}
+		put(p, c, mode)
+	}
+	tw.Close()
+	return fmt.Appendf(nil, "%s\n\x01files\n%s\n\x01end\t0\n", b.Bytes(), archive.Bytes())
+}
+
+// hosts is a Dialer of hosts that answer any command with the next of their
+// answers, the last one again and again. A host without one cannot be reached.
+type hosts map[string][]answer
+
+type hostConn struct {
+	t     *testing.T
+	hosts hosts
+	name  string
+}
+
+type dial struct {
+	t *testing.T
+	hosts
+}
+
+func (d dial) Dial(_ context.Context, host string) (transport.Conn, error) {
+	if len(d.hosts[host]) == 0 {
+		return nil, errors.New("connection refused")
+	}
+	return &hostConn{d.t, d.hosts, host}, nil
+}
+
+func (c *hostConn) Run(context.Context, transport.Cmd) (transport.Result, error) {
+	as := c.hosts[c.name]
+	if len(as) > 1 {
+		c.hosts[c.name] = as[1:]
+	}
+	return transport.Result{Stdout: as[0].print(c.t)}, nil
+}
+func (c *hostConn) Close() error { return nil }
+
+func wants(name string, ts ...tasks.Task) Host {
+	return Host{Name: name, Role: "site", Tasks: func(tasks.Facts) ([]tasks.Task, error) { return ts, nil }}
+}
+
+func applied(ts ...tasks.Task) *tasks.Manifest {
+	return tasks.NextManifest(nil, "vps", "tokyo", "me", time.Unix(1, 0), ts)
+}
+
+func conf(content string) tasks.File {
+	return tasks.File{Path: "/etc/f", Content: []byte(marker + content), Mode: 0o644, Owner: "vps"}
+}
+
+// Who moved: every way in which the inventory (D), the host (A) and the last
+// apply (L) can stand to each other, by kind of task.
+func TestClassify(t *testing.T) {
+	forward := func(v string) tasks.Sysctl { return tasks.Sysctl{Key: "net.ipv4.ip_forward", Value: v} }
+	users := func(s string) tasks.Block {
+		return tasks.Block{Path: "/etc/b", Content: []byte(s), Mode: 0o600, Owner: "vps", Syntax: tasks.SyntaxOpaque}
+	}
+	block := func(s string) string { return tasks.BlockBegin("vps") + "\n" + s + tasks.BlockEnd + "\n" }
+	unit := tasks.Unit{Name: "u.service"}
+	reads := func(content string) tasks.Unit {
+		return tasks.Unit{Name: "u.service", Config: map[string]string{"/etc/f": tasks.SHA256([]byte(marker + content))}}
+	}
+	file := func(content string) map[string]string { return map[string]string{"/etc/f": content} }
+	for _, c := range []struct {
+		name string
+		want tasks.Task
+		last *tasks.Manifest
+		host answer
+		out  string // "" as desired
+	}{
+		{"file: A = D", conf("a\n"), applied(conf("a\n")), answer{files: file(marker + "a\n")}, ""},
+		{"file: A = D ≠ L", conf("a\n"), applied(conf("b\n")), answer{files: file(marker + "a\n")}, ""},
+		{"file: D = L, edited", conf("a\n"), applied(conf("a\n")), answer{files: file(marker + "x\n")}, "drifted"},
+		{"file: D = L, gone", conf("a\n"), applied(conf("a\n")), answer{files: file("")}, "drifted"},
+		{"file: D = L, mode", conf("a\n"), applied(conf("a\n")), answer{files: file(marker + "a\n"), mode: map[string]int64{"/etc/f": 0o666}}, "drifted"},
+		{"file: D ≠ L, A = L", conf("a\n"), applied(conf("b\n")), answer{files: file(marker + "b\n")}, "pending"},
+		{"file: D ≠ L, A ≠ L", conf("a\n"), applied(conf("b\n")), answer{files: file(marker + "x\n")}, "drifted too"},
+		{"file: D ≠ L, gone", conf("a\n"), applied(conf("b\n")), answer{files: file("")}, "drifted too"},
+		{"file: new", conf("a\n"), applied(), answer{files: file("")}, "pending"},
+		{"file: never applied", conf("a\n"), nil, answer{files: file("somebody's\n")}, "pending"},
+		{"sysctl: D = L", forward("1"), applied(forward("1")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "drifted"},
+		{"sysctl: D ≠ L, A = L", forward("1"), applied(forward("0")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "pending"},
+		{"sysctl: D ≠ L, A ≠ L", forward("1"), applied(forward("2")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "drifted too"},
+		{"block: D = L", users("a\n"), applied(users("a\n")), answer{files: map[string]string{"/etc/b": block("eve\n")}}, "drifted"},
+		{"block: D ≠ L, A = L", users("a\n"), applied(users("b\n")), answer{files: map[string]string{"/etc/b": "mine\n" + block("b\n")}}, "pending"},
+		{"block: D ≠ L, A ≠ L", users("a\n"), applied(users("b\n")), answer{files: map[string]string{"/etc/b": "mine\n"}}, "drifted too"},
+		{"line: D = L", tasks.Line{Path: "/etc/b", Line: "x"}, applied(tasks.Line{Path: "/etc/b", Line: "x"}), answer{files: map[string]string{"/etc/b": "y\n"}}, "drifted"},
+		{"line: D ≠ L", tasks.Line{Path: "/etc/b", Line: "x"}, applied(tasks.Line{Path: "/etc/b", Line: "z"}), answer{files: map[string]string{"/etc/b": "y\n"}}, "pending"},
+		{"unit: stopped", unit, applied(unit), answer{units: map[string]string{"u.service": "failed enabled"}, files: map[string]string{"/run/vpnpush/loaded/u.service": ""}}, "drifted"},
+		{"unit: disabled", unit, applied(unit), answer{units: map[string]string{"u.service": "active disabled"}, files: map[string]string{"/run/vpnpush/loaded/u.service": ""}}, "drifted"},
+		{"unit: to read a new file", reads("a\n"), applied(reads("b\n")), answer{units: map[string]string{"u.service": "active enabled"}, files: map[string]string{"/etc/f": marker + "b\n", "/run/vpnpush/loaded/u.service": ""}}, "pending"},
+		{"unit: to read a new file, and stopped", reads("a\n"), applied(reads("b\n")), answer{units: map[string]string{"u.service": "inactive enabled"}, files: map[string]string{"/etc/f": marker + "b\n", "/run/vpnpush/loaded/u.service": ""}}, "drifted too"},
+		{"no more wanted", nil, applied(conf("a\n")), answer{files: file(marker + "a\n")}, "pending"},
+		{"no more wanted, edited", nil, applied(conf("a\n")), answer{files: file(marker + "x\n")}, "drifted too"},
+		{"no more wanted, gone", nil, applied(conf("a\n")), answer{files: file("")}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := wants("tokyo")
+			if c.want != nil {
+				h = wants("tokyo", c.want)
+			}
+			c.host.manifest = c.last
+			f, err := tasks.ParseFacts(bytes.NewReader(c.host.print(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			hd := HostDrift{Name: "tokyo"}
+			(&Engine{Owner: "vps"}).judge(h, f, &hd)
+			if hd.Err != nil {
+				t.Fatal(hd.Err)
+			}
+			got := ""
+			for _, fi := range hd.Findings {
+				got += string(fi.State)
+				if fi.Also {
+					got += " too"
+				}
+			}
+			if got != c.out {
+				t.Errorf("%q, want %q", got, c.out)
+			}
+		})
+	}
+}
+
+// A service that has not read a file tells nothing new when the file itself is
+// told of; when the file is well, it does.
+func TestConsequences(t *testing.T) {
+	want := tasks.Unit{Name: "u.service", Config: map[string]string{"/etc/f": tasks.SHA256([]byte(marker + "a\n"))}}
+	for host, tell := range map[string][]string{
+		marker + "x\n": {"file:/etc/f"},
+		marker + "a\n": {"unit:u.service"},
+	} {
+		a := answer{
+			manifest: applied(conf("a\n"), want), units: map[string]string{"u.service": "active enabled"},
+			files: map[string]string{"/etc/f": host, "/run/vpnpush/loaded/u.service": "0  /etc/f\n"},
+		}
+		f, err := tasks.ParseFacts(bytes.NewReader(a.print(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hd := HostDrift{}
+		(&Engine{Owner: "vps"}).judge(wants("tokyo", conf("a\n"), want), f, &hd)
+		var got []string
+		for _, fi := range hd.Findings {
+			got = append(got, fi.Change.Task)
+		}
+		if d := cmp.Diff(tell, got); d != "" || hd.Err != nil {
+			t.Errorf("%q: %s %v", host, d, hd.Err)
+		}
+	}
+}
+
+const (
+	noSA = "Security Associations (0 up, 0 connecting):\n  none\n"
+	upSA = `Security Associations (1 up, 0 connecting):
+       tokyo[4]: ESTABLISHED 11 minutes ago, 203.0.113.10[vps]...203.0.113.51[tokyo]
+       tokyo{4}:  INSTALLED, TUNNEL, reqid 2, ESP in UDP SPIs: 59804d65_i 43744da0_o
+       tokyo{4}:   10.10.0.0/24 === %s
+`
+)
+
+// The whole run: a host that is well, one where another run is at work, one that
+// cannot be reached, one of another inventory, and a tunnel that is down at both
+// ends, which is told once.
+func TestDrift(t *testing.T) {
+	sas := func(s string) answer {
+		return answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"},
+			commands: map[string]string{"ipsec-statusall": s, "swanctl-list-sas": "127"}}
+	}
+	busy := sas(noSA)
+	busy.commands["vpnpush-run"] = "working\nholder\t1700000000\tme, apply 7\n"
+	foreign := sas(noSA)
+	foreign.manifest = tasks.NextManifest(nil, "other", "tokyo", "me", time.Unix(1, 0), nil)
+	tunnel := func(h Host, local, remote, peer string) Host {
+		h.Tunnels = []tasks.Tunnel{{Conn: "tokyo", Peer: peer, Local: []string{local}, Remote: []string{remote}}}
+		return h
+	}
+	hub := tunnel(wants("vps", conf("a\n")), "10.10.0.0/24", "192.168.1.0/24", "tokyo")
+	hub.Role = "hub"
+	tokyo := tunnel(wants("tokyo", conf("a\n")), "192.168.1.0/24", "10.10.0.0/24", "vps")
+	e := &Engine{Owner: "vps", Dialer: dial{t, hosts{
+		"vps": {sas(noSA)}, "tokyo": {sas(noSA)}, "busy": {busy}, "foreign": {foreign}, "well": {sas(noSA)},
+	}}}
+	d := e.Drift(context.Background(), []Host{wants("well", conf("a\n")), wants("gone"), tokyo, wants("foreign"), wants("busy"), hub}, nil)
+	got := map[string]string{}
+	for i := range d.Hosts {
+		h := &d.Hosts[i]
+		s := string(h.Result)
+		for _, f := range h.Findings {
+			s += " " + string(f.State) + " " + f.Change.Task
+		}
+		got[h.Name] = s
+		if (h.Err != nil) != (h.Result == Unreachable || h.Result == Failed) {
+			t.Errorf("%s: %s, error %v", h.Name, h.Result, h.Err)
+		}
+		if (h.Fingerprint() == "") != (h.Result == OK) {
+			t.Errorf("%s: %s, fingerprint %q", h.Name, h.Result, h.Fingerprint())
+		}
+	}
+	want := map[string]string{
+		"vps": "ok", "tokyo": "drifted down tunnel:tokyo", "busy": "locked", "foreign": "failed", "gone": "unreachable", "well": "ok",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if d.Hosts[0].Name != "vps" {
+		t.Errorf("%s comes first", d.Hosts[0].Name)
+	}
+	if b := d.Hosts[1].Busy; b.Holder != "me, apply 7" {
+		t.Errorf("busy: %+v", b)
+	}
+}
+
+// What is found is looked at twice: a tunnel that is back, and an apply that was
+// just about to begin, are no drift.
+func TestDriftLooksAgain(t *testing.T) {
+	well := answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"}}
+	edited := well
+	edited.files = map[string]string{"/etc/f": marker + "x\n"}
+	begun := edited
+	begun.commands = map[string]string{"vpnpush-run": "pending\t1700000000\t7\n"}
+	e := &Engine{Owner: "vps", Dialer: dial{t, hosts{"back": {edited, well}, "begun": {edited, begun}, "tokyo": {edited, edited}}}}
+	d := e.Drift(context.Background(), []Host{wants("back", conf("a\n")), wants("begun", conf("a\n")), wants("tokyo", conf("a\n"))}, nil)
+	for i, want := range []Result{OK, Locked, Drifted} {
+		if h := d.Hosts[i]; h.Result != want {
+			t.Errorf("%s: %s, want %s", h.Name, h.Result, want)
+		}
+	}
+}
+
+// The time for the whole run ends it; hosts that did not answer are not checked,
+// and say why.
+func TestDriftTimeout(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cancel(ErrTime)
+	d := (&Engine{Owner: "vps", Dialer: dial{t, hosts{}}}).Drift(ctx, []Host{wants("tokyo")}, nil)
+	if h := d.Hosts[0]; h.Result != Skipped || !errors.Is(h.Err, ErrTime) || h.Checked() {
+		t.Errorf("%s, %v", h.Result, h.Err)
+	}
+}
+
+// An ignored finding makes no drift until its day has passed; then it is told,
+// with the rule.
+func TestDriftIgnore(t *testing.T) {
+	now := time.Date(2027, 1, 31, 12, 0, 0, 0, time.UTC)
+	rule := func(until time.Time) []Ignore {
+		return []Ignore{{Matches: func(h, task string) bool { return h == "tokyo" && task == "file:/etc/f" }, Until: until}}
+	}
+	for _, c := range []struct {
+		host    string
+		rules   []Ignore
+		want    Result
+		expired bool
+	}{
+		{"tokyo", rule(now.Add(time.Hour)), OK, false},
+		{"tokyo", rule(now), Drifted, true},
+		{"osaka", rule(now.Add(time.Hour)), Drifted, false},
+	} {
+		h := HostDrift{Name: c.host, Result: OK, Findings: []Finding{{State: FindingDrifted, Change: tasks.Change{Task: "file:/etc/f"}}}}
+		h.ignore(c.rules, now)
+		h.settle()
+		if h.Result != c.want || (h.Findings[0].Expired != nil) != c.expired {
+			t.Errorf("%s, %d rules: %s, expired %v", c.host, len(c.rules), h.Result, h.Findings[0].Expired)
+		}
+	}
+}
+
+// The fingerprint, which keeps the same drift from being mailed every hour,
+// changes with what is told and with nothing else.
+func TestFingerprint(t *testing.T) {
+	down := func(why string) HostDrift {
+		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDown, Change: tasks.Change{Task: "tunnel:a", Attrs: []tasks.Attr{{Name: "state", Old: []byte(why)}}}}}}
+	}
+	file := func(content string) HostDrift {
+		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDrifted, Change: tasks.Change{Task: "file:/f", Attrs: []tasks.Attr{{Name: "content", Old: []byte(content)}}}}}}
+	}
+	lost := func(why string) HostDrift { return HostDrift{Result: Unreachable, Err: errors.New(why)} }
+	a, b := down("no IKE SA"), down("IKE SA CONNECTING")
+	c, d, c2 := file("x"), file("y"), file("x")
+	e, f := lost("timeout"), lost("refused")
+	if a.Fingerprint() != b.Fingerprint() || c.Fingerprint() != c2.Fingerprint() || e.Fingerprint() != f.Fingerprint() {
+		t.Error("the same is told anew")
+	}
+	seen := map[string]bool{}
+	for _, h := range []HostDrift{a, c, d, e, {Result: OK}} {
+		if seen[h.Fingerprint()] {
+			t.Errorf("not told apart: %+v", h)
+		}
+		seen[h.Fingerprint()] = true
+	}
+}
+
+// The hub's word on a tunnel, with both ends in their places; and the site's,
+// where the hub cannot be asked.
+func TestStatus(t *testing.T) {
+	hubSees := answer{commands: map[string]string{"ipsec-statusall": fmt.Sprintf(upSA, "192.168.1.0/24"), "swanctl-list-sas": "127"}}
+	siteSees := answer{commands: map[string]string{"swanctl-list-sas": "127", "ipsec-statusall": `Security Associations (1 up, 0 connecting):
+       tokyo[1]: ESTABLISHED 11 minutes ago, 192.168.1.10[tokyo]...203.0.113.10[vps]
+       tokyo{1}:  INSTALLED, TUNNEL, reqid 1, ESP in UDP SPIs: 59804d65_i 43744da0_o
+       tokyo{1}:  AES_CBC_256/HMAC_SHA2_256_128, 10 bytes_i (1 pkt, 5s ago), 20 bytes_o (2 pkts, 5s ago), rekeying in 37 minutes
+       tokyo{1}:   192.168.1.0/24 === 10.10.0.0/24
+`}}
+	one := func(conn, local, remote string) tasks.Tunnel {
+		return tasks.Tunnel{Conn: conn, Local: []string{local}, Remote: []string{remote}}
+	}
+	ask := StatusAsk{
+		Hub: Host{Name: "vps", Role: "hub", Tunnels: []tasks.Tunnel{one("tokyo", "10.10.0.0/24", "192.168.1.0/24"), one("osaka", "10.10.0.0/24", "192.168.2.0/24")}},
+		Sites: []Host{
+			{Name: "osaka", Role: "site", Tunnels: []tasks.Tunnel{one("osaka", "192.168.2.0/24", "10.10.0.0/24")}},
+			{Name: "tokyo", Role: "site", Tunnels: []tasks.Tunnel{one("tokyo", "192.168.1.0/24", "10.10.0.0/24")}},
+		},
+	}
+	s := (&Engine{Dialer: dial{t, hosts{"vps": {hubSees}}}}).Status(context.Background(), ask)
+	up, known := s.AllUp()
+	osaka, tokyo := s.Tunnels[0], s.Tunnels[1]
+	if up || !known || osaka.Up || osaka.Why == "" || !tokyo.Up || tokyo.Peer != "203.0.113.51" || s.At.Sub(tokyo.Since) != 11*time.Minute || len(s.Asked) != 1 {
+		t.Errorf("asked at the hub: up %t known %t\n%+v\n%+v", up, known, osaka, tokyo)
+	}
+
+	s = (&Engine{Dialer: dial{t, hosts{"tokyo": {siteSees}}}}).Status(context.Background(), ask)
+	up, known = s.AllUp()
+	osaka, tokyo = s.Tunnels[0], s.Tunnels[1]
+	if !up || known || osaka.Known() || !tokyo.Up || tokyo.Asked != "tokyo" || tokyo.BytesUp != 20 || tokyo.BytesDown != 10 || tokyo.SiteSubnets[0] != "192.168.1.0/24" {
+		t.Errorf("asked at the sites: up %t known %t\n%+v\n%+v", up, known, osaka, tokyo)
+	}
+}
