@@ -57,8 +57,15 @@ func (v *humanView) History(h *engine.History) error {
 		p.line("    ", plain, some(what, e.Changes, v.Width-4))
 	}
 	p.WriteString("\n")
-	p.line("", bold, fmt.Sprintf("%s: %d applied or put back, %s kept.", oneLine(h.Name), len(h.Entries), plural(kept, "backup")))
+	p.line("", bold, fmt.Sprintf("%s: %s, %s kept.", oneLine(h.Name), entries(len(h.Entries)), plural(kept, "backup")))
 	return v.result(v.Redact([]byte(p.String())))
+}
+
+func entries(n int) string {
+	if n == 1 {
+		return "1 entry"
+	}
+	return fmt.Sprintf("%d entries", n)
 }
 
 // some is text, and behind it as many of a list as the width takes.

@@ -39,7 +39,7 @@ WHEN (UTC)         APPLY                     OUTCOME        BACKUP
 2026-01-02 06:04   20260102T060405-00000001  applied
     admin@desk: 3 changes: install package:strongswan-starter and 2 more
 
-vps: 3 applied or put back, 1 backup kept.
+vps: 3 entries, 1 backup kept.
 `, "\n")
 	got := out.String()
 	for l := range strings.Lines(got) {
