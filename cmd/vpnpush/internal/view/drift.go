@@ -69,7 +69,8 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 	if len(parts) == 0 {
 		parts = []string{"all is well"}
 	}
-	p.line("", bold, fmt.Sprintf("vpnpush drift: %s, %s (%s, %s)", plural(len(d.Hosts), "host"), strings.Join(parts, ", "), oneLine(o.Inventory), minute(d.At)))
+	p.line("", bold, fmt.Sprintf("vpnpush drift of %s, %s", oneLine(o.Inventory), minute(d.At)))
+	p.line("", bold, fmt.Sprintf("%s: %s", plural(len(d.Hosts), "host"), strings.Join(parts, ", ")))
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		if h.Result == engine.OK && !(v.Verbose && len(h.Findings) > 0) {
@@ -118,6 +119,9 @@ func (v *humanView) hostDrift(p *page, h *engine.HostDrift, last LastSeen) {
 	p.line("", bold, clean(title))
 	if h.Result == engine.Locked {
 		p.line("  ", yellow, busy(h.Busy))
+		if !h.Busy.Since.IsZero() {
+			p.line("  ", yellow, "since "+minute(h.Busy.Since)+" (host's clock)")
+		}
 	}
 	v.trouble(p, h.Err)
 	for _, f := range h.Findings {
@@ -148,16 +152,12 @@ func lastSeen(l LastSeen) string {
 func busy(r tasks.Run) string {
 	text := "somebody holds its lock"
 	switch {
-	case r.Pending != "":
+	case r.Pending != "" && !strings.HasSuffix(r.Holder, ", apply "+r.Pending):
 		text = "apply " + r.Pending + " waits to be confirmed"
-		if by, id, ok := strings.Cut(r.Holder, ", apply "); ok && id == r.Pending {
-			text += ", by " + by
-		}
+	case r.Pending != "":
+		text = r.Holder + ", waits to be confirmed"
 	case r.Holder != "":
 		text = r.Holder
-	}
-	if !r.Since.IsZero() {
-		text += ", since " + minute(r.Since)
 	}
 	return oneLine(text)
 }

@@ -26,7 +26,8 @@ type (
 		Role        string            `json:"role"`
 		Result      string            `json:"result"`
 		Error       string            `json:"error"`
-		Busy        string            `json:"busy"`         // who is at work there
+		Busy        string            `json:"busy"` // who is at work there
+		BusySince   string            `json:"busy_since"`
 		LastChecked string            `json:"last_checked"` // with this run
 		LastOK      string            `json:"last_ok"`
 		Changes     []driftJSONChange `json:"changes"`
@@ -75,7 +76,7 @@ func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
 			}
 		}
 		if h.Result == engine.Locked {
-			jh.Busy = text(busy(h.Busy))
+			jh.Busy, jh.BusySince = text(busy(h.Busy)), stamp(h.Busy.Since)
 		}
 		for _, f := range h.Findings {
 			c := driftJSONChange{

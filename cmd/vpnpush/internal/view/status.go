@@ -78,23 +78,32 @@ func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
 			rows[i], styles[i] = []string{site, "?", oneLine(t.Why)}, yellow
 		case t.Up:
 			up++
-			state := "up"
-			if t.SAs > 1 { // one is enough: the peer made a new one and forgot the old
-				state, styles[i] = fmt.Sprintf("up (%d SAs)", t.SAs), yellow
+			rows[i] = []string{site, "up", ago(s.At, t.Since), size(t.BytesUp), size(t.BytesDown), oneLine(t.Peer), ""}
+			if len(t.SiteSubnets) > 0 {
+				rows[i][6] = oneLine(t.SiteSubnets[0])
 			}
-			rows[i] = []string{site, state, ago(s.At, t.Since), size(t.BytesUp), size(t.BytesDown), oneLine(t.Peer), oneLine(strings.Join(t.SiteSubnets, ","))}
+			if n := len(t.SiteSubnets); n > 1 {
+				rows[i][6] += fmt.Sprintf(" +%d", n-1)
+			}
+			if t.SAs > 1 {
+				styles[i] = yellow
+			}
 		default:
 			rows[i], styles[i] = []string{site, "DOWN", oneLine(t.Why)}, red
+			if columns(strings.Join(rows[i], "   ")) > v.Width {
+				rows[i] = rows[i][:2] // below
+			}
 		}
 	}
-	head := fmt.Sprintf("vpnpush status: %d of %s up", up, plural(len(s.Tunnels), "tunnel"))
+	head := fmt.Sprintf("%d of %s up", up, plural(len(s.Tunnels), "tunnel"))
 	if unknown > 0 {
 		head += fmt.Sprintf(", %d not known", unknown)
 	}
 	if o.L2TP && s.Asked[0].Err == nil {
 		head += ", " + plural(len(s.Sessions), "L2TP session")
 	}
-	p.line("", bold, fmt.Sprintf("%s (%s, %s)", head, oneLine(o.Inventory), s.At.UTC().Format("2006-01-02 15:04:05 UTC")))
+	p.line("", bold, fmt.Sprintf("vpnpush status of %s, %s", oneLine(o.Inventory), s.At.UTC().Format("2006-01-02 15:04:05 UTC")))
+	p.line("", bold, head)
 	for _, h := range s.Asked {
 		if h.Err != nil {
 			p.line("", red, fmt.Sprintf("%s (%s): %s", oneLine(h.Name), h.Role, resultWord(h.Result)))
@@ -108,7 +117,14 @@ func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
 		p.WriteString("\n")
 		p.table([]column{{head: "SITE"}, {head: "STATE"}, {head: "FOR", right: true}, {head: "TO HUB", right: true}, {head: "TO SITE", right: true}, {head: "PEER"}, {head: "SUBNETS"}},
 			rows, styles, func(i int) {
-				if t := s.Tunnels[i]; v.Verbose && t.Known() {
+				t := s.Tunnels[i]
+				if t.SAs > 1 {
+					p.line("  ", yellow, fmt.Sprintf("%d IKE SAs, where one is enough", t.SAs))
+				}
+				if len(rows[i]) == 2 {
+					p.wrapped(v.Width, append([]string{" "}, strings.Fields(oneLine(t.Why))...))
+				}
+				if v.Verbose && t.Known() {
 					p.line("  ", plain, oneLine(strings.Join(t.HubSubnets, " ")+" === "+strings.Join(t.SiteSubnets, " ")))
 				}
 			})
