@@ -39,9 +39,9 @@ bench:
 
 fuzz:
 	@go list ./... | while read -r pkg; do \
-		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+		for target in $$(go test -list "^Fuzz" $$pkg </dev/null | grep '^Fuzz' || true); do \
 			echo "== $$pkg $$target"; \
-			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; \
+			go test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg </dev/null; \
 		done; \
 	done
 
