@@ -171,13 +171,24 @@ func NewRollback(f Facts, txn string, l Layout) (*Rollback, error) {
 	return r, nil
 }
 
-// Reads is what Plan needs.
+// Reads is what Plan and the Restores among its tasks need. Backups are read by
+// the folder: the names of a thousand would not fit into one probe.
 func (r *Rollback) Reads() []Read {
-	reads := append(HistoryReads(), Read{Kind: ReadUnit, Arg: r.layout.IPsecUnit})
-	for p, backup := range r.copies {
+	reads := []Read{{Kind: ReadUnit, Arg: r.layout.IPsecUnit}}
+	seen := map[Read]bool{}
+	for _, p := range sortedKeys(r.copies) {
 		reads = append(reads, Read{Kind: ReadFile, Arg: p})
-		if backup != "" {
-			reads = append(reads, Read{Kind: ReadFile, Arg: backup})
+		backup := r.copies[p]
+		if backup == "" {
+			continue
+		}
+		read := Read{Kind: ReadGlob, Arg: path.Dir(backup) + "/*"}
+		if strings.HasPrefix(path.Base(backup), ".") || strings.ContainsAny(path.Dir(backup), "*?[") {
+			read = Read{Kind: ReadFile, Arg: backup}
+		}
+		if !seen[read] {
+			seen[read] = true
+			reads = append(reads, read)
 		}
 	}
 	for u := range r.layout.Restart {

@@ -127,6 +127,31 @@ func TestNewRollback(t *testing.T) {
 	}
 }
 
+// A hub with a thousand sites can be rolled back: what has to be read fits into
+// one probe, and the probe's answer has every backup.
+func TestRollbackOfManySites(t *testing.T) {
+	h := pastHost{outcomes: []string{"applied"}, backups: map[int]map[string]bool{1: {"/etc/.hidden": true}}, files: map[string]string{}}
+	for i := range 1000 {
+		for _, ext := range []string{"conf", "secrets"} {
+			h.backups[1][fmt.Sprintf("/etc/ipsec.d/vpnpush/site-%04d.%s", i, ext)] = true
+		}
+	}
+	r, err := NewRollback(h.facts(t), "", testLayout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	reads := r.Reads()
+	script, err := Probe(append(reads, SAReads()...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{BackupPath(txnID(1), "/etc/ipsec.d/vpnpush") + "/*", BackupPath(txnID(1), "/etc/.hidden")} {
+		if !strings.Contains(script, want) {
+			t.Errorf("%s is not read", want)
+		}
+	}
+}
+
 // Each kind of path goes back in its own way: ours whole, of shared files only
 // our part, so that what others did since stays.
 func TestRollbackPaths(t *testing.T) {

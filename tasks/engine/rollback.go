@@ -35,9 +35,11 @@ func (e *Engine) Rollback(ctx context.Context, h Host, txn string, l tasks.Layou
 	if err != nil {
 		return h, Failed, err
 	}
-	h.Reads = tasks.SAReads()
+	h.Reads = append(r.Reads(), tasks.SAReads()...)
 	for _, t := range p.Tasks {
-		h.Reads = append(h.Reads, t.Reads()...)
+		if _, ok := t.(tasks.Restore); !ok {
+			h.Reads = append(h.Reads, t.Reads()...)
+		}
 	}
 	h.Tasks = func(tasks.Facts) ([]tasks.Task, error) { return p.Tasks, nil }
 	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, p.Warnings }
