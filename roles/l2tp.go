@@ -65,7 +65,7 @@ func (p placed) l2tpFiles() ([]tasks.Task, error) {
 		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: p.inv.ID},
 		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: p.inv.ID},
 		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: p.inv.ID, Package: "xl2tpd"},
-		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Owner: p.inv.ID},
+		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Syntax: tasks.SyntaxPPPOptions, Owner: p.inv.ID},
 		block,
 	}, nil
 }

@@ -125,6 +125,7 @@ const (
 	SyntaxPlain        Syntax = ""              // holds no secret
 	SyntaxIPsecSecrets Syntax = "ipsec.secrets" // ID : PSK "..."
 	SyntaxChapSecrets  Syntax = "chap-secrets"  // client server secret addresses
+	SyntaxPPPOptions   Syntax = "ppp options"   // password ...
 	SyntaxSwanctl      Syntax = "swanctl.conf"  // secret = ...
 	SyntaxOpaque       Syntax = "opaque"        // all of it is secret
 )

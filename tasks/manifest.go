@@ -155,6 +155,8 @@ func syntaxOf(path string) Syntax {
 		return SyntaxSwanctl
 	case strings.HasSuffix(path, "chap-secrets"):
 		return SyntaxChapSecrets
+	case strings.HasPrefix(path, "/etc/ppp/options"):
+		return SyntaxPPPOptions
 	}
 	return SyntaxPlain
 }

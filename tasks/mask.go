@@ -147,6 +147,8 @@ func maskParse(s Syntax, text []byte) []maskLine {
 		next = new(ipsecMasker).line
 	case SyntaxChapSecrets:
 		next = new(chapMasker).line
+	case SyntaxPPPOptions:
+		next = new(pppMasker).line
 	case SyntaxSwanctl:
 		next = new(swanctlMasker).line
 	default:
