@@ -148,7 +148,15 @@ func (p placed) tasks() ([]tasks.Task, error) {
 	for _, u := range p.units(files) {
 		ts = append(ts, u)
 	}
-	return append(ts, tasks.IPsec{Unit: unitIPsec, Conns: conns}), nil
+	ts = append(ts, tasks.IPsec{Unit: unitIPsec, Conns: conns})
+	if l := p.l2tp(); l != nil {
+		s := tasks.Sessions{Local: l.LocalIP.String()}
+		for _, u := range l.Users {
+			s.Users = append(s.Users, u.Name)
+		}
+		ts = append(ts, s)
+	}
+	return ts, nil
 }
 
 // packages are named one by one rather than left to Recommends, which many

@@ -153,6 +153,24 @@ note_loaded() {
 start_unit() { u=$1; no_stray "$u"; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
 restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
 
+# --- L2TP ---------------------------------------------------------------
+
+# end_session NOTE: the pppd of which the note was made ends
+end_session() {
+    pid=$(sed -n 's/^pid	//p' "$1" 2>/dev/null)
+    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = pppd ]; then
+        kill -TERM "$pid" || :
+        n=0
+        while [ -e "/proc/$pid" ]; do
+            n=$((n + 1))
+            [ "$n" -ne 25 ] || kill -KILL "$pid" 2>/dev/null || :
+            [ "$n" -lt 50 ] || { echo "pppd $pid does not end"; return 1; }
+            sleep 0.2
+        done
+    fi
+    rm -f -- "$1"
+}
+
 # --- strongSwan --------------------------------------------------------
 # Exit codes of reloads lie, so nothing here trusts one: the state is read back.
 
