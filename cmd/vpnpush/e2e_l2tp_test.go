@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// The inventory of the true lab: machines whose kernels do IPsec, L2TP and PPP.
+const trueLab = `
+id = "lab"
+[hub]
+name = "vps"
+address = "203.0.113.10"
+
+[tunnel]
+relay = true
+
+[sites.tokyo]
+subnets = ["192.168.1.0/24"]
+psk = "tokyo-canary-0123456789abcdef"
+
+[sites.osaka]
+subnets = ["192.168.2.0/24"]
+psk = "osaka-canary-0123456789abcdef"
+
+[firewall]
+masquerade = true
+
+[l2tp]
+psk = "l2tp-canary-0123456789abcdef"
+pool = "192.168.200.2-192.168.200.30"
+local_ip = "192.168.200.1"
+dns = ["192.168.200.1"]
+
+[l2tp.users.alice]
+password = "alice-canary"
+`
+
+const bob = `
+[l2tp.users.bob]
+password = "bob-canary"
+address = "192.168.200.20"
+`
+
+// dial makes the road warrior what Windows 10 is to the hub: an IKEv1 client
+// with its first proposals, ESP in transport mode, L2TP with MS-CHAPv2. It
+// prints the address it got, if any.
+const dial = `
+cat >/etc/ipsec.conf <<'X'
+conn l2tp
+    keyexchange=ikev1
+    authby=secret
+    type=transport
+    ike=aes256-sha1-ecp384!
+    esp=aes256-sha1!
+    left=%defaultroute
+    leftprotoport=17/1701
+    right=203.0.113.10
+    rightprotoport=17/1701
+    auto=add
+X
+umask 077
+echo '%any 203.0.113.10 : PSK "l2tp-canary-0123456789abcdef"' >/etc/ipsec.secrets
+printf '[lac hub]\nlns = 203.0.113.10\npppoptfile = /etc/ppp/options.client\nlength bit = yes\n' >/etc/xl2tpd/xl2tpd.conf
+printf 'ipcp-accept-local\nipcp-accept-remote\nrefuse-eap\nnoccp\nnoauth\nmtu 1280\nmru 1280\nnodefaultroute\nname %s\npassword %s\n' "$1" "$2" >/etc/ppp/options.client
+systemctl restart strongswan-starter xl2tpd
+n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 50 ] || exit 1; sleep 0.2; done
+timeout 20 ipsec up l2tp >/tmp/up.log 2>&1 || { cat /tmp/up.log >&2; exit 1; }
+echo 'c hub' >/run/xl2tpd/l2tp-control
+n=0
+while [ $n -lt 60 ]; do
+    a=$(ip -4 -o addr show | sed -n 's/.* ppp[0-9]* *inet \([0-9.]*\) .*/\1/p')
+    [ -z "$a" ] || { echo "$a"; exit 0; }
+    ! journalctl -q -t pppd --since "@$3" -o cat | grep -q 'authentication failed' || exit 0
+    n=$((n + 1)); sleep 0.25
+done
+`
+
+const hangUp = `
+echo 'd hub' >/run/xl2tpd/l2tp-control 2>/dev/null
+sleep 1
+systemctl stop xl2tpd; ipsec down l2tp >/dev/null 2>&1; systemctl stop strongswan-starter; true
+`
+
+// The whole truth once, on kernels of their own: tunnels by kernel IPsec, relay
+// through the packet filter, L2TP clients as Windows is one, and nothing but ESP
+// in UDP on the internet.
+func TestE2EL2TP(t *testing.T) {
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
+		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
+		{Name: "laptop", Place: "3", Layer: "starter"},
+	}})
+	write(t, l, trueLab, bob)
+	vpnpush(t, l, 0, "apply", "--yes")
+	unchanged(t, l)
+
+	call := func(user, password string) string {
+		since := strings.TrimSpace(l.MustRun("laptop", "date", "+%s"))
+		return strings.TrimSpace(l.MustRun("laptop", "sh", "-c", dial, "sh", user, password, since))
+	}
+	end := func() {
+		l.MustRun("laptop", "sh", "-c", hangUp)
+		l.Wait(30*time.Second, "the hub knows that the client hung up", func() bool {
+			return !strings.Contains(l.MustRun("vps", "ip", "-br", "addr"), "ppp")
+		})
+	}
+
+	// what is on the wire of the "internet" meanwhile, but for our own ssh
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var wire strings.Builder
+	dump := exec.CommandContext(ctx, "testdata/lab/in.sh", l.Dir, "tcpdump", "-lni", "br-wan", "ip and not tcp")
+	dump.Dir, dump.Stdout = "../..", &wire
+	if err := dump.Start(); err != nil {
+		t.Fatal(err)
+	}
+
+	for _, p := range [][2]string{{"tokyo", "203.0.113.10"}, {"osaka", "192.168.1.10"}, {"tokyo", "192.168.2.10"}} {
+		if l.Ping(p[0], p[1], 3) != 3 {
+			t.Errorf("%s does not reach %s through the tunnel", p[0], p[1])
+		}
+	}
+	if got := call("bob", "wrong"); got != "" {
+		t.Errorf("a wrong password got the address %s", got)
+	}
+	if out := l.MustRun("vps", "journalctl", "-t", "pppd", "-o", "cat", "--no-pager"); !strings.Contains(out, "failed CHAP authentication") {
+		t.Errorf("the hub did not turn the password down, something else did:\n%s", out)
+	}
+	end()
+	if got := call("bob", "bob-canary"); got != "192.168.200.20" {
+		t.Errorf("bob got the address %q, his is 192.168.200.20", got)
+	}
+	end()
+	got := call("alice", "alice-canary")
+	if !regexp.MustCompile(`^192\.168\.200\.([2-9]|[12][0-9])$`).MatchString(got) || got == "192.168.200.20" {
+		t.Errorf("alice got the address %q, not one of the pool", got)
+	}
+	l.MustRun("laptop", "ip", "route", "replace", "192.168.1.0/24", "dev", "ppp0")
+	for _, to := range []string{"192.168.200.1", "192.168.1.10"} {
+		if l.Ping("laptop", to, 3) != 3 {
+			t.Errorf("alice does not reach %s", to)
+		}
+	}
+	cancel()
+	dump.Wait()
+	esp := regexp.MustCompile(`IP (203\.0\.113\.5[123]\.4500 > 203\.0\.113\.10\.4500|203\.0\.113\.10\.4500 > 203\.0\.113\.5[123]\.4500): UDP-encap: ESP`)
+	ike := regexp.MustCompile(`IP 203\.0\.113\.\d+\.(500|4500) > 203\.0\.113\.\d+\.(500|4500): (NONESP-encap: )?(isakmp|\[\|isakmp)|isakmp-nat-keep-alive`)
+	n := 0
+	for line := range strings.Lines(wire.String()) {
+		switch {
+		case esp.MatchString(line):
+			n++
+		case !ike.MatchString(line):
+			t.Errorf("neither ESP in UDP nor IKE on the wire: %s", line)
+		}
+	}
+	if n < 20 {
+		t.Errorf("%d packets of ESP in UDP were seen:\n%s", n, wire.String())
+	}
+
+	// a removed user is out, now: alice's own session stays when bob goes
+	write(t, l, trueLab)
+	vpnpush(t, l, 0, "apply", "--yes")
+	if l.Ping("laptop", "192.168.200.1", 2) == 0 {
+		t.Error("bob was removed, and alice's session with him")
+	}
+	write(t, l, strings.Replace(trueLab, "[l2tp.users.alice]", "[l2tp.users.carol]", 1))
+	if r := vpnpush(t, l, 0, "apply", "--yes"); !strings.Contains(r.Stdout, "session of alice") {
+		t.Errorf("alice was removed, and the plan says nothing of her session:\n%s", r.Stdout)
+	}
+	if out := l.MustRun("vps", "ip", "-br", "addr"); strings.Contains(out, "ppp") {
+		t.Errorf("alice was removed, and her session lives:\n%s", out)
+	}
+	end()
+
+	// no L2TP in the clear
+	l.MustRun("laptop", "sh", "-c", "systemctl restart xl2tpd; sleep 1; echo 'c hub' >/run/xl2tpd/l2tp-control; sleep 4")
+	if out := l.MustRun("vps", "iptables", "-nvxL", "VPNPUSH-IN"); !regexp.MustCompile(`(?m)^ *[1-9]\d* +\d+ DROP .*dpt:1701`).MatchString(out) {
+		t.Errorf("cleartext L2TP was not dropped:\n%s", out)
+	}
+	if out := l.MustRun("vps", "journalctl", "-t", "xl2tpd", "--since", "-10s", "-o", "cat"); strings.Contains(out, "Connection established") {
+		t.Errorf("cleartext L2TP was answered:\n%s", out)
+	}
+	l.MustRun("laptop", "systemctl", "stop", "xl2tpd")
+
+	// the key that all L2TP users know opens no site's tunnel
+	l.MustRun("tokyo", "systemctl", "stop", "strongswan-starter")
+	l.Wait(20*time.Second, "tokyo is gone from the hub", func() bool { return len(sas(t, l, "vps")["tokyo"]) == 0 })
+	l.MustRun("laptop", "sh", "-c", `cat >/etc/ipsec.conf <<'X'
+conn thief
+    keyexchange=ikev2
+    authby=secret
+    ike=aes256-sha256-modp2048!
+    esp=aes256-sha256!
+    left=%defaultroute
+    leftid=@tokyo
+    leftsubnet=192.168.1.0/24
+    right=203.0.113.10
+    rightid=@vps
+    rightsubnet=203.0.113.10/32
+    auto=add
+X
+echo '@vps : PSK "l2tp-canary-0123456789abcdef"' >/etc/ipsec.secrets
+systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
+	if got := sas(t, l, "vps"); len(got["tokyo"]) != 0 {
+		t.Errorf("the L2TP key opened tokyo's tunnel: %v", got)
+	}
+	if out := l.MustRun("vps", "journalctl", "-u", "strongswan-starter", "--no-pager", "-o", "cat"); !strings.Contains(out, "MAC mismatched") {
+		t.Errorf("the hub did not turn the key down, something else did:\n%s", out)
+	}
+
+	// L2TP that is no longer in the inventory is gone from the hub
+	head, _, _ := strings.Cut(trueLab, "[l2tp]")
+	write(t, l, head)
+	vpnpush(t, l, 0, "apply", "--yes")
+	for _, c := range []string{"! systemctl is-active xl2tpd", "test ! -e /etc/ipsec.d/vpnpush/l2tp.conf", "! grep -q canary /etc/ppp/chap-secrets", "! iptables-save | grep -q 1701"} {
+		if _, code := l.Run("vps", "sh", "-c", c); code != 0 {
+			t.Errorf("L2TP was removed, but not %s", c)
+		}
+	}
+	if r := l.Vpnpush("plan", "--limit", "vps"); !strings.HasPrefix(r.Stdout, "No changes.") {
+		t.Error(fmt.Sprint("a second plan is not empty:\n", r.Stdout))
+	}
+}
