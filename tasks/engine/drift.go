@@ -162,10 +162,16 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 	var all *multierror.Error
 	if h.Preflight != nil {
 		refusals, warnings := h.Preflight(f)
-		all, hd.Warnings = multierror.Append(all, refusals...), warnings
-	}
-	if all.ErrorOrNil() != nil {
-		ts = nil // as in a plan: what it cannot carry says more
+		hd.Warnings = warnings
+		if m == nil && len(refusals) > 0 {
+			all = multierror.Append(all, refusals...)
+			ts = nil // as in a plan: what it cannot carry says more
+		} else {
+			// it carries it, well or not: that is what is told
+			for _, r := range refusals {
+				hd.Warnings = append(hd.Warnings, "plan refuses: "+r.Error())
+			}
+		}
 	}
 	for _, t := range ts {
 		c, err := t.Check(f)

@@ -216,6 +216,29 @@ func TestClassify(t *testing.T) {
 	}
 }
 
+// What keeps a plan from being applied is no reason not to judge a host that was
+// applied to; a host that never was is not taken for one that is pending.
+func TestDriftPreflight(t *testing.T) {
+	h := wants("tokyo", conf("a\n"))
+	h.Preflight = func(tasks.Facts) ([]error, []string) { return []error{errors.New("no room")}, nil }
+	for _, c := range []struct {
+		last *tasks.Manifest
+		want int
+		fail bool
+	}{{applied(conf("a\n")), 1, false}, {nil, 0, true}} {
+		a := answer{manifest: c.last, files: map[string]string{"/etc/f": marker + "x\n"}}
+		f, err := tasks.ParseFacts(bytes.NewReader(a.print(t)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		hd := HostDrift{}
+		(&Engine{Owner: "vps"}).judge(h, f, &hd)
+		if len(hd.Findings) != c.want || (hd.Err != nil) != c.fail {
+			t.Errorf("applied %t: %d findings, %v", c.last != nil, len(hd.Findings), hd.Err)
+		}
+	}
+}
+
 // A service that has not read a file tells nothing new when the file itself is
 // told of; when the file is well, it does.
 func TestConsequences(t *testing.T) {
