@@ -113,7 +113,7 @@ a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
 	root.SuggestionsMinimumDistance = 2
 	for _, c := range append(root.Commands(), root) {
 		c.Args = withHint(c.Args)
