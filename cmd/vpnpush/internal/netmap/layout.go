@@ -306,7 +306,7 @@ func usersBox(l L2TP) *box {
 			break
 		}
 	}
-	b.fit(196, 300)
+	b.fit(196, 320)
 	return b
 }
 
@@ -417,7 +417,8 @@ func width(s string, size float64, st style) float64 {
 
 // cut makes a text at most w wide.
 func cut(s string, w, size float64, st style) string {
-	if width(s, size, st) <= w {
+	const rounding = 0.01
+	if width(s, size, st) <= w+rounding {
 		return s
 	}
 	r := []rune(s)
