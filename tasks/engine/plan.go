@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -105,6 +107,7 @@ func (e *Engine) each(ctx context.Context, n int, f func(i int)) {
 	}
 	sem := semaphore.NewWeighted(forks)
 	var wg sync.WaitGroup
+	var bug atomic.Pointer[string]
 	for i := range n {
 		if err := sem.Acquire(ctx, 1); err != nil {
 			f(i) // ctx has ended: f finds that out
@@ -112,10 +115,21 @@ func (e *Engine) each(ctx context.Context, n int, f func(i int)) {
 		}
 		wg.Go(func() {
 			defer sem.Release(1)
+			// A panic here would end the process with 2, which says that there
+			// are changes. It is the caller's, once the other hosts are done.
+			defer func() {
+				if r := recover(); r != nil {
+					s := fmt.Sprintf("%v\n%s", r, debug.Stack())
+					bug.CompareAndSwap(nil, &s)
+				}
+			}()
 			f(i)
 		})
 	}
 	wg.Wait()
+	if s := bug.Load(); s != nil {
+		panic(*s)
+	}
 }
 
 // Plan reads every host and says what it lacks. The plan is whole whatever
