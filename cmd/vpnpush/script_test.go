@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -12,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,7 +25,29 @@ import (
 var update = flag.Bool("update", false, "rewrite what the scripts want")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"vpnpush": main})
+	testscript.Main(m, map[string]func(){
+		"vpnpush": main,
+		// the program with a standard output, or a standard error, that panics
+		"brokenout": func() {
+			os.Exit(run(context.Background(), nil, os.Args[1:], os.Stdin, &broken{}, os.Stderr))
+		},
+		"brokenerr": func() {
+			os.Exit(run(context.Background(), nil, os.Args[1:], os.Stdin, os.Stdout, &broken{good: os.Stderr}))
+		},
+	})
+}
+
+// broken panics at the first write and then passes on what is written.
+type broken struct {
+	good io.Writer
+	seen atomic.Bool
+}
+
+func (b *broken) Write(p []byte) (int, error) {
+	if b.good != nil && b.seen.Swap(true) {
+		return b.good.Write(p)
+	}
+	panic("broken on purpose")
 }
 
 // The scripts run the real program, each against SSH servers of its own that
