@@ -7,6 +7,7 @@ import "github.com/vpnpush/vpnpush/tasks"
 func Layout(role string) tasks.Layout {
 	return tasks.Layout{
 		IPsecUnit: unitIPsec, ConnDir: confDir, Restart: map[string][]string{unitXL2TPD: {xl2tpdConf}},
+		BootOnly:  []string{unitFirewall},
 		Initiates: role == "site",
 	}
 }

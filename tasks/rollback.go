@@ -97,6 +97,7 @@ type Layout struct {
 	IPsecUnit string              // the unit that runs charon
 	ConnDir   string              // where NAME.conf and NAME.secrets of our conns are, with "/"
 	Restart   map[string][]string // unit: the files that it reads only when it starts
+	BootOnly  []string            // units that are for the next boot (Unit.BootOnly)
 	Initiates bool                // its conns dial: a site
 }
 
@@ -429,25 +430,30 @@ func (b *back) services() error {
 			b.add(Stopped{Name: pkg + ".service"})
 		}
 	}
+	started := map[string]bool{}
+	for _, id := range sortedKeys(b.was.Tasks) {
+		u, ok := strings.CutPrefix(id, "unit:")
+		if _, now := b.now.Tasks[id]; !ok || now {
+			continue
+		}
+		// an earlier rollback has stopped it
+		config, err := b.config(u)
+		if err != nil {
+			return err
+		}
+		started[u] = true
+		b.add(Unit{Name: u, Config: config, BootOnly: slices.Contains(b.r.layout.BootOnly, u)})
+	}
 	for _, u := range sortedKeys(b.r.layout.Restart) {
-		config := map[string]string{}
-		for _, p := range b.r.layout.Restart[u] {
-			if _, changed := b.r.copies[p]; !changed {
-				continue
-			}
-			sum, err := b.sum(p)
-			if err != nil {
-				return err
-			}
-			if sum != "" {
-				config[p] = sum
-			}
+		config, err := b.config(u)
+		if err != nil {
+			return err
 		}
 		s, err := b.f.Unit(u)
 		if err != nil {
 			return err
 		}
-		if len(config) > 0 && s.Active == "active" && !stopped[u] {
+		if len(config) > 0 && s.Active == "active" && !stopped[u] && !started[u] {
 			b.add(Unit{Name: u, Config: config})
 		}
 	}
@@ -455,6 +461,27 @@ func (b *back) services() error {
 		return b.ipsec(stopped[b.r.layout.IPsecUnit])
 	}
 	return nil
+}
+
+// config gives the files of a unit that come back, with the digest they will have.
+func (b *back) config(unit string) (map[string]string, error) {
+	var out map[string]string
+	for _, p := range b.r.layout.Restart[unit] {
+		if _, changed := b.r.copies[p]; !changed {
+			continue
+		}
+		sum, err := b.sum(p)
+		if err != nil {
+			return nil, err
+		}
+		if sum != "" {
+			if out == nil {
+				out = map[string]string{}
+			}
+			out[p] = sum
+		}
+	}
+	return out, nil
 }
 
 // ipsec loads the conns that were ours then.

@@ -72,7 +72,7 @@ func (h pastHost) facts(t *testing.T) Facts {
 	return f
 }
 
-var testLayout = Layout{IPsecUnit: "ipsec.service", ConnDir: "/etc/conns/", Restart: map[string][]string{"xl2tpd.service": {"/etc/xl2tpd.conf"}}}
+var testLayout = Layout{IPsecUnit: "ipsec.service", ConnDir: "/etc/conns/", Restart: map[string][]string{"xl2tpd.service": {"/etc/xl2tpd.conf"}}, BootOnly: []string{"fw.service"}}
 
 // What stood before an apply is, for each path, in the oldest backup since; and
 // where one of those is gone there is no way back.
@@ -286,7 +286,8 @@ func TestRollbackServices(t *testing.T) {
 			"1:/etc/conns/tokyo.conf": conf, "/etc/conns/tokyo.conf": "conn tokyo\n", "/etc/conns/tokyo.secrets": "key\n", "/etc/conns/osaka.conf": "x\n",
 			"1:/etc/xl2tpd.conf": "old\n", "/etc/xl2tpd.conf": "new\n", "1:/etc/sysctl.d/a.conf": "# c = 1\nnet.x = 1\nnot.ours = 2\n",
 		},
-		was: &Manifest{Files: []OwnedFile{{Path: "/etc/conns/tokyo.conf"}, {Path: "/etc/conns/tokyo.secrets"}}, Tasks: map[string]string{"ipsec:loaded": "", "sysctl:net.x": ""}},
+		was: &Manifest{Files: []OwnedFile{{Path: "/etc/conns/tokyo.conf"}, {Path: "/etc/conns/tokyo.secrets"}}, Tasks: map[string]string{
+			"ipsec:loaded": "", "sysctl:net.x": "", "unit:fw.service": "", "unit:ran.service": ""}},
 		now: &Manifest{Tasks: map[string]string{"unit:new.service": "", "unit:xl2tpd.service": ""}},
 	}
 	f := h.facts(t)
@@ -306,6 +307,7 @@ func TestRollbackServices(t *testing.T) {
 	}
 	want := []Task{
 		Sysctl{Key: "net.x", Value: "1"}, Stopped{Name: "new.service"},
+		Unit{Name: "fw.service", BootOnly: true}, Unit{Name: "ran.service"},
 		Unit{Name: "xl2tpd.service", Config: map[string]string{"/etc/xl2tpd.conf": SHA256([]byte("old\n"))}},
 		IPsec{Unit: "ipsec.service", Conns: []Conn{{
 			Name: "tokyo", Conf: "/etc/conns/tokyo.conf", Secrets: "/etc/conns/tokyo.secrets",

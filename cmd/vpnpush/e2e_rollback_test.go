@@ -126,5 +126,13 @@ func TestE2ERollback(t *testing.T) {
 	if strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(left, "/etc/ipsec.d/vpnpush:", ""), "/etc/iptables:", "")) != "inactive" {
 		t.Errorf("left on tokyo:\n%s", left)
 	}
+
+	// and back once more: what was stopped runs; but the hub has the new key
+	r = vpnpush(t, l, 4, "rollback", "tokyo", "--yes")
+	mustSay(t, r, "all is in place, but the tunnel tokyo is not up")
+	if got := state("tokyo"); got != before["tokyo"] {
+		t.Errorf("tokyo is not as before:\n%s\nbut\n%s", before["tokyo"], got)
+	}
+	l.MustRun("tokyo", "sh", "-c", "systemctl is-active strongswan-starter && systemctl is-enabled strongswan-starter")
 	mustSay(t, vpnpush(t, l, 1, "rollback", "tokyo", "20200101T000000-00000000"), "there is no confirmed apply")
 }
