@@ -77,9 +77,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 			changed = append(changed, n.Name)
 		}
 	}
-	for _, n := range sortedKeys(noted) {
-		gone = append(gone, n)
-	}
+	gone = append(gone, sortedKeys(noted)...)
 	if len(stale) == 0 && len(gone) == 0 && (len(created) == 0 || u.Active != "active") {
 		return nil, nil
 	}
