@@ -202,32 +202,47 @@ func (x *exam) names() {
 		"apt's mirror %s has no address here", strings.Join(lost, ", "))
 }
 
-var denial = regexp.MustCompile(`apparmor="DENIED" operation="([^"]*)".* profile="([^"]*)"(?:.* name="([^"]*)")?`)
+// Lines of the kernel's log, as AppArmor writes them (security/apparmor/audit.c).
+var (
+	denial   = regexp.MustCompile(`apparmor="DENIED" operation="([^"]*)".* profile="([^"]*)"(?:.* name="([^"]*)")?`)
+	reloaded = regexp.MustCompile(`apparmor="STATUS" operation="profile_(?:load|replace)" profile="[^"]*" name="([^"]*)"`)
+)
 
-// apparmor tells each thing that AppArmor has kept our daemons from, once.
+// denied is something that AppArmor has kept a daemon from.
+type denied struct{ profile, operation, name string }
+
+// parseDenials gives each denial once, less those from before the profile was
+// loaded anew: they may be mended.
+func parseDenials(b []byte) []denied {
+	var out []denied
+	for l := range strings.Lines(string(b)) {
+		if m := reloaded.FindStringSubmatch(l); m != nil {
+			out = slices.DeleteFunc(out, func(d denied) bool { return d.profile == m[1] })
+		} else if m := denial.FindStringSubmatch(l); m != nil {
+			if d := (denied{profile: m[2], operation: m[1], name: m[3]}); !slices.Contains(out, d) {
+				out = append(out, d)
+			}
+		}
+	}
+	return out
+}
+
 func (x *exam) apparmor() {
 	out, ok := x.output(readAppArmor, "what AppArmor denied")
 	if !ok {
 		return
 	}
-	var seen []string
-	for l := range strings.Lines(string(out)) {
-		m := denial.FindStringSubmatch(l)
-		if m == nil {
-			continue
+	for i, d := range parseDenials(out) {
+		if i == 5 {
+			break // the first show what it is about
 		}
-		operation, profile, name := m[1], m[2], m[3]
-		what := fmt.Sprintf("AppArmor has kept %s from %s %s in the last seven days", profile, operation, name)
-		if slices.Contains(seen, what) || len(seen) == 5 {
-			continue
-		}
-		seen = append(seen, what)
 		s := Warning
-		if strings.HasPrefix(name, "/etc/") {
+		if strings.HasPrefix(d.name, "/etc/") {
 			s = Problem // its configuration
 		}
-		local := "/etc/apparmor.d/local/" + strings.ReplaceAll(strings.TrimPrefix(profile, "/"), "/", ".")
+		local := "/etc/apparmor.d/local/" + strings.ReplaceAll(strings.TrimPrefix(d.profile, "/"), "/", ".")
 		x.find("apparmor", s, "what a daemon cannot read it does without: a conn or a secret is missing, and only the kernel's log says why",
-			"allow it in "+local+", then: systemctl reload apparmor", "%s", strings.TrimSpace(strings.Join(strings.Fields(what), " ")))
+			"allow it in "+local+", then: systemctl reload apparmor",
+			"AppArmor has denied %s: %s", d.profile, strings.TrimSpace(d.operation+" "+d.name))
 	}
 }

@@ -69,7 +69,7 @@ const shellMirrors = `cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /
 	if timeout 3 getent ahosts "$h" >/dev/null; then echo "$h yes"; else echo "$h no"; fi
 done`
 
-const shellAppArmor = `journalctl -q -k --since=-7days -o cat --no-pager | grep 'apparmor="DENIED"' | grep -E 'charon|stroke|swanctl|xl2tpd|pppd' | tail -n 50; :`
+const shellAppArmor = `journalctl -q -k --since=-7days -o cat --no-pager | grep -E 'apparmor="(DENIED|STATUS)"' | grep -E 'charon|stroke|swanctl|xl2tpd|pppd' | tail -n 100; :`
 
 // shellWay tries the way from a site to the hub, all at once:
 //
