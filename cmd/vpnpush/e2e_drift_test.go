@@ -99,7 +99,7 @@ func TestE2EDrift(t *testing.T) {
 			edit("osaka", "/etc/ipsec.conf", "/include.*vpnpush/d", "drifted line:/etc/ipsec.conf"),
 		},
 		"services": {
-			{"vps", "systemctl stop netfilter-persistent", "systemctl start netfilter-persistent", "drifted unit:netfilter-persistent.service"},
+			{"vps", "systemctl disable -q netfilter-persistent", "systemctl enable -q netfilter-persistent", "drifted unit:netfilter-persistent.service"},
 			{"tokyo", "systemctl disable -q strongswan-starter", "systemctl enable -q strongswan-starter", "drifted unit:strongswan-starter.service"},
 			{"osaka", "systemctl stop strongswan-starter", "systemctl start strongswan-starter", "drifted unit:strongswan-starter.service"},
 		},
