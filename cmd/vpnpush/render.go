@@ -3,10 +3,10 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
-	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/roles"
@@ -47,7 +47,7 @@ made for you alone.`,
 					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 						return fmt.Errorf("render %s: %w", h, err)
 					}
-					if err := renameio.WriteFile(path, f.Content, f.Mode, renameio.IgnoreUmask()); err != nil {
+					if err := replace(path, f.Content, f.Mode); err != nil {
 						return fmt.Errorf("render %s: %w", h, err)
 					}
 					n++
@@ -59,4 +59,21 @@ made for you alone.`,
 	}
 	cmd.Flags().StringVar(&out, "out", "", "the folder to write to (`DIR`)")
 	return cmd
+}
+
+// replace writes a file in the place of whatever was there. It syncs nothing:
+// what was rendered can be rendered again.
+func replace(path string, content []byte, mode fs.FileMode) error {
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL // not through a link
+	f, err := os.OpenFile(path, flags, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if err = os.Remove(path); err == nil {
+			f, err = os.OpenFile(path, flags, 0o600)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	return errors.Join(err, f.Chmod(mode), f.Close())
 }
