@@ -71,11 +71,11 @@ echo '%any 203.0.113.10 : PSK "l2tp-canary-0123456789abcdef"' >/etc/ipsec.secret
 printf '[lac hub]\nlns = 203.0.113.10\npppoptfile = /etc/ppp/options.client\nlength bit = yes\n' >/etc/xl2tpd/xl2tpd.conf
 printf 'ipcp-accept-local\nipcp-accept-remote\nrefuse-eap\nnoccp\nnoauth\nmtu 1280\nmru 1280\nnodefaultroute\nname %s\npassword %s\n' "$1" "$2" >/etc/ppp/options.client
 systemctl restart strongswan-starter xl2tpd
-n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 50 ] || exit 1; sleep 0.2; done
-timeout 20 ipsec up l2tp >/tmp/up.log 2>&1 || { cat /tmp/up.log >&2; exit 1; }
+n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 150 ] || { echo strongSwan does not answer; exit 0; }; sleep 0.2; done
+n=0; until timeout 30 ipsec up l2tp >/tmp/up.log 2>&1; do n=$((n + 1)); [ $n -lt 3 ] || { cat /tmp/up.log; exit 0; }; sleep 1; done
 echo 'c hub' >/run/xl2tpd/l2tp-control
 n=0
-while [ $n -lt 60 ]; do
+while [ $n -lt 120 ]; do
     a=$(ip -4 -o addr show | sed -n 's/.* ppp[0-9]* *inet \([0-9.]*\) .*/\1/p')
     [ -z "$a" ] || { echo "$a"; exit 0; }
     ! journalctl -q -t pppd --since "@$3" -o cat | grep -q 'authentication failed' || exit 0

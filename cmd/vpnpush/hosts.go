@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/user"
+	"slices"
+	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/roles"
@@ -33,13 +36,37 @@ func (a *app) engineFor(inv *inventory.Inventory) (*engine.Engine, []engine.Host
 		}
 		name := h.Name
 		hosts = append(hosts, engine.Host{
-			Name: name, Role: string(h.Role), Reads: roles.Reads(inv, name), Tunnels: roles.Tunnels(inv, name),
+			Name: name, Role: string(h.Role), InTunnel: inTunnel(inv, h), Reads: roles.Reads(inv, name), Tunnels: roles.Tunnels(inv, name),
 			Preflight: func(f tasks.Facts) ([]error, []string) { return roles.Preflight(inv, name, f) },
 			Tasks:     func(f tasks.Facts) ([]tasks.Task, error) { return roles.Tasks(inv, name, f) },
 		})
 	}
 	e := &engine.Engine{Dialer: d, Observer: a.view, Forks: a.forks, Owner: inv.ID, By: operator()}
 	return e, hosts, d, nil
+}
+
+// inTunnel tells whether the way to a host is its own tunnel: from the hub, by an
+// address of its LAN.
+func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
+	if h.Role != inventory.RoleSite || h.SSH.Connection == "local" {
+		return false
+	}
+	hops := strings.Split(h.SSH.Jump, ",")
+	last := hops[len(hops)-1]
+	hub := inv.Hosts()[0]
+	if last != "hub" && last != hub.Name && (last != "" || hub.SSH.Connection != "local") {
+		return false
+	}
+	addr, err := netip.ParseAddr(h.SSH.Host)
+	if err != nil {
+		return true // a name: the hub may know it as an address of the LAN
+	}
+	for _, s := range inv.Sites {
+		if s.Name == h.Name {
+			return slices.ContainsFunc(s.Subnets, func(p netip.Prefix) bool { return p.Contains(addr) })
+		}
+	}
+	return false
 }
 
 func (a *app) target(h inventory.Host) sshconn.Target {

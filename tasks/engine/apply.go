@@ -39,7 +39,7 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 		hr := e.applyHost(ctx, byName[p.Hosts[i].Name], &p.Hosts[i])
 		hr.Took = time.Since(start)
 		r.Hosts[i] = hr
-		e.observe(Event{Host: hr.Name, Stage: "done", Result: hr.Result, Err: hr.Err})
+		e.done(hr)
 	}
 	skip := func(is []int, format string, a ...any) {
 		for _, i := range is {
@@ -61,6 +61,14 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 		}
 	}
 	good := func(i int) bool { return r.Hosts[i].Result == OK || r.Hosts[i].Result == Changed }
+	if in, out := e.inTunnel(p, byName, hubs, rest); len(in) > 0 {
+		e.together(ctx, p, byName, r, append(hubs, in...))
+		if !good(hubs[0]) {
+			skip(out, "not tried: the hub %s comes first, and it is %s", r.Hosts[hubs[0]].Name, r.Hosts[hubs[0]].Result)
+			return r, r.err()
+		}
+		hubs, rest = nil, out
+	}
 	for _, i := range hubs {
 		run(i)
 		if !good(i) {
@@ -78,8 +86,10 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 		}
 	}
 	e.each(ctx, len(rest), func(n int) { run(rest[n]) })
-	for _, i := range hubs {
-		e.lookAgain(ctx, byName[r.Hosts[i].Name], &r.Hosts[i])
+	for i := range r.Hosts {
+		if r.Hosts[i].Role == "hub" {
+			e.lookAgain(ctx, byName[r.Hosts[i].Name], &r.Hosts[i])
+		}
 	}
 	return r, r.err()
 }
@@ -111,17 +121,47 @@ func (r *Report) err() error {
 	return all.ErrorOrNil()
 }
 
+func (e *Engine) done(hr HostReport) {
+	e.observe(Event{Host: hr.Name, Stage: "done", Result: hr.Result, Err: hr.Err})
+}
+
 func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport {
-	hr := HostReport{Name: hp.Name, Role: hp.Role, Result: hp.Result, Err: hp.Err, Warnings: hp.Warnings}
+	a := e.begin(ctx, h, hp, e.confirmTimeout())
+	if a.armed {
+		e.verify(ctx, a)
+	}
+	if a.armed {
+		e.keep(ctx, a)
+	}
+	return a.hr
+}
+
+// attempt is an apply on one host while it goes on.
+type attempt struct {
+	h  Host
+	hp *HostPlan
+	x  tasks.Txn
+	hr HostReport // how it came out; final once it is not armed
+	// armed: the changes are made, and the host puts everything back by itself
+	// unless they are confirmed until the deadline.
+	armed    bool
+	deadline time.Time
+	conn     transport.Conn // made after the apply
+	broken   *lostTunnel
+}
+
+// begin makes the changes of a host, armed, as far as there are any.
+func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.Duration) *attempt {
+	a := &attempt{h: h, hp: hp, hr: HostReport{Name: hp.Name, Role: hp.Role, Result: hp.Result, Err: hp.Err, Warnings: hp.Warnings}}
 	if hp.Result != Changed {
 		if hp.Result == OK {
-			e.tunnels(h, hp.Facts, &hr)
+			e.tunnels(h, hp.Facts, &a.hr)
 		}
-		return hr
+		return a
 	}
-	fail := func(r Result, err error) HostReport {
-		hr.Result, hr.Err = r, err
-		return hr
+	fail := func(r Result, err error) *attempt {
+		a.hr.Result, a.hr.Err = r, err
+		return a
 	}
 	if b := hp.Blocked(); len(b) > 0 {
 		var all *multierror.Error
@@ -133,10 +173,11 @@ func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport
 	if e.stopped() || ctx.Err() != nil {
 		return fail(Skipped, errors.New("interrupted before it was begun"))
 	}
-	x, err := e.txn(h, hp)
+	x, err := e.txn(h, hp, confirm)
 	if err != nil {
 		return fail(Failed, err)
 	}
+	a.x = x
 	out, err := e.launch(ctx, h, x)
 	if err != nil {
 		return fail(Unknown, transport.WithHint(
@@ -145,7 +186,8 @@ func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport
 	}
 	switch out.status {
 	case "applied":
-		return e.confirm(ctx, h, hp, x, hr)
+		a.armed, a.deadline = true, time.Now().Add(x.ConfirmTimeout)
+		return a
 	case "locked":
 		return fail(Locked, transport.WithHint(fmt.Errorf("apply: another run is at work there: %s", out.message), "wait for it to end, and plan again"))
 	case "stale":
@@ -153,7 +195,11 @@ func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport
 	case "reverted":
 		return fail(RolledBack, fmt.Errorf("apply %s (%s): %s\n%s", out.task, out.stage, out.message, out.log))
 	case "failed":
-		return fail(Failed, fmt.Errorf("apply %s (%s): %s; nothing was changed\n%s", out.task, out.stage, out.message, out.log))
+		but := "nothing was changed"
+		if out.stage == "packages" {
+			but = "nothing else was changed, but packages may have come"
+		}
+		return fail(Failed, fmt.Errorf("apply %s (%s): %s; %s\n%s", out.task, out.stage, out.message, but, out.log))
 	case "revert-failed":
 		return fail(Failed, transport.WithHint(fmt.Errorf("apply %s (%s): %s; and putting back what was there failed too\n%s", out.task, out.stage, out.message, out.log),
 			"the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, x.ID))
@@ -174,7 +220,7 @@ func (e *Engine) stopped() bool {
 	}
 }
 
-func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
+func (e *Engine) txn(h Host, hp *HostPlan, confirm time.Duration) (tasks.Txn, error) {
 	ts, m, err := e.wanted(h, hp.Facts)
 	if err != nil {
 		return tasks.Txn{}, err
@@ -198,7 +244,7 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 	x := tasks.Txn{
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
 		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
-		Manifest: manifest, ManifestSHA: had.SHA256(), ConfirmTimeout: e.ConfirmTimeout,
+		Manifest: manifest, ManifestSHA: had.SHA256(), ConfirmTimeout: confirm,
 	}
 	if h.Back != nil {
 		x.Before = h.Back.Before
@@ -206,10 +252,14 @@ func (e *Engine) txn(h Host, hp *HostPlan) (tasks.Txn, error) {
 			return x, errors.New("it was applied to while the rollback was being planned; roll back again")
 		}
 	}
-	if x.ConfirmTimeout == 0 {
-		x.ConfirmTimeout = defaultConfirm
-	}
 	return x, nil
+}
+
+func (e *Engine) confirmTimeout() time.Duration {
+	if e.ConfirmTimeout == 0 {
+		return defaultConfirm
+	}
+	return e.ConfirmTimeout
 }
 
 func summary(cs []tasks.Change) string {
@@ -324,67 +374,84 @@ func (t *teller) outcome() outcome {
 	return o
 }
 
-// confirm looks at the host over a new connection, and keeps what was applied
-// only when all is as planned. Otherwise the host puts back what was there.
-func (e *Engine) confirm(ctx context.Context, h Host, hp *HostPlan, x tasks.Txn, hr HostReport) HostReport {
+// verify looks at the host over a new connection. Where it is not as planned,
+// the host puts back what was there.
+func (e *Engine) verify(ctx context.Context, a *attempt) {
+	h, hp, x := a.h, a.hp, a.x
 	e.observe(Event{Host: h.Name, Stage: "verify"})
-	deadline := time.Now().Add(x.ConfirmTimeout)
 	// A flow that exists can pass a packet filter that lets no new one in.
 	e.drop(h.Name)
 	conn, err := e.conn(ctx, h.Name)
-	for err != nil && ctx.Err() == nil && time.Now().Before(deadline) {
+	for err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) {
 		sleep(ctx, time.Second)
 		conn, err = e.conn(ctx, h.Name)
 	}
 	if err != nil {
-		return e.awaitRevert(ctx, h, x, hr, fmt.Errorf("no new connection after the apply: %w", err))
+		a.end(e.awaitRevert(ctx, h, x, a.hr, fmt.Errorf("no new connection after the apply: %w", err)))
+		return
 	}
+	revert := func(format string, args ...any) {
+		a.end(e.revert(ctx, h, x, a.hr, fmt.Errorf(format, args...)))
+	}
+	a.conn = conn
 	after := HostPlan{Name: h.Name, Role: h.Role}
 	if after.Facts, _, err = e.read(ctx, h, conn); err != nil {
-		return e.revert(ctx, h, x, hr, fmt.Errorf("look at the host after the apply: %w", err))
+		revert("look at the host after the apply: %w", err)
+		return
 	}
 	after = e.check(h, after)
 	switch {
 	case after.Err != nil:
-		return e.revert(ctx, h, x, hr, fmt.Errorf("look at the host after the apply: %w", after.Err))
+		revert("look at the host after the apply: %w", after.Err)
+		return
 	case len(after.Changes) > 0:
-		return e.revert(ctx, h, x, hr, fmt.Errorf("it did not converge; still to do: %s", summary(after.Changes)))
+		revert("it did not converge; still to do: %s", summary(after.Changes))
+		return
 	}
-	hr.Warnings = nil // the plan has told them
+	a.hr.Warnings = nil // the plan has told them
 	before := &HostReport{}
 	e.tunnels(h, hp.Facts, before)
 	facts := after.Facts
-	for wait := time.Now().Add(min(tunnelWait, time.Until(deadline)/2)); ; sleep(ctx, time.Second) {
-		hr.Tunnels, hr.Err = nil, nil
-		e.tunnels(h, facts, &hr)
-		if lost(before.Tunnels, hr.Tunnels, h.Role) == nil || time.Now().After(wait) || ctx.Err() != nil {
+	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; sleep(ctx, time.Second) {
+		a.hr.Tunnels, a.hr.Err = nil, nil
+		e.tunnels(h, facts, &a.hr)
+		a.broken = lost(before.Tunnels, a.hr.Tunnels, h.Role)
+		if a.broken == nil || time.Now().After(wait) || ctx.Err() != nil {
 			break
 		}
 		if facts, _, err = e.read(ctx, h, conn); err != nil {
-			return e.revert(ctx, h, x, hr, fmt.Errorf("look at the tunnels after the apply: %w", err))
+			revert("look at the tunnels after the apply: %w", err)
+			return
 		}
 	}
-	broken := lost(before.Tunnels, hr.Tunnels, h.Role)
-	if broken != nil && broken.was {
-		return e.revert(ctx, h, x, hr, fmt.Errorf("the tunnel %s was up before and is not after: %s", broken.Tunnel.Conn, broken.Why))
+	if a.broken != nil && a.broken.was {
+		revert("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why)
 	}
+}
 
+func (a *attempt) end(hr HostReport) { a.hr, a.armed = hr, false }
+
+// keep confirms what verify found good.
+func (e *Engine) keep(ctx context.Context, a *attempt) {
+	h, x := a.h, a.x
 	e.observe(Event{Host: h.Name, Stage: "confirm"})
-	res, err := conn.Run(ctx, transport.Cmd{Script: x.Confirm()})
+	res, err := a.conn.Run(ctx, transport.Cmd{Script: x.Confirm()})
 	var exit *transport.ExitError
 	switch {
 	case errors.As(err, &exit):
-		return e.reverted(h, x, hr, strings.TrimSpace(string(res.Stdout)), errors.New("it was not confirmed in time"))
+		a.end(e.reverted(h, x, a.hr, strings.TrimSpace(string(res.Stdout)), errors.New("it was not confirmed in time")))
+		return
 	case err != nil:
-		return e.awaitRevert(ctx, h, x, hr, fmt.Errorf("confirm: %w", err))
+		a.end(e.awaitRevert(ctx, h, x, a.hr, fmt.Errorf("confirm: %w", err)))
+		return
 	}
-	hr.Result, hr.Changes = Changed, hp.Changes
-	if broken != nil {
-		hr.Result = Failed
-		hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", broken.Tunnel.Conn, broken.Why),
+	a.armed = false
+	a.hr.Result, a.hr.Changes = Changed, a.hp.Changes
+	if b := a.broken; b != nil {
+		a.hr.Result = Failed
+		a.hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", b.Tunnel.Conn, b.Why),
 			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u strongswan-starter` on both")
 	}
-	return hr
 }
 
 // lostTunnel is a tunnel that should be up and is not.

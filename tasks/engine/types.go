@@ -28,6 +28,9 @@ type Host struct {
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
 	Tasks func(tasks.Facts) ([]tasks.Task, error)
+	// InTunnel says that the way to this host is its own tunnel to the hub: a
+	// tunnel whose two ends do not fit together locks us out of it.
+	InTunnel bool
 	// Leave says that Tasks take vpnpush off this host, and that nothing of it
 	// is to be left.
 	Leave bool

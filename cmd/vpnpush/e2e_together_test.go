@@ -1,0 +1,49 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+const viaHub = "ssh = { host = \"192.168.1.10\", jump = \"hub\" }\n"
+
+// Where the tunnel itself is the way to a site, a change of both its ends is
+// kept by both or by none: whatever fails, the site can be reached afterwards.
+func TestE2ETogether(t *testing.T) {
+	l := lab.Start(t, lab.Options{})
+	// the first time, tokyo is still reached from its own LAN
+	write(t, l, labHub, labTokyo, labOsaka)
+	vpnpush(t, l, 0, "apply", "--yes")
+	write(t, l, labHub, labTokyo, viaHub, labOsaka)
+	unchanged(t, l)
+
+	wider := strings.Replace(labHub, `"10.10.0.0/24"`, `"10.10.0.0/24", "10.11.0.0/24"`, 1)
+	l.MustRun("vps", "ip", "addr", "add", "10.11.0.1/24", "dev", "lo")
+	write(t, l, wider, labTokyo, viaHub, labOsaka)
+
+	// tokyo's new end does not come up: nothing is kept, and tokyo is reached
+	l.MustRun("tokyo", "sh", "-c", "printf '#!/bin/sh\\necho injected >&2; exit 1\\n' >/usr/local/sbin/iptables-restore; chmod 755 /usr/local/sbin/iptables-restore")
+	l.MustRun("tokyo", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "20s")
+	if r.Code != 5 {
+		t.Errorf("exit code %d, want 5\n%s\n%s", r.Code, r.Stdout, r.Stderr)
+	}
+	l.MustRun("tokyo", "rm", "-f", "/usr/local/sbin/iptables-restore", "/usr/local/sbin/ipsec")
+	for _, h := range []string{"vps", "tokyo"} {
+		if out := l.MustRun(h, "cat", "/etc/ipsec.d/vpnpush/tokyo.conf"); strings.Contains(out, "10.11.0.0") {
+			t.Errorf("%s kept its end of a tunnel whose other end failed", h)
+		}
+	}
+	if p := l.Vpnpush("plan", "--limit", "tokyo"); p.Code != 0 || strings.HasPrefix(p.Stdout, "No changes.") {
+		t.Errorf("tokyo is not reached, or was changed: %d\n%s\n%s", p.Code, p.Stdout, p.Stderr)
+	}
+
+	// and when nothing is in the way, both change
+	vpnpush(t, l, 0, "apply", "--yes")
+	if out := l.MustRun("tokyo", "ipsec", "status"); !strings.Contains(out, "192.168.1.0/24 === 10.10.0.0/24 10.11.0.0/24") {
+		t.Errorf("tokyo's selectors:\n%s", out)
+	}
+	unchanged(t, l)
+}
