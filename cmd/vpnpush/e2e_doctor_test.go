@@ -159,6 +159,9 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 			break_: sh("vps", "iptables -I INPUT -p udp -j DROP"), mend: sh("vps", "iptables -F INPUT")},
 		{name: "refused, and the hub was not asked", code: 0, want: []string{"tokyo udp warning"}, says: "is refused",
 			break_: func() {}, mend: func() {}, args: []string{"tokyo"}},
+		{name: "no PPP for L2TP", code: 2, want: []string{"vps plan problem"}, says: "l2tp needs PPP",
+			break_: inventory(labHub, labTokyo, "\n[l2tp]\npsk = \"l2tp-canary-0123456789abcdef\"\npool = \"192.168.200.2-192.168.200.32\"\nlocal_ip = \"192.168.200.1\"\ndns = [\"192.168.200.1\"]\n[l2tp.users.alice]\npassword = \"alice-canary-0123456789\"\n"),
+			mend:   well},
 		{name: "one machine under two names", code: 2, want: []string{"kyoto lan warning", "tokyo twin problem"}, says: "same machine as",
 			break_: inventory(labHub, labTokyo, "\n[sites.kyoto]\nsubnets = [\"172.30.0.0/24\"]\npsk = \"kyoto-canary-0123456789abcdef\"\nssh.host = \"192.168.1.10\"\n"),
 			mend:   well},
@@ -209,4 +212,44 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 				up()
 			}},
 	})
+
+	// The same lab, for the picture: one question to the hub colours it.
+	if r := vpnpush(t, l, 0, "map", "--live", "-o", "-"); !strings.Contains(r.Stdout, ">up: 1<") || !strings.Contains(r.Stdout, ">down: 0<") {
+		t.Errorf("map --live, the tunnel up:\n%s", r.Stdout)
+	}
+	down()
+	if r := vpnpush(t, l, 0, "map", "--live", "-o", "-"); !strings.Contains(r.Stdout, ">up: 0<") || !strings.Contains(r.Stdout, ">down: 1<") {
+		t.Errorf("map --live, the tunnel down:\n%s", r.Stdout)
+	}
+}
+
+// What only a kernel of its own can show.
+func TestE2EDoctorKernel(t *testing.T) {
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	write(t, l, labHub, labTokyo)
+	expect := func(what string, code int, want ...string) {
+		t.Helper()
+		if got, out := diagnosed(t, l, code); !slices.Equal(got, want) {
+			t.Errorf("%s: found %q, want %q\n%s", what, got, want, out)
+		}
+	}
+	expect("well", 0)
+	l.Put("tokyo", "/etc/modprobe.d/hardened.conf", "install esp4 /bin/false\n")
+	expect("esp4 switched off", 2, "tokyo kernel problem")
+	l.MustRun("tokyo", "rm", "/etc/modprobe.d/hardened.conf")
+
+	// A running kernel whose modules went with an upgrade.
+	l.MustRun("tokyo", "sh", "-c", "mv /lib/modules/$(uname -r) /lib/modules/1.2.3")
+	expect("modules gone", 2, "tokyo kernel problem")
+	l.MustRun("tokyo", "sh", "-c", "mv /lib/modules/1.2.3 /lib/modules/$(uname -r)")
+
+	l.MustRun("tokyo", "sh", "-ec", `mkdir /etc/vpn; echo '@x : PSK "0123456789"' | tee /etc/vpn/x.secrets >/root/x.secrets
+printf 'include /etc/vpn/x.secrets\ninclude /root/x.secrets\n' >>/etc/ipsec.secrets; ipsec rereadsecrets`)
+	l.Wait(10*time.Second, "AppArmor denies", func() bool {
+		out, _ := l.Run("tokyo", "journalctl", "-q", "-k", "-o", "cat")
+		return strings.Contains(out, "/root/x.secrets")
+	})
+	expect("denials", 2, "tokyo apparmor problem", "tokyo apparmor warning")
+	l.MustRun("tokyo", "sh", "-ec", "echo '/etc/vpn/** r,' >>/etc/apparmor.d/local/usr.lib.ipsec.charon; systemctl reload apparmor")
+	expect("allowed", 0)
 }

@@ -103,7 +103,7 @@ for t in 1 2 3 4; do hop $t & done
 if ping -n -c 2 -i 0.3 -W 1 HUB >/dev/null 2>&1; then
 	echo "ping ok"
 	for m in 1500 1492 1400 1280; do
-		o=$(ping -n -c 2 -i 0.3 -W 1 -M do -s $((m-28)) HUB 2>&1)
+		o=$(ping -n -c 2 -i 0.3 -W 1 -M "do" -s $((m-28)) HUB 2>&1)
 		case $o in
 		*" bytes from "*) echo "mtu $m ok"; break;;
 		*mtu*) echo "mtu $m told $(printf '%s\n' "$o" | sed -n 's/.*mtu *= *\([0-9]*\).*/\1/p' | head -n 1)"; break;;
