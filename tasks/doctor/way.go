@@ -165,7 +165,8 @@ func (x *exam) mtu(w way) {
 	case w.lost && w.mtu < wantMTU:
 		x.find("mtu", Problem, why, mend, "packets of more than %d bytes vanish on the way to the hub, and nobody says so", w.mtu)
 	case w.told && w.mtu < wantMTU:
-		x.find("mtu", Warning, "large packets in the tunnel are cut in two, which costs speed; some paths lose the pieces", mend,
+		x.find("mtu", Warning, "large packets of the tunnel are cut in two, which costs speed; some paths lose the pieces",
+			fmt.Sprintf("nothing, if it is fast enough; else on the site: ip link set dev INTERFACE mtu %d, and the same for the next boot", w.mtu),
 			"the way to the hub takes packets of %d bytes, not 1500", w.mtu)
 	}
 }
