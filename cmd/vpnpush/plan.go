@@ -31,6 +31,7 @@ carry what is asked. With --detailed-exitcode 2 means that there are changes,
 			}
 			defer d.Close()
 			defer e.Close()
+			e.ReadOnly = true
 			a.view.Hosts(len(hosts))
 			p, _ := e.Plan(cmd.Context(), hosts) // the view tells each host's error
 			if err := a.view.Plan(p); err != nil {
