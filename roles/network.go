@@ -137,3 +137,19 @@ func sorted(ps []netip.Prefix) []string {
 }
 
 func commas(ps []netip.Prefix) string { return strings.Join(texts(ps), ",") }
+
+// Keys are the tasks that hold the keys of a host's tunnels, by the name of the
+// host at the other end.
+func Keys(inv *inventory.Inventory, host string) map[string]string {
+	keys := map[string]string{}
+	for _, s := range inv.Sites {
+		task := tasks.File{Path: confDir + s.Name + ".secrets"}.ID()
+		switch host {
+		case inv.Hub.Name:
+			keys[s.Name] = task
+		case s.Name:
+			keys[inv.Hub.Name] = task
+		}
+	}
+	return keys
+}

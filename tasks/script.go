@@ -240,3 +240,9 @@ elif [ -e /var/lib/vpnpush/pending ]; then echo pending
 else echo unknown; fi
 `, transport.Quote(x.ID))
 }
+
+// Dial is the script that starts an auto=start conn that is not up, as charon
+// does when it loads it. How that ends is seen in the SAs.
+func Dial(conn string) string {
+	return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
+}

@@ -61,7 +61,7 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 		}
 	}
 	good := func(i int) bool { return r.Hosts[i].Result == OK || r.Hosts[i].Result == Changed }
-	if in, out := e.inTunnel(p, byName, hubs, rest); len(in) > 0 {
+	if in, out := e.coupled(p, byName, hubs, rest); len(in) > 0 {
 		e.together(ctx, p, byName, r, append(hubs, in...))
 		if !good(hubs[0]) {
 			skip(out, "not tried: the hub %s comes first, and it is %s", r.Hosts[hubs[0]].Name, r.Hosts[hubs[0]].Result)
@@ -411,13 +411,18 @@ func (e *Engine) verify(ctx context.Context, a *attempt) {
 	a.hr.Warnings = nil // the plan has told them
 	before := &HostReport{}
 	e.tunnels(h, hp.Facts, before)
-	facts := after.Facts
+	facts, dialled := after.Facts, h.Role == "hub"
 	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; sleep(ctx, time.Second) {
 		a.hr.Tunnels, a.hr.Err = nil, nil
 		e.tunnels(h, facts, &a.hr)
 		a.broken = lost(before.Tunnels, a.hr.Tunnels, h.Role)
 		if a.broken == nil || time.Now().After(wait) || ctx.Err() != nil {
 			break
+		}
+		if !a.broken.was && !dialled {
+			// somebody took it down by hand, or the hub refused it at the time
+			dialled = true
+			_, _ = conn.Run(ctx, transport.Cmd{Script: tasks.Dial(a.broken.Tunnel.Conn)})
 		}
 		if facts, _, err = e.read(ctx, h, conn); err != nil {
 			revert("look at the tunnels after the apply: %w", err)

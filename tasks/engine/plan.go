@@ -40,6 +40,7 @@ type Engine struct {
 	// Stop, when closed, lets running hosts end and starts no new one.
 	Stop <-chan struct{}
 
+	held  map[string]map[string]bool // by host: tasks whose files stay as they are in this run
 	mu    sync.Mutex
 	conns map[string]transport.Conn
 	seen  sync.Mutex // Observer hears one at a time
@@ -147,6 +148,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		p.Hosts[i] = hp
 		e.observe(Event{Host: hp.Name, Stage: "done", Result: hp.Result, Err: hp.Err})
 	})
+	e.hold(p, hosts)
 	p.Back = slices.ContainsFunc(hosts, func(h Host) bool { return h.Back != nil })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
 	var all *multierror.Error
@@ -281,6 +283,9 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	}
 	if h.Back != nil {
 		return ts, m, nil
+	}
+	if ts, _, err = tasks.Hold(ts, f, e.held[h.Name]); err != nil {
+		return nil, m, err
 	}
 	return append(ts, tasks.Orphans(m, ts)...), m, nil
 }

@@ -3,16 +3,22 @@ package engine
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
-// inTunnel parts the sites into those that have to be applied together with the
-// hub, because their tunnel is the way to them and both of its ends change, and
-// the others.
-func (e *Engine) inTunnel(p *Plan, hosts map[string]Host, hubs, sites []int) (in, out []int) {
+// coupled parts the sites into those that have to be applied together with the
+// hub and the others. Together go those whose tunnel is the way to them, when
+// both of its ends change, and those that get a new key.
+func (e *Engine) coupled(p *Plan, hosts map[string]Host, hubs, sites []int) (in, out []int) {
 	for _, i := range sites {
-		if hosts[p.Hosts[i].Name].InTunnel && p.Hosts[i].Result == Changed && len(hubs) == 1 && p.Hosts[hubs[0]].Result == Changed {
+		hp := &p.Hosts[i]
+		both := len(hubs) == 1 && hp.Result == Changed && p.Hosts[hubs[0]].Result == Changed
+		if both && (hosts[hp.Name].InTunnel || newKey(hosts[hp.Name], hp, &p.Hosts[hubs[0]], hosts[p.Hosts[hubs[0]].Name])) {
 			in = append(in, i)
 		} else {
 			out = append(out, i)
@@ -21,8 +27,53 @@ func (e *Engine) inTunnel(p *Plan, hosts map[string]Host, hubs, sites []int) (in
 	return in, out
 }
 
-// together applies to the hub and to sites that are reached through their
-// tunnels as one: all are armed and changed, then all are looked at, and only
+// newKey tells whether a plan changes a key that stands on both ends.
+func newKey(site Host, sp *HostPlan, hub *HostPlan, hubHost Host) bool {
+	return updates(sp, site.Keys[hub.Name]) && updates(hub, hubHost.Keys[site.Name])
+}
+
+func updates(hp *HostPlan, task string) bool {
+	return task != "" && slices.ContainsFunc(hp.Changes, func(c tasks.Change) bool { return c.Task == task && c.Action == tasks.Update })
+}
+
+// hold looks again at hosts that would get a new key although the other end of
+// the tunnel does not get it in this run: it is not reached, cannot be changed,
+// or was not asked for. The old key stays on both.
+func (e *Engine) hold(p *Plan, hosts []Host) {
+	e.held = map[string]map[string]bool{}
+	plans := map[string]*HostPlan{}
+	for i := range p.Hosts {
+		plans[p.Hosts[i].Name] = &p.Hosts[i]
+	}
+	ready := func(name string) bool {
+		hp := plans[name]
+		return hp != nil && (hp.Result == OK || hp.Result == Changed) && len(hp.Blocked()) == 0
+	}
+	for _, h := range hosts {
+		hp := plans[h.Name]
+		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
+			if ready(peer) || !updates(hp, h.Keys[peer]) || h.Leave || h.Back != nil {
+				continue
+			}
+			if e.held[h.Name] == nil {
+				e.held[h.Name] = map[string]bool{}
+			}
+			e.held[h.Name][h.Keys[peer]] = true
+		}
+		if len(e.held[h.Name]) == 0 {
+			continue
+		}
+		again := e.check(h, HostPlan{Name: hp.Name, Role: hp.Role, Facts: hp.Facts, Took: hp.Took})
+		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
+			if e.held[h.Name][h.Keys[peer]] && !updates(&again, h.Keys[peer]) {
+				again.Warnings = append(again.Warnings, fmt.Sprintf("the new key of the tunnel to %s waits: %s does not get it in this run", peer, peer))
+			}
+		}
+		*hp = again
+	}
+}
+
+// together applies to the hub and to coupled sites as one: all are armed and changed, then all are looked at, and only
 // when every one is good are they kept. If one is not, all put back what was
 // there: a hub that kept the new end of a tunnel whose site went back to the
 // old one would lock us out of that site.
@@ -79,7 +130,7 @@ func (e *Engine) together(ctx context.Context, p *Plan, hosts map[string]Host, r
 		for n := len(is) - 1; n >= 0; n-- {
 			if a := as[n]; a != nil && a.armed {
 				undo := func() {
-					a.end(e.revert(ctx, a.h, a.x, a.hr, fmt.Errorf("put back with the hub and the other sites that are reached through their tunnels, because %s failed", why)))
+					a.end(e.revert(ctx, a.h, a.x, a.hr, fmt.Errorf("put back together with the other end of the tunnel, because %s failed", why)))
 				}
 				if n == 0 {
 					wg.Wait()

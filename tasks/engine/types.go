@@ -28,6 +28,10 @@ type Host struct {
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
 	Tasks func(tasks.Facts) ([]tasks.Task, error)
+	// Keys are, on the hub, the tasks that hold the key of each site, by the
+	// site's name; on a site its own, by the hub's name. Both ends of a tunnel get
+	// a new key in one run, or neither does.
+	Keys map[string]string
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool

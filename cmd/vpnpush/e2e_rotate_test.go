@@ -1,0 +1,66 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// A new key of a site is on both ends or on neither, whatever fails: at any time
+// the site could dial anew.
+func TestE2ERotateKey(t *testing.T) {
+	l := lab.Start(t, lab.Options{})
+	write(t, l, labHub, labTokyo, labOsaka)
+	vpnpush(t, l, 0, "apply", "--yes")
+	before := sas(t, l, "vps")["osaka"]
+	rotated := strings.Replace(labTokyo, "tokyo-canary", "second-canary", 1)
+	write(t, l, labHub, rotated, labOsaka)
+
+	keys := func() (hub, site string) {
+		return l.MustRun("vps", "grep", "-o", "[a-z]*-canary", "/etc/ipsec.d/vpnpush/tokyo.secrets"), l.MustRun("tokyo", "grep", "-o", "[a-z]*-canary", "/etc/ipsec.d/vpnpush/tokyo.secrets")
+	}
+	both := func(when, want string) {
+		t.Helper()
+		if hub, site := keys(); hub != want+"\n" || site != want+"\n" {
+			t.Errorf("%s: the hub has %q, the site %q, want %s", when, hub, site, want)
+		}
+		l.MustRun("tokyo", "systemctl", "restart", "strongswan-starter")
+		l.Wait(30*time.Second, when+": tokyo dials anew", func() bool { return l.Ping("tokyo", "10.10.0.1", 1) == 1 })
+	}
+
+	// one end is not in the run, or not reached
+	for _, limit := range []string{"vps", "tokyo"} {
+		if r := vpnpush(t, l, 0, "apply", "--yes", "--limit", limit); !strings.Contains(r.Stdout, "waits") {
+			t.Errorf("--limit %s: nothing is said of the key that waits:\n%s", limit, r.Stdout)
+		}
+	}
+	both("one end only", "tokyo-canary")
+	l.MustRun("tokyo", "systemctl", "stop", "ssh.service", "ssh.socket")
+	if r := l.Vpnpush("apply", "--yes"); r.Code != 4 {
+		t.Errorf("tokyo not reached: exit code %d\n%s", r.Code, r.Stdout)
+	}
+	l.MustRun("tokyo", "systemctl", "start", "ssh.service")
+	both("tokyo not reached", "tokyo-canary")
+
+	// tokyo fails in the middle of it
+	l.MustRun("tokyo", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	if r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "20s"); r.Code != 5 && r.Code != 4 {
+		t.Errorf("tokyo fails: exit code %d\n%s", r.Code, r.Stdout)
+	}
+	l.MustRun("tokyo", "rm", "-f", "/usr/local/sbin/ipsec")
+	both("tokyo fails", "tokyo-canary")
+
+	vpnpush(t, l, 0, "apply", "--yes")
+	both("applied", "second-canary")
+	unchanged(t, l)
+	if after := sas(t, l, "vps")["osaka"]; strings.Join(after, " ") != strings.Join(before, " ") {
+		t.Errorf("tokyo's key was changed, and osaka's SA with it: %v, then %v", before, after)
+	}
+
+	// a key that somebody broke on the host is mended, also alone
+	l.MustRun("tokyo", "sed", "-i", "s/second-canary/broken/", "/etc/ipsec.d/vpnpush/tokyo.secrets")
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "tokyo")
+	both("mended", "second-canary")
+}
