@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,6 +122,9 @@ func TestE2EL2TP(t *testing.T) {
 	var wire strings.Builder
 	dump := exec.CommandContext(ctx, "testdata/lab/in.sh", l.Dir, "tcpdump", "-lni", "br-wan", "ip and not tcp")
 	dump.Dir, dump.Stdout = "../..", &wire
+	// what in.sh started goes with it, and is not waited for
+	dump.SysProcAttr, dump.WaitDelay = &syscall.SysProcAttr{Setpgid: true}, 2*time.Second
+	dump.Cancel = func() error { return syscall.Kill(-dump.Process.Pid, syscall.SIGTERM) }
 	if err := dump.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -144,6 +148,9 @@ func TestE2EL2TP(t *testing.T) {
 	got := call("alice", "alice-canary")
 	if !regexp.MustCompile(`^192\.168\.200\.([2-9]|[12][0-9])$`).MatchString(got) || got == "192.168.200.20" {
 		t.Errorf("alice got the address %q, not one of the pool", got)
+	}
+	if r := vpnpush(t, l, 0, "status"); !regexp.MustCompile(`(?m)^alice +`+regexp.QuoteMeta(got)).MatchString(r.Stdout) {
+		t.Errorf("status does not show alice at %s:\n%s", got, r.Stdout)
 	}
 	l.MustRun("laptop", "ip", "route", "replace", "192.168.1.0/24", "dev", "ppp0")
 	for _, to := range []string{"192.168.200.1", "192.168.1.10"} {
