@@ -108,12 +108,7 @@ func benchInventory(b *testing.B, sites []string) string {
 // 100 ms against `ssh host true`, both cold.
 func BenchmarkPlanOne(b *testing.B) {
 	lab := benchLab(b)
-	p := transporttest.NewProxy(b, "203.0.113.10:22", 50*time.Millisecond)
-	known := filepath.Join(b.TempDir(), "known_hosts")
-	writeFile(b, known, renamedKeys(b, filepath.Join(lab, "known_hosts"), "203.0.113.10", net.JoinHostPort(p.Host, fmt.Sprint(p.Port))))
-	config := filepath.Join(b.TempDir(), "ssh_config")
-	writeFile(b, config, fmt.Sprintf("Host vps\n\tHostName %s\n\tPort %d\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tBatchMode yes\n",
-		p.Host, p.Port, filepath.Join(lab, "id_ed25519"), known))
+	config := farHub(b, lab)
 	b.Setenv("VPNPUSH_SSH_CONFIG", config)
 	inv := benchInventory(b, []string{"tokyo"})
 	var ours, floor []time.Duration
@@ -123,6 +118,51 @@ func BenchmarkPlanOne(b *testing.B) {
 	}
 	m := medians(ours, floor)
 	report(b, m[0], m[1], "ssh-true")
+}
+
+// BenchmarkAnsible is a check of the same host by testdata/bench/playbook.yml
+// against a plan, both behind 100 ms and cold. It wants ansible-playbook here and
+// python3 there.
+func BenchmarkAnsible(b *testing.B) {
+	lab := benchLab(b)
+	if _, err := exec.LookPath("ansible-playbook"); err != nil {
+		b.Skip("no ansible-playbook on this machine")
+	}
+	config := farHub(b, lab)
+	b.Setenv("VPNPUSH_SSH_CONFIG", config)
+	if err := exec.Command("ssh", "-F", config, "vps", "command -v python3").Run(); err != nil {
+		b.Skip("no python3 on the lab's hub: apt-get install python3-minimal python3-apt there")
+	}
+	inv := benchInventory(b, []string{"tokyo"})
+	for _, c := range []struct{ name, pipelining string }{{"plain", "0"}, {"pipelining", "1"}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.Setenv("ANSIBLE_PIPELINING", c.pipelining)
+			var ours, theirs []time.Duration
+			for i := 0; b.Loop(); i++ {
+				theirs = append(theirs, timed(func() {
+					mustRun(b, exec.Command("ansible-playbook", "--check", "--diff", "-i", "vps,",
+						"--ssh-common-args", fmt.Sprintf("-F %s -o ControlPath=%s/%d", config, b.TempDir(), i),
+						os.Getenv("VPNPUSH_BENCH_PLAYBOOK")))
+				}))
+				ours = append(ours, timed(func() { mustRun(b, vpnpushCmd(b, "plan", "-i", inv, "--limit", "vps")) }))
+			}
+			m := medians(ours, theirs)
+			report(b, m[0], m[1], "ansible")
+		})
+	}
+}
+
+// farHub gives an ssh_config that leads to the lab's hub over a line with a round
+// trip of 100 ms.
+func farHub(b *testing.B, lab string) string {
+	b.Helper()
+	p := transporttest.NewProxy(b, "203.0.113.10:22", 50*time.Millisecond)
+	known := filepath.Join(b.TempDir(), "known_hosts")
+	writeFile(b, known, renamedKeys(b, filepath.Join(lab, "known_hosts"), "203.0.113.10", net.JoinHostPort(p.Host, fmt.Sprint(p.Port))))
+	config := filepath.Join(b.TempDir(), "ssh_config")
+	writeFile(b, config, fmt.Sprintf("Host vps\n\tHostName %s\n\tPort %d\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tBatchMode yes\n",
+		p.Host, p.Port, filepath.Join(lab, "id_ed25519"), known))
+	return config
 }
 
 // renamedKeys gives the lines of a known_hosts for one address, under another.
