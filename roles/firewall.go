@@ -13,6 +13,7 @@ import (
 // so that the user's own tunnels and forwards go on as they were.
 const (
 	chainIn  = "VPNPUSH-IN"
+	chainOut = "VPNPUSH-OUT"
 	chainFwd = "VPNPUSH-FWD"
 	chainNAT = "VPNPUSH-NAT"
 	chainMSS = "VPNPUSH-MSS"
@@ -36,12 +37,21 @@ func (p placed) chains() []tasks.Chain {
 		rules = p.siteRules
 	}
 	in, fwd, nat := rules()
-	return []tasks.Chain{
+	chains := []tasks.Chain{
 		{Table: "filter", From: "INPUT", Name: chainIn, Rules: in},
 		{Table: "filter", From: "FORWARD", Name: chainFwd, Rules: fwd},
-		{Table: "nat", From: "POSTROUTING", Name: chainNAT, Rules: nat},
-		{Table: "mangle", From: "FORWARD", Name: chainMSS, Rules: []string{"-p tcp" + ipsecIn + mss, "-p tcp" + ipsecOut + mss}},
 	}
+	if p.l2tp() != nil {
+		// A PPP session outlives the SA under it by minutes, and what is sent
+		// to its client would leave in the clear.
+		chains = append(chains, tasks.Chain{Table: "filter", From: "OUTPUT", Name: chainOut, Rules: []string{
+			"-p udp -m udp --sport 1701" + plainOut + " -j DROP",
+		}})
+	}
+	chains = append(chains,
+		tasks.Chain{Table: "nat", From: "POSTROUTING", Name: chainNAT, Rules: nat},
+		tasks.Chain{Table: "mangle", From: "FORWARD", Name: chainMSS, Rules: []string{"-p tcp" + ipsecIn + mss, "-p tcp" + ipsecOut + mss}})
+	return chains
 }
 
 // hubRules grow with the number of sites, not of pairs of them: which site may

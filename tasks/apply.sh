@@ -22,8 +22,8 @@ old_sas=''
 # --- telling the client ------------------------------------------------
 
 # at TASK: what follows belongs to it
-at() { task=$1; printf 'task\t%s\t%s\n' "$stage" "$1" >>"$txn/events"; }
-enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events"; }
+at() { task=$1; printf 'task\t%s\t%s\n' "$stage" "$1" >>"$txn/events" || :; }
+enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events" || :; }
 # refuse WORD MESSAGE: end before anything was touched
 refuse() { finish "$1" "$2"; trap - EXIT; exit 1; }
 # finish STATUS [MESSAGE]: the last word of this run, seen whole or not at all
@@ -51,6 +51,9 @@ put_tmp() {
     chown -- "$3" "$tmp"
     chmod -- "$2" "$tmp"
 }
+
+# sweep DIR: what put_tmp has left there when it was cut short
+sweep() { rm -f -- "$1"/.vpnpush.??????; }
 
 # put PATH MODE OWNER: PATH becomes what comes on standard input, at once
 put() {
@@ -131,7 +134,8 @@ install_packages() {
     # never take a package away to make room for one of ours
     # shellcheck disable=SC2086
     set -- -qq -y --no-remove -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install $packages
-    apt-get "$@" || { apt-get -qq -o DPkg::Lock::Timeout=120 update && apt-get "$@"; }
+    # lists that are too old, or a dpkg that was cut short
+    apt-get "$@" || { dpkg --configure -a; apt-get -qq -o DPkg::Lock::Timeout=120 update && apt-get "$@"; }
     installed=$packages
 }
 
@@ -193,8 +197,8 @@ ipsec_load() {
     # The package's own start of the daemon can come before its plugins are
     # unpacked; nothing is lost by a restart then.
     if [ -z "$installed" ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
-        ipsec rereadsecrets
-        ipsec update
+        # starter answers before its charon does
+        n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
         sleep 1
     else
         systemctl restart "$u" || { unit_log "$u"; return 1; }
@@ -250,6 +254,8 @@ take_down() {
 
 # back PATH: keep what is there, or that nothing is
 back() {
+    d=${1%/*}
+    while [ -n "$d" ] && ! there "$d"; do printf '%s\n' "$d" >>"$txn/backup.dirs"; d=${d%/*}; done
     if there "$1"; then
         d=${1%/*}
         mkdir -p -- "$txn/backup$d"
@@ -259,6 +265,9 @@ back() {
         printf 'absent\t%s\n' "$1"
     fi >>"$txn/backup.list"
 }
+
+# A disk that is full must not keep a revert from writing: it frees this first.
+reserve() { head -c "$(($(du -sk -- "$txn" | cut -f 1) + 256))K" /dev/urandom >"$txn/reserve"; }
 
 # arm NAME SECONDS: the host puts everything back by itself then
 arm() {
@@ -303,6 +312,9 @@ boot_id() { cat /proc/sys/kernel/random/boot_id; }
 # each step of undo_live, and hide what fails in it.
 put_back() {
     rc=0
+    rm -f -- "$txn/reserve"
+    sweep "$state"
+    while IFS='	' read -r _ path; do sweep "${path%/*}"; done <"$txn/backup.list"
     while IFS='	' read -r kind path; do
         case $kind in
         absent) rm -f -- "$path" || rc=1 ;;
@@ -313,6 +325,8 @@ put_back() {
             ;;
         esac
     done <"$txn/backup.list"
+    # folders that were not there; one that others use by now stays
+    if [ -e "$txn/backup.dirs" ]; then while read -r path; do rmdir -- "$path" 2>/dev/null; done <"$txn/backup.dirs"; fi
     # read back
     while IFS='	' read -r kind path; do
         case $kind in
@@ -331,11 +345,18 @@ lock() { # lock [WAIT-SECONDS]
     if [ $# -gt 0 ]; then flock -w "$1" 9; else flock -n 9; fi
 }
 
+mine() { [ "$(cat "$pending" 2>/dev/null)" = "$id" ]; }
+going_down() { [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; }
+
 # revert WHY: like put_back, not to be called where its status is tested
 revert() {
     set +e
+    # who ends this unit now would end a service half-way
+    trap '' TERM
     put_back
     r=$?
+    # no service starts while the host goes down: the boot puts the rest back
+    if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
         rm -f -- "$pending" "$state/revert-failed"
@@ -358,7 +379,9 @@ on_exit() {
     [ "$code" -ne 0 ] || return 0
     case $stage in
     start | check | packages | arm)
-        rm -f -- "$pending"; disarm guard
+        if mine; then rm -f -- "$pending"; disarm guard; fi
+        rm -rf -- "$txn/reserve" "$txn/backup"
+        sweep "$state"; sweep "${boot_guard%/*}"
         finish failed "exit status $code"
         ;;
     *)
@@ -377,8 +400,9 @@ main_run() {
     trap 'exit 143' TERM
     : >"$txn/events"
     lock || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || :)"
+    before=$(cat /run/vpnpush/holder 2>/dev/null || echo before a reboot)
     printf '%s, apply %s\n' "$by" "$id" >/run/vpnpush/holder
-    [ ! -e "$pending" ] || refuse locked "an apply ($(cat "$pending")) waits there to be confirmed or put back"
+    [ ! -e "$pending" ] || refuse locked "an apply ($(cat "$pending")) waits there to be confirmed or put back; the last one was $before"
     enter check
     preconditions
     enter packages
@@ -388,10 +412,12 @@ main_run() {
     boot_id >"$txn/boot"
     : >"$txn/backup.list"
     backups
+    reserve
     sync
     sh -n "$txn/apply.sh"
     install_boot_guard
     printf '%s\n' "$id" | put "$pending" 0600 root:root
+    : >"$txn/armed"
     arm guard "$((confirm_timeout + 240))"
     enter write
     write
@@ -411,9 +437,11 @@ main_run() {
 }
 
 main_undo() {
+    # a run that hangs has had its time: it puts back when it is told to end
+    if [ -z "${1-}" ] && ! lock 5; then systemctl stop "vpnpush-apply-$id.service" || :; fi
     lock 300 || exit 1
     # confirmed meanwhile, or another's: not ours to touch
-    [ "$(cat "$pending" 2>/dev/null)" = "$id" ] || exit 0
+    mine || exit 0
     stage=revert
     if [ -n "${1-}" ]; then why=$1
     elif [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
@@ -422,7 +450,7 @@ main_undo() {
 
 main_confirm() {
     lock 20 || { echo locked; exit 1; }
-    if [ "$(cat "$pending" 2>/dev/null)" != "$id" ]; then
+    if ! mine; then
         cat "$txn/outcome" 2>/dev/null || echo unknown
         exit 1
     fi
@@ -430,12 +458,12 @@ main_confirm() {
     mv -fT -- "$pending" "$txn/confirmed"
     sync -- "$txn"
     disarm confirm; disarm guard
-    rm -f -- "$state/revert-failed" "$txn/block" "$txn/apply.sh"
+    rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
     if [ "$leave" = 1 ]; then leave_host; fi
-    # the last five are kept
-    # shellcheck disable=SC2012
-    ls -1 "$state/txn" | sort -r | tail -n +6 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
+    # the last five are kept, this one though the client's clock has gone back
+    # shellcheck disable=SC2010
+    ls -1 "$state/txn" | grep -vxF -e "$id" | sort -r | tail -n +5 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
     echo confirmed
 }
 
