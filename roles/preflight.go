@@ -33,6 +33,7 @@ func preflightReads() []tasks.Read {
 		{Kind: tasks.ReadUnit, Arg: unitXL2TPD},
 		{Kind: tasks.ReadFile, Arg: chapSecrets},
 		{Kind: tasks.ReadFile, Arg: rulesV4},
+		{Kind: tasks.ReadFile, Arg: rulesV6},
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 	}
 	for _, u := range rivals {
@@ -223,14 +224,17 @@ func (c *check) filter() {
 	if c.unknown(err) {
 		return
 	}
-	// To start it is to load rules.v4 over the live tables.
-	rules, err := c.facts.File(rulesV4)
-	if c.unknown(err) {
-		return
-	}
-	if rules.Exists && u.Active != "active" {
-		c.refuse("compare it with iptables-save, then start netfilter-persistent yourself, or move "+rulesV4+" away",
-			"%s is there but not loaded: to start netfilter-persistent would put it in place of the live rules", rulesV4)
+	// To start it, which its package does too, is to load both files over the
+	// live tables.
+	for _, r := range []struct{ path, save string }{{rulesV4, "iptables-save"}, {rulesV6, "ip6tables-save"}} {
+		rules, err := c.facts.File(r.path)
+		if c.unknown(err) {
+			return
+		}
+		if rules.Exists && u.Active != "active" {
+			c.refuse("compare it with "+r.save+", then start netfilter-persistent yourself, or move "+r.path+" away",
+				"%s is there but not loaded: to start netfilter-persistent would put it in place of the live rules", r.path)
+		}
 	}
 }
 

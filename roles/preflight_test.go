@@ -61,6 +61,7 @@ func TestPreflight(t *testing.T) {
 		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *host) { h.active = []string{"ufw.service"} }},
 		{name: "charon-systemd", inv: minimal, host: func(h *host) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
 		{name: "rules.v4 not loaded", inv: minimal, host: func(h *host) { h.files = map[string]string{rulesV4: "*filter\nCOMMIT\n"} }, refusal: "not loaded", mend: "iptables-save"},
+		{name: "rules.v6 not loaded", inv: minimal, host: func(h *host) { h.files = map[string]string{"/etc/iptables/rules.v6": "*filter\nCOMMIT\n"} }, refusal: "rules.v6 is there but not loaded", mend: "ip6tables-save"},
 		{name: "rules.v4 loaded", inv: minimal, host: func(h *host) {
 			h.files, h.active = map[string]string{rulesV4: "*filter\nCOMMIT\n"}, []string{"netfilter-persistent.service"}
 		}},

@@ -23,6 +23,7 @@ const (
 	pppOptions  = "/etc/ppp/options.xl2tpd"
 	chapSecrets = "/etc/ppp/chap-secrets"
 	rulesV4     = "/etc/iptables/rules.v4"
+	rulesV6     = "/etc/iptables/rules.v6" // read only
 	// run-parts(8) takes names without a dot only
 	pppUp   = "/etc/ppp/ip-up.d/vpnpush"
 	pppDown = "/etc/ppp/ip-down.d/vpnpush"
