@@ -194,9 +194,10 @@ has_child() {
 # ipsec_load UNIT FILE...: charon runs with what the files say
 ipsec_load() {
     u=$1
-    # The package's own start of the daemon can come before its plugins are
-    # unpacked; nothing is lost by a restart then.
-    if [ -z "$installed" ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
+    # strongSwan's own start by its package can come before its plugins are
+    # unpacked. Any other package is no reason to drop the tunnels.
+    case $installed in *strongswan*) fresh=1 ;; *) fresh=0 ;; esac
+    if [ "$fresh" = 0 ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
         # starter answers before its charon does
         n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
         sleep 1
@@ -359,7 +360,7 @@ revert() {
     if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
-        rm -f -- "$pending" "$state/revert-failed"
+        rm -f -- "$pending"
         echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	reverted	$by	$1" >>"$state/history"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
@@ -369,6 +370,7 @@ revert() {
     fi
     sync
     disarm guard; disarm confirm
+    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     return "$r"
 }
 
@@ -400,9 +402,8 @@ main_run() {
     trap 'exit 143' TERM
     : >"$txn/events"
     lock || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || :)"
-    before=$(cat /run/vpnpush/holder 2>/dev/null || echo before a reboot)
+    [ ! -e "$pending" ] || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || printf 'apply %s' "$(cat "$pending")") waits to be confirmed or put back"
     printf '%s, apply %s\n' "$by" "$id" >/run/vpnpush/holder
-    [ ! -e "$pending" ] || refuse locked "an apply ($(cat "$pending")) waits there to be confirmed or put back; the last one was $before"
     enter check
     preconditions
     enter packages
@@ -458,13 +459,24 @@ main_confirm() {
     mv -fT -- "$pending" "$txn/confirmed"
     sync -- "$txn"
     disarm confirm; disarm guard
+    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
     if [ "$leave" = 1 ]; then leave_host; fi
-    # the last five are kept, this one though the client's clock has gone back
-    # shellcheck disable=SC2010
-    ls -1 "$state/txn" | grep -vxF -e "$id" | sort -r | tail -n +5 | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
+    prune 1 4
+    prune 0 5
     echo confirmed
+}
+
+# prune CONFIRMED N: of the other applies that were confirmed (1), or were not
+# (0), the last N are kept; this one always is, though the client's clock has
+# gone back
+prune() {
+    for x in "$state"/txn/*; do
+        was=0
+        if [ -e "$x/confirmed" ]; then was=1; fi
+        if [ "$was" = "$1" ] && [ "$x" != "$txn" ]; then echo "${x##*/}"; fi
+    done | sort -r | tail -n "+$(($2 + 1))" | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
 }
 
 # leave_host: nothing of vpnpush is left, its backups and history neither

@@ -179,13 +179,24 @@ t=/var/lib/vpnpush/txn/$id
 mkdir -p "$t" || exit 74
 cat >"$t/apply.sh" || { rm -rf "$t"; exit 74; }
 case $(tail -n 1 "$t/apply.sh") in "# end of $id") ;; *) rm -rf "$t"; echo "the script did not arrive whole" >&2; exit 74;; esac
-systemd-run --quiet --collect --unit="vpnpush-apply-$id" -p StandardOutput="file:$t/log" -p StandardError="file:$t/log" /bin/sh "$t/apply.sh" run || { rm -rf "$t"; exit 71; }
+if ! mkdir -p /run/vpnpush || ! mkdir "/run/vpnpush/start-$id"; then rm -rf "$t"; echo "it came too late" >&2; exit 74; fi
+systemd-run --quiet --collect --unit="vpnpush-apply-$id" -p RuntimeMaxSec=30min -p StandardOutput="file:$t/log" -p StandardError="file:$t/log" /bin/sh "$t/apply.sh" run || { rm -rf "$t"; exit 71; }
 %s`, transport.Quote(x.ID), followScript)
 }
 
-// Follow is the script that takes up a run that Launch has started.
+// Follow is the script that takes up a run that Launch has started. A run that
+// has not begun yet never will: what the network holds back of Launch may still
+// come when the client has long told that nothing was done.
 func (x Txn) Follow() string {
-	return fmt.Sprintf("export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\nid=%s\nt=/var/lib/vpnpush/txn/$id\n[ -d \"$t\" ] || { echo 'status\tnever-started'; exit 0; }\n%s", transport.Quote(x.ID), followScript)
+	return fmt.Sprintf(`export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+id=%s
+t=/var/lib/vpnpush/txn/$id
+if [ ! -e "$t/events" ] && mkdir -p /run/vpnpush && mkdir "/run/vpnpush/start-$id" 2>/dev/null; then
+    rm -rf "$t"
+    printf 'status\tnever-started\n'
+    exit 0
+fi
+%s`, transport.Quote(x.ID), followScript)
 }
 
 const followScript = `n=0 dead=0
@@ -225,19 +236,22 @@ func oneLine(s string) string {
 	}, s)
 }
 
-// Revert is the script that puts back what was there, at once.
-func (x Txn) Revert() string {
-	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh undo 'what was seen after the apply is not what was planned'", transport.Quote(x.ID))
+// Revert is the script that puts back what was there, at once. The history
+// gives why as the reason.
+func (x Txn) Revert(why string) string {
+	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh undo %s", transport.Quote(x.ID), quoteAlways(oneLine(why)))
 }
 
 // Outcome is the script that tells how an apply ended: "pending", "confirmed",
-// "reverted\tWHY" or "revert-failed\tWHY".
+// "reverted\tWHY", "revert-failed\tWHY", or "untouched", when it ended before
+// it changed anything.
 func (x Txn) Outcome() string {
-	return fmt.Sprintf(`t=/var/lib/vpnpush/txn/%s
+	return fmt.Sprintf(`t=/var/lib/vpnpush/txn/%[1]s
 if [ -e "$t/outcome" ]; then cat "$t/outcome"
 elif [ -e "$t/confirmed" ]; then echo confirmed
-elif [ -e /var/lib/vpnpush/pending ]; then echo pending
-else echo unknown; fi
+elif [ "$(cat /var/lib/vpnpush/pending 2>/dev/null)" = %[1]s ]; then echo pending
+elif [ -e "$t/armed" ]; then echo unknown
+else echo untouched; fi
 `, transport.Quote(x.ID))
 }
 

@@ -184,8 +184,16 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 			fmt.Errorf("apply %s: %w", x.ID, err),
 			"the host puts everything back by itself when nobody confirms within %s; `vpnpush plan --limit %s` tells how it stands", x.ConfirmTimeout+guardSlack, h.Name))
 	}
+	// the host has put everything back before its client came to it again
+	late := func(why error) *attempt {
+		a.end(e.reverted(h, x, a.hr, out.outcome, why))
+		return a
+	}
 	switch out.status {
 	case "applied":
+		if out.outcome != "" {
+			return late(errTooLate)
+		}
 		a.armed, a.deadline = true, time.Now().Add(x.ConfirmTimeout)
 		return a
 	case "locked":
@@ -193,7 +201,16 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 	case "stale":
 		return fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", out.message), "plan again"))
 	case "reverted":
-		return fail(RolledBack, fmt.Errorf("apply %s (%s): %s\n%s", out.task, out.stage, out.message, out.log))
+		return fail(RolledBack, fmt.Errorf("apply %s (%s): %s; the host stands as before\n%s", out.task, out.stage, out.message, out.log))
+	case "never-started":
+		return fail(Failed, errors.New("the connection was lost before the apply was begun; nothing was changed"))
+	case "died":
+		cut := errors.New("the apply was cut short on the host")
+		if out.outcome != "" {
+			return late(cut)
+		}
+		a.end(e.revert(ctx, h, x, a.hr, cut))
+		return a
 	case "failed":
 		but := "nothing was changed"
 		if out.stage == "packages" {
@@ -210,6 +227,12 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 // guardSlack is what the script adds to the confirmation's time for its own
 // work (apply.sh, main_run).
 const guardSlack = 240 * time.Second
+
+var errTooLate = errors.New("contact was lost until it was too late to confirm")
+
+// followTries is how often the script that follows a run may end without an
+// answer.
+const followTries = 20
 
 func (e *Engine) stopped() bool {
 	select {
@@ -286,13 +309,21 @@ func (e *Engine) launch(ctx context.Context, h Host, x tasks.Txn) (outcome, erro
 	}
 	tell := &teller{e: e, host: h.Name}
 	_, err = conn.Run(ctx, transport.Cmd{Script: x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: tell})
+	// EX_OSERR and EX_IOERR are Launch's own. Any other end says nothing of the
+	// apply: a host that goes down ends the shell that follows it.
 	var exit *transport.ExitError
-	for deadline := time.Now().Add(x.ConfirmTimeout + guardSlack); err != nil; {
-		if errors.As(err, &exit) {
-			return outcome{status: "failed", stage: "start", message: "the apply could not be started", log: err.Error()}, nil
+	if errors.As(err, &exit) && (exit.Code == 71 || exit.Code == 74) {
+		return outcome{status: "failed", stage: "start", message: "the apply could not be started", log: err.Error()}, nil
+	}
+	var lost time.Time // since when nothing is heard of it
+	for ends := 0; err != nil; {
+		if lost.IsZero() {
+			lost = time.Now()
 		}
-		// The line is cut; the apply runs on. Ask it how it went.
-		if ctx.Err() != nil || time.Now().After(deadline) {
+		if errors.As(err, &exit) {
+			ends++
+		}
+		if ctx.Err() != nil || ends > followTries || time.Since(lost) > x.ConfirmTimeout+guardSlack {
 			return outcome{}, err
 		}
 		e.observe(Event{Host: h.Name, Stage: "connect", Message: "connection lost; trying again"})
@@ -301,6 +332,7 @@ func (e *Engine) launch(ctx context.Context, h Host, x tasks.Txn) (outcome, erro
 		if conn, err = e.conn(ctx, h.Name); err != nil {
 			continue
 		}
+		lost = time.Time{}
 		tell = &teller{e: e, host: h.Name}
 		_, err = conn.Run(ctx, transport.Cmd{Script: x.Follow(), Stdout: tell})
 	}
@@ -359,7 +391,7 @@ func (t *teller) line(l string) {
 	case "message":
 		t.out.message = w[1]
 	case "outcome":
-		t.out.outcome = strings.Join(w[1:3], " ")
+		t.out.outcome = strings.TrimSpace(strings.Join(w[1:3], "\t"))
 	case "log":
 		t.tail = true
 	}
@@ -391,6 +423,13 @@ func (e *Engine) verify(ctx context.Context, a *attempt) {
 		return
 	}
 	revert := func(format string, args ...any) {
+		// what was seen may be what the host has put back already
+		if res, err := conn.Run(ctx, transport.Cmd{Script: x.Outcome()}); err == nil {
+			if word := strings.TrimSpace(string(res.Stdout)); word != "pending" {
+				a.end(e.reverted(h, x, a.hr, word, errTooLate))
+				return
+			}
+		}
 		a.end(e.revert(ctx, h, x, a.hr, fmt.Errorf(format, args...)))
 	}
 	a.conn = conn
@@ -440,14 +479,14 @@ func (a *attempt) end(hr HostReport) { a.hr, a.armed = hr, false }
 func (e *Engine) keep(ctx context.Context, a *attempt) {
 	h, x := a.h, a.x
 	e.observe(Event{Host: h.Name, Stage: "confirm"})
-	res, err := a.conn.Run(ctx, transport.Cmd{Script: x.Confirm()})
-	var exit *transport.ExitError
-	switch {
-	case errors.As(err, &exit):
-		a.end(e.reverted(h, x, a.hr, strings.TrimSpace(string(res.Stdout)), errors.New("it was not confirmed in time")))
-		return
-	case err != nil:
-		a.end(e.awaitRevert(ctx, h, x, a.hr, fmt.Errorf("confirm: %w", err)))
+	if _, err := a.conn.Run(ctx, transport.Cmd{Script: x.Confirm()}); err != nil {
+		// its answer may be lost on the way, and it kept or not: ask again
+		err = fmt.Errorf("confirm: %w", err)
+		var exit *transport.ExitError
+		if errors.As(err, &exit) && exit.Signal == "" {
+			err = errors.New("it was not confirmed in time")
+		}
+		a.end(e.awaitRevert(ctx, h, x, a.hr, err))
 		return
 	}
 	a.armed = false
@@ -497,7 +536,7 @@ func (e *Engine) tunnels(h Host, f tasks.Facts, hr *HostReport) {
 func (e *Engine) revert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
 	if conn, err := e.conn(ctx, h.Name); err == nil {
 		// its exit status says nothing that the outcome does not say better
-		conn.Run(ctx, transport.Cmd{Script: x.Revert()})
+		conn.Run(ctx, transport.Cmd{Script: x.Revert(why.Error())})
 	}
 	return e.awaitRevert(ctx, h, x, hr, why)
 }
@@ -531,6 +570,8 @@ func (e *Engine) reverted(h Host, x tasks.Txn, hr HostReport, word string, why e
 	case "confirmed":
 		hr.Result, hr.Err = Changed, nil
 		hr.Warnings = append(hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
+	case "untouched":
+		hr.Result, hr.Err = Failed, fmt.Errorf("%w; nothing was changed", why)
 	case "reverted":
 		hr.Result, hr.Err = RolledBack, fmt.Errorf("%w; the host stands as before (%s)", why, how)
 	case "revert-failed":
