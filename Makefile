@@ -9,7 +9,6 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 FUZZTIME    ?= 10s
-BENCH       ?= .
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
 
@@ -22,7 +21,7 @@ test:
 	$(LAB)/setup.sh
 	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
 	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
-	VPNPUSH_E2E=1 go test -v -timeout 20m ./... 2>&1 | awk -f testdata/summary.awk
+	VPNPUSH_E2E=1 go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
@@ -35,7 +34,7 @@ demo: build
 	$(LAB)/demo.sh
 
 bench:
-	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+	testdata/bench/bench.sh
 
 fuzz:
 	@go list ./... | while read -r pkg; do \

@@ -177,6 +177,9 @@ func sortHosts[T any](hs []T, key func(T) (role, name string)) {
 func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	hp := HostPlan{Name: h.Name, Role: h.Role}
 	fail := func(r Result, err error) HostPlan {
+		if ctx.Err() != nil {
+			r, err = Skipped, errors.New("interrupted before it was read")
+		}
 		hp.Result, hp.Err = r, err
 		return hp
 	}

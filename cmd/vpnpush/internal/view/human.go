@@ -86,15 +86,19 @@ func (v *humanView) trouble(p *page, err error) {
 	if err == nil {
 		return
 	}
-	e := explain(err)
-	for _, l := range e.text {
-		p.line("  ", red, l)
-	}
-	for _, l := range e.stderr {
-		p.line("    ", plain, l)
-	}
-	if e.hint != "" {
-		p.line("  ", plain, "hint: "+e.hint)
+	all := flatten(err)
+	for i, one := range all {
+		e := explain(one)
+		for _, l := range e.text {
+			p.line("  ", red, l)
+		}
+		for _, l := range e.stderr {
+			p.line("    ", plain, l)
+		}
+		// one hint for several in a row that have the same mend
+		if e.hint != "" && (i == len(all)-1 || explain(all[i+1]).hint != e.hint) {
+			p.line("  ", plain, "hint: "+e.hint)
+		}
 	}
 }
 
