@@ -370,6 +370,7 @@ revert() {
     fi
     sync
     disarm guard; disarm confirm
+    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     return "$r"
 }
 
@@ -401,9 +402,8 @@ main_run() {
     trap 'exit 143' TERM
     : >"$txn/events"
     lock || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || :)"
-    before=$(cat /run/vpnpush/holder 2>/dev/null || echo before a reboot)
+    [ ! -e "$pending" ] || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || printf 'apply %s' "$(cat "$pending")") waits to be confirmed or put back"
     printf '%s, apply %s\n' "$by" "$id" >/run/vpnpush/holder
-    [ ! -e "$pending" ] || refuse locked "an apply ($(cat "$pending")) waits there to be confirmed or put back; the last one was $before"
     enter check
     preconditions
     enter packages
@@ -459,6 +459,7 @@ main_confirm() {
     mv -fT -- "$pending" "$txn/confirmed"
     sync -- "$txn"
     disarm confirm; disarm guard
+    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
     echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
     if [ "$leave" = 1 ]; then leave_host; fi
