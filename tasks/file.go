@@ -102,6 +102,22 @@ func (t File) pristine(f Facts, s FileState) bool {
 type Absent struct {
 	Path, SHA256, Owner string
 	Syntax              Syntax
+	Adopt               bool // also when it was edited
+}
+
+// Adopt lets the tasks among ts replace files that vpnpush did not write, and
+// delete those of ours that were edited since.
+func Adopt(ts []Task) {
+	for i, t := range ts {
+		switch t := t.(type) {
+		case File:
+			t.Adopt = true
+			ts[i] = t
+		case Absent:
+			t.Adopt = true
+			ts[i] = t
+		}
+	}
 }
 
 // ID implements Task.
@@ -123,13 +139,14 @@ func (t Absent) Check(f Facts) (*Change, error) {
 		Do:    []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}},
 	}
 	switch {
+	case t.Adopt:
 	case markedBy(s.Content) != t.Owner:
 		c.Blocked = "the line that marks it as ours is gone"
 	case s.SHA256() != t.SHA256:
 		c.Blocked = "it was edited on the host since vpnpush wrote it"
 	}
 	if c.Blocked != "" {
-		c.Mend = "look at it on the host; delete it there if it is not needed"
+		c.Mend = "look at the diff; `vpnpush apply --adopt` backs it up and deletes it"
 	}
 	return c, nil
 }

@@ -70,7 +70,7 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 	}
 	o.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&o.noCanary, "no-canary", false, "do not try one site before the others")
-	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "replace files that stand where ours go, once they are backed up")
+	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "replace or delete files that vpnpush did not write or that were edited, once they are backed up")
 	cmd.Flags().IntVar(&o.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
 	return cmd
 }
@@ -80,10 +80,7 @@ func (a *app) planAndApply(ctx context.Context, e *engine.Engine, hosts []engine
 	if err := wholeSeconds("confirm-timeout", o.confirm, 10*time.Second); err != nil {
 		return err
 	}
-	e.ConfirmTimeout, e.NoCanary, e.Stop = o.confirm, o.noCanary, a.stop
-	if o.adopt {
-		adopt(hosts)
-	}
+	e.ConfirmTimeout, e.NoCanary, e.Adopt, e.Stop = o.confirm, o.noCanary, o.adopt, a.stop
 	// until something is begun, a first Ctrl-C leaves
 	planning, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,23 +151,6 @@ func (a *app) reportResult(r *engine.Report) error {
 		return &codeError{code, nil}
 	}
 	return nil
-}
-
-// adopt lets files that vpnpush did not write be replaced.
-func adopt(hosts []engine.Host) {
-	for i := range hosts {
-		wanted := hosts[i].Tasks
-		hosts[i].Tasks = func(f tasks.Facts) ([]tasks.Task, error) {
-			ts, err := wanted(f)
-			for i, t := range ts {
-				if file, ok := t.(tasks.File); ok {
-					file.Adopt = true
-					ts[i] = file
-				}
-			}
-			return ts, err
-		}
-	}
 }
 
 // applicable tells whether an apply of p would change anything.

@@ -37,6 +37,9 @@ type Engine struct {
 	// ReadOnly says that no apply follows a plan: a host's connection is closed
 	// once it was read. A thousand that wait for nothing take 100 MB.
 	ReadOnly bool
+	// Adopt replaces files that stand where ours go and deletes ones of ours
+	// that were edited; both are backed up, as all is.
+	Adopt bool
 	// Stop, when closed, lets running hosts end and starts no new one.
 	Stop <-chan struct{}
 
@@ -290,7 +293,11 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	if ts, _, err = tasks.Hold(ts, f, e.held[h.Name]); err != nil {
 		return nil, m, err
 	}
-	return append(ts, tasks.Orphans(m, ts)...), m, nil
+	ts = append(ts, tasks.Orphans(m, ts)...)
+	if e.Adopt {
+		tasks.Adopt(ts)
+	}
+	return ts, m, nil
 }
 
 // plain gives a single error as itself, and several as a line each.
