@@ -12,7 +12,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
