@@ -152,7 +152,7 @@ func TestE2EL2TP(t *testing.T) {
 	if !regexp.MustCompile(`^192\.168\.200\.([2-9]|[12][0-9])$`).MatchString(got) || got == "192.168.200.20" {
 		t.Errorf("alice got the address %q, not one of the pool", got)
 	}
-	if r := vpnpush(t, l, 0, "status"); !regexp.MustCompile(`(?m)^alice +`+regexp.QuoteMeta(got)).MatchString(r.Stdout) {
+	if r := vpnpush(t, l, 0, "status"); !regexp.MustCompile(`(?m)^alice +` + regexp.QuoteMeta(got)).MatchString(r.Stdout) {
 		t.Errorf("status does not show alice at %s:\n%s", got, r.Stdout)
 	}
 	l.MustRun("laptop", "ip", "route", "replace", "192.168.1.0/24", "dev", "ppp0")

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// breakReload makes the next reload of strongSwan on a host fail; mend undoes it.
+func breakReload(l *lab.Lab, host string) (mend func()) {
+	l.MustRun(host, "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) echo injected; exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	return func() { l.MustRun(host, "rm", "-f", "/usr/local/sbin/ipsec") }
+}
+
+// results gives what the recap of a report says, by host.
+func results(out string) map[string]string {
+	m := map[string]string{}
+	for _, r := range regexp.MustCompile(`(?m)^(\w+) +(?:hub|site) +(rolled back|\w+)`).FindAllStringSubmatch(out, -1) {
+		m[r[1]] = r[2]
+	}
+	return m
+}
+
+// The hub comes first, then one site, then the others: what fails stops what
+// comes after it, and a site only itself.
+func TestE2EOrder(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
+		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "nagoya", Place: "3", Layer: "starter"},
+		{Name: "osaka", Place: "2", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"},
+	}})
+	inv := func(dpd int) string {
+		return labHub + labTokyo + labOsaka + labNagoya + fmt.Sprintf("[tunnel]\ndpd_delay = \"%ds\"\n", dpd)
+	}
+	write(t, l, inv(30))
+	vpnpush(t, l, 0, "apply", "--yes")
+
+	// every step changes dpd_delay, on the hub and on every site
+	step := func(dpd, code int, broken string, want map[string]string, args ...string) {
+		t.Helper()
+		write(t, l, inv(dpd))
+		mend := breakReload(l, broken)
+		defer mend()
+		r := l.Vpnpush(append([]string{"apply", "--yes", "--confirm-timeout", "20s"}, args...)...)
+		if got := results(r.Stdout); r.Code != code || fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s broken: exit code %d, %v, want %d, %v\n%s", broken, r.Code, got, code, want, r.Stderr)
+		}
+	}
+	step(31, 5, "vps", map[string]string{"vps": "rolled back", "nagoya": "skipped", "osaka": "skipped", "tokyo": "skipped"})
+	step(32, 5, "nagoya", map[string]string{"vps": "changed", "nagoya": "rolled back", "osaka": "skipped", "tokyo": "skipped"})
+	step(33, 5, "osaka", map[string]string{"vps": "changed", "nagoya": "changed", "osaka": "rolled back", "tokyo": "changed"})
+	step(34, 5, "nagoya", map[string]string{"vps": "changed", "nagoya": "rolled back", "osaka": "changed", "tokyo": "changed"}, "--no-canary")
+	vpnpush(t, l, 0, "apply", "--yes")
+	unchanged(t, l)
+
+	// Ctrl-C once: the host at work ends well, no other is begun
+	write(t, l, inv(36))
+	l.MustRun("vps", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) sleep 3;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	interrupt := func(times int) (string, int) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+		defer cancel()
+		cmd := l.Command(ctx, "apply", "--yes", "-v", "--confirm-timeout", "20s")
+		var stdout bytes.Buffer
+		stderr := &watched{seen: make(chan struct{}), want: "vps: reload"}
+		cmd.Stdout, cmd.Stderr = &stdout, stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		<-stderr.seen
+		for range times {
+			syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+			time.Sleep(300 * time.Millisecond)
+		}
+		cmd.Wait()
+		return stdout.String(), cmd.ProcessState.ExitCode()
+	}
+	out, code := interrupt(1)
+	if got := results(out); code != 130 || fmt.Sprint(got) != fmt.Sprint(map[string]string{"vps": "changed", "nagoya": "skipped", "osaka": "skipped", "tokyo": "skipped"}) {
+		t.Errorf("interrupted once: exit code %d, %v\n%s", code, got, out)
+	}
+
+	// twice: leave at once; the host puts everything back by itself
+	write(t, l, inv(37))
+	before := l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf")
+	interrupt(2)
+	l.Wait(60*time.Second, "the hub is as before", func() bool {
+		_, pending := l.Run("vps", "test", "-e", "/var/lib/vpnpush/pending")
+		return pending == 1 && l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf") == before
+	})
+	l.MustRun("vps", "rm", "-f", "/usr/local/sbin/ipsec")
+	if out := l.MustRun("vps", "tail", "-n", "1", "/var/lib/vpnpush/history"); !strings.Contains(out, "reverted") {
+		t.Errorf("the last line of the history: %s", out)
+	}
+	vpnpush(t, l, 0, "apply", "--yes")
+	unchanged(t, l)
+}
+
+// watched closes seen when want has been written to it.
+type watched struct {
+	text bytes.Buffer
+	want string
+	seen chan struct{}
+	done bool
+}
+
+func (w *watched) Write(b []byte) (int, error) {
+	w.text.Write(b)
+	if !w.done && strings.Contains(w.text.String(), w.want) {
+		w.done = true
+		close(w.seen)
+	}
+	return len(b), nil
+}
