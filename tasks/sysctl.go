@@ -10,7 +10,20 @@ import (
 func (t Sysctl) ID() string { return "sysctl:" + t.Key }
 
 // Reads implements Task.
-func (t Sysctl) Reads() []Read { return []Read{{Kind: ReadSysctl, Arg: t.Key}} }
+func (t Sysctl) Reads() []Read {
+	reads := []Read{{Kind: ReadSysctl, Arg: t.Key}}
+	if t.Key == ipForward {
+		reads = append(reads, Read{Kind: ReadSysctl, Arg: acceptRedirects})
+	}
+	return reads
+}
+
+// The kernel sets the second whenever the first changes: to 0 for a router, and
+// to 1 for a host (inet_forward_change in net/ipv4/devinet.c).
+const (
+	ipForward       = "net.ipv4.ip_forward"
+	acceptRedirects = "net.ipv4.conf.all.accept_redirects"
+)
 
 // Digest implements Digester.
 func (t Sysctl) Digest() string { return digest(t.Key, t.Value) }
@@ -27,12 +40,23 @@ func (t Sysctl) Check(f Facts) (*Change, error) {
 	if s.Value == t.Value {
 		return nil, nil
 	}
-	set := func(v string) []Step {
-		return []Step{{Phase: PhaseLive, Shell: fmt.Sprintf("printf '%%s\\n' %s >%s", transport.Quote(v), transport.Quote(sysctlPath(t.Key)))}}
-	}
-	return &Change{
+	c := &Change{
 		Task: t.ID(), Action: Update,
 		Attrs: []Attr{{Name: "value", Old: []byte(s.Value), New: []byte(t.Value)}},
-		Do:    set(t.Value), Undo: set(s.Value),
-	}, nil
+		Do:    []Step{setSysctl(t.Key, t.Value)}, Undo: []Step{setSysctl(t.Key, s.Value)},
+	}
+	if t.Key == ipForward {
+		along, err := f.Sysctl(acceptRedirects)
+		if err != nil {
+			return nil, err
+		}
+		if along.Exists {
+			c.Undo = append(c.Undo, setSysctl(acceptRedirects, along.Value))
+		}
+	}
+	return c, nil
+}
+
+func setSysctl(key, value string) Step {
+	return Step{Phase: PhaseLive, Shell: fmt.Sprintf("printf '%%s\n' %s >%s", transport.Quote(value), transport.Quote(sysctlPath(key)))}
 }

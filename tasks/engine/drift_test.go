@@ -145,6 +145,7 @@ func conf(content string) tasks.File {
 // apply (L) can stand to each other, by kind of task.
 func TestClassify(t *testing.T) {
 	forward := func(v string) tasks.Sysctl { return tasks.Sysctl{Key: "net.ipv4.ip_forward", Value: v} }
+	sysctl0 := map[string]string{"net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "0"}
 	users := func(s string) tasks.Block {
 		return tasks.Block{Path: "/etc/b", Content: []byte(s), Mode: 0o600, Owner: "vps", Syntax: tasks.SyntaxOpaque}
 	}
@@ -171,9 +172,9 @@ func TestClassify(t *testing.T) {
 		{"file: D ≠ L, gone", conf("a\n"), applied(conf("b\n")), answer{files: file("")}, "drifted too"},
 		{"file: new", conf("a\n"), applied(), answer{files: file("")}, "pending"},
 		{"file: never applied", conf("a\n"), nil, answer{files: file("somebody's\n")}, "pending"},
-		{"sysctl: D = L", forward("1"), applied(forward("1")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "drifted"},
-		{"sysctl: D ≠ L, A = L", forward("1"), applied(forward("0")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "pending"},
-		{"sysctl: D ≠ L, A ≠ L", forward("1"), applied(forward("2")), answer{sysctls: map[string]string{"net.ipv4.ip_forward": "0"}}, "drifted too"},
+		{"sysctl: D = L", forward("1"), applied(forward("1")), answer{sysctls: sysctl0}, "drifted"},
+		{"sysctl: D ≠ L, A = L", forward("1"), applied(forward("0")), answer{sysctls: sysctl0}, "pending"},
+		{"sysctl: D ≠ L, A ≠ L", forward("1"), applied(forward("2")), answer{sysctls: sysctl0}, "drifted too"},
 		{"block: D = L", users("a\n"), applied(users("a\n")), answer{files: map[string]string{"/etc/b": block("eve\n")}}, "drifted"},
 		{"block: D ≠ L, A = L", users("a\n"), applied(users("b\n")), answer{files: map[string]string{"/etc/b": "mine\n" + block("b\n")}}, "pending"},
 		{"block: D ≠ L, A ≠ L", users("a\n"), applied(users("b\n")), answer{files: map[string]string{"/etc/b": "mine\n"}}, "drifted too"},
