@@ -201,7 +201,7 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 	case "stale":
 		return fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", out.message), "plan again"))
 	case "reverted":
-		return fail(RolledBack, fmt.Errorf("apply %s (%s): %s; the host stands as before\n%s", out.task, out.stage, out.message, out.log))
+		return fail(RolledBack, fmt.Errorf("apply%s: %s; the host stands as before\n%s", out.where(), out.message, out.log))
 	case "never-started":
 		return fail(Failed, errors.New("the connection was lost before the apply was begun; nothing was changed"))
 	case "died":
@@ -216,9 +216,9 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 		if out.stage == "packages" {
 			but = "nothing else was changed, but packages may have come"
 		}
-		return fail(Failed, fmt.Errorf("apply %s (%s): %s; %s\n%s", out.task, out.stage, out.message, but, out.log))
+		return fail(Failed, fmt.Errorf("apply%s: %s; %s\n%s", out.where(), out.message, but, out.log))
 	case "revert-failed":
-		return fail(Failed, transport.WithHint(fmt.Errorf("apply %s (%s): %s; and putting back what was there failed too\n%s", out.task, out.stage, out.message, out.log),
+		return fail(Failed, transport.WithHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s", out.where(), out.message, out.log),
 			"the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, x.ID))
 	}
 	return fail(Unknown, fmt.Errorf("apply %s: it ended without a result (%s)\n%s", x.ID, out.status, out.log))
@@ -295,6 +295,14 @@ func summary(cs []tasks.Change) string {
 
 // outcome is what an apply script said.
 type outcome struct{ status, stage, task, message, outcome, log string }
+
+// where is the task and stage at which it ended, with a space before it.
+func (o outcome) where() string {
+	if o.task == "" {
+		return " (" + o.stage + ")"
+	}
+	return " " + o.task + " (" + o.stage + ")"
+}
 
 // launch runs the apply script and waits for its end, over as many
 // connections as that takes. An error means that its outcome is not known.
