@@ -53,6 +53,11 @@ for spec; do
     specs+=("$name $at ${arts[$suite]} $layer $init")
 done
 
+# Every systemd takes some of root's inotify instances, of which Linux allows 128
+# unless told otherwise: enough for 15 hosts, all labs together.
+n=/proc/sys/fs/inotify/max_user_instances
+[ "$(cat $n)" -ge 1024 ] || echo 1024 2>/dev/null >$n || true
+
 exec 9>"$LAB/lock"
 flock 9
 
