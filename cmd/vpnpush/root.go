@@ -205,6 +205,10 @@ func (a *app) redact(vs ...secret.Value) {
 
 func (a *app) askBecomePassword() error {
 	b, err := a.askSecret("sudo password: ")
+	var interrupted *codeError
+	if errors.As(err, &interrupted) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("--ask-become-pass: %w", err)
 	}
@@ -223,10 +227,28 @@ func (a *app) askSecret(prompt string) ([]byte, error) {
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil, errors.New("there is no terminal to ask on")
 	}
+	was, err := term.GetState(int(f.Fd()))
+	if err != nil {
+		return nil, err
+	}
+	type answer struct {
+		text []byte
+		err  error
+	}
+	c := make(chan answer, 1)
 	fmt.Fprint(a.stderr, prompt)
-	b, err := term.ReadPassword(int(f.Fd()))
-	fmt.Fprintln(a.stderr)
-	return b, err
+	go func() {
+		b, err := term.ReadPassword(int(f.Fd()))
+		c <- answer{b, err}
+	}()
+	defer fmt.Fprintln(a.stderr)
+	select {
+	case r := <-c:
+		return r.text, r.err
+	case <-a.stop:
+		// the read goes on until the end, and would leave us without an echo
+		return nil, errors.Join(&codeError{exitInterrupted, nil}, term.Restore(int(f.Fd()), was))
+	}
 }
 
 // graceful tells whether a command lets hosts at work end after a Ctrl-C.
