@@ -256,6 +256,7 @@ take_down() {
 # back PATH: keep what is there, or that nothing is
 back() {
     d=${1%/*}
+    sweep "$d"
     while [ -n "$d" ] && ! there "$d"; do printf '%s\n' "$d" >>"$txn/backup.dirs"; d=${d%/*}; done
     if there "$1"; then
         d=${1%/*}
@@ -307,6 +308,11 @@ WantedBy=sysinit.target'
 }
 
 boot_id() { cat /proc/sys/kernel/random/boot_id; }
+same_boot() { [ "$(cat "$txn/boot")" = "$(boot_id)" ]; }
+# disabled UNIT, enabled UNIT: it is so again; at a boot, what the boot is about
+# to start follows
+disabled() { systemctl --quiet disable "$1"; same_boot || systemctl --no-block stop "$1"; }
+enabled() { systemctl --quiet enable "$1"; same_boot || systemctl --no-block start "$1"; }
 
 # put_back: files as they were; then, in the same boot, what runs. It must not
 # be called where its status is tested (if, ||): that would turn off the set -e of
@@ -322,7 +328,10 @@ put_back() {
         file)
             d=${path%/*}
             [ -d "$d" ] || (umask 022 && mkdir -p -- "$d") || rc=1
-            t=$(mktemp -- "$d/.vpnpush.XXXXXX") && rm -f -- "$t" && cp -a -- "$txn/backup$path" "$t" && sync -- "$d" && mv -fT -- "$t" "$path" || rc=1
+            if ! { t=$(mktemp -- "$d/.vpnpush.XXXXXX") && rm -f -- "$t" && cp -a -- "$txn/backup$path" "$t" && sync -- "$d" && mv -fT -- "$t" "$path"; }; then
+                rc=1
+                rm -f -- "$t"
+            fi
             ;;
         esac
     done <"$txn/backup.list"
@@ -336,7 +345,8 @@ put_back() {
         esac
     done <"$txn/backup.list"
     sync
-    if [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then undo_live; fi
+    undo_files
+    if same_boot; then undo_live; fi
     return "$rc"
 }
 
@@ -360,7 +370,7 @@ revert() {
     if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
-        rm -f -- "$pending"
+        rm -f -- "$pending" "$txn/apply.sh"
         echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	reverted	$by	$1" >>"$state/history"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
@@ -379,19 +389,21 @@ on_exit() {
     trap - EXIT
     set +e
     [ "$code" -ne 0 ] || return 0
+    # what the log would tell, had it had the room
+    why="exit status $code$(df -Pk -- "$txn" /etc | awk 'NR > 1 && $4 < 64 { print "; the disk of " $6 " is full"; exit }')"
     case $stage in
     start | check | packages | arm)
         if mine; then rm -f -- "$pending"; disarm guard; fi
-        rm -rf -- "$txn/reserve" "$txn/backup"
+        rm -rf -- "$txn/reserve" "$txn/backup" "$txn/apply.sh"
         sweep "$state"; sweep "${boot_guard%/*}"
-        finish failed "exit status $code"
+        finish failed "$why"
         ;;
     *)
         at_fail=$task stage_fail=$stage
         revert "failed at $stage_fail${at_fail:+, $at_fail}"
         r=$? task=$at_fail stage=$stage_fail word=reverted
         [ "$r" -eq 0 ] || word=revert-failed
-        finish "$word" "exit status $code"
+        finish "$word" "$why"
         ;;
     esac
 }
@@ -445,7 +457,7 @@ main_undo() {
     mine || exit 0
     stage=revert
     if [ -n "${1-}" ]; then why=$1
-    elif [ "$(cat "$txn/boot")" = "$(boot_id)" ]; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
+    elif same_boot; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
     revert "$why"
 }
 

@@ -3,7 +3,6 @@ package tasks
 import (
 	"bytes"
 	"fmt"
-	"strings"
 
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -22,23 +21,23 @@ func (t Stopped) Check(f Facts) (*Change, error) {
 	}
 	c := &Change{Task: t.ID(), Action: Update}
 	name := transport.Quote(t.Name)
-	var undo []string
+	var undo []Step
 	if u.Enabled {
 		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("yes"), New: []byte("no")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl --quiet disable " + name})
-		undo = append(undo, "systemctl --quiet enable "+name)
+		undo = append(undo, Step{Phase: PhaseFiles, Shell: "enabled " + name})
 	}
 	if u.Active == "active" {
 		c.Attrs = append(c.Attrs, Attr{Name: "active", Old: []byte("active"), New: []byte("inactive")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl stop " + name})
-		undo = append(undo, "systemctl restart "+name)
+		undo = append(undo, Step{Phase: PhaseServices, Shell: "systemctl restart " + name})
 	}
 	if len(c.Do) == 0 {
 		return nil, nil
 	}
 	c.Backs = []string{loadedPath(t.Name)}
 	c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Name))})
-	c.Undo = []Step{{Phase: PhaseServices, Shell: strings.Join(undo, "\n")}}
+	c.Undo = undo
 	return c, nil
 }
 

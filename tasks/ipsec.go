@@ -114,6 +114,10 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if len(changed) > 0 {
 		undo += "\nreopen_sas \"$old_sas\" || :"
 	}
+	if u.Active != "active" {
+		// one that did not run before, and does not start, leaves nothing to undo
+		undo = "if systemctl --quiet is-active " + unit + "; then\n" + undo + "\nfi"
+	}
 	c.Undo = []Step{{Phase: PhaseServices, Shell: undo}}
 	return c, nil
 }

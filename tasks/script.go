@@ -70,6 +70,21 @@ func (x Txn) Script() (secret.Value, error) {
 		}
 		return nil
 	}
+	// undo takes back what was done last first. One that fails does not keep the
+	// others from being tried.
+	undo := func(p Phase) error {
+		for _, c := range slices.Backward(x.Changes) {
+			if !slices.ContainsFunc(c.Undo, func(s Step) bool { return s.Phase == p }) {
+				continue
+			}
+			b.WriteString("(set -e\n")
+			if err := steps(&b, c.Task, c.Undo, p); err != nil {
+				return err
+			}
+			b.WriteString(")\n# shellcheck disable=SC2181\n[ $? -eq 0 ] || rc=1\n")
+		}
+		return nil
+	}
 	backs := map[string]bool{}
 	var order []string
 	for _, c := range append(x.Changes[:len(x.Changes):len(x.Changes)], Change{Backs: []string{ManifestPath}}) {
@@ -114,21 +129,14 @@ func (x Txn) Script() (secret.Value, error) {
 		{"services", func() error { return phase(PhaseServices) }},
 		{"after", func() error { return phase(PhaseAfter) }},
 		{"verify", func() error { return phase(PhaseVerify) }},
+		// what lasts over a boot: it is put back at a boot, too
+		{"undo_files", func() error { return undo(PhaseFiles) }},
 		{"undo_live", func() error {
-			// what was done last goes first, but the phases keep their order:
-			// files are back already, then live state, then services. One that
-			// fails does not keep the others from being tried.
+			// the phases keep their order: files are back already, then live
+			// state, then services
 			for p := PhaseLive; p <= PhaseVerify; p++ {
-				for i := len(x.Changes) - 1; i >= 0; i-- {
-					c := x.Changes[i]
-					if !slices.ContainsFunc(c.Undo, func(s Step) bool { return s.Phase == p }) {
-						continue
-					}
-					b.WriteString("(set -e\n")
-					if err := steps(&b, c.Task, c.Undo, p); err != nil {
-						return err
-					}
-					b.WriteString(")\n# shellcheck disable=SC2181\n[ $? -eq 0 ] || rc=1\n")
+				if err := undo(p); err != nil {
+					return err
 				}
 			}
 			return nil

@@ -49,7 +49,8 @@ type Change struct {
 	// Backs are the paths Do may change; they are backed up first and put back
 	// by a revert.
 	Backs []string
-	// Do converges the host. Undo puts back what Backs cannot: live state.
+	// Do converges the host. Undo puts back what Backs cannot: live state, and in
+	// PhaseFiles what lasts over a boot, which a revert at boot does too.
 	Do, Undo []Step
 }
 

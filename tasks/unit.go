@@ -76,21 +76,18 @@ func (t Unit) Check(f Facts) (*Change, error) {
 // the files that a revert has put back.
 func (t Unit) undo(u UnitState, restart bool) []Step {
 	name := transport.Quote(u.Name)
-	var sh []string
+	var undo []Step
 	if u.Loaded && !u.Enabled {
-		sh = append(sh, "systemctl --quiet disable "+name)
+		undo = append(undo, Step{Phase: PhaseFiles, Shell: "disabled " + name})
 	}
 	switch {
 	case t.BootOnly:
 	case u.Loaded && u.Active != "active":
-		sh = append(sh, "systemctl stop "+name)
+		undo = append(undo, Step{Phase: PhaseServices, Shell: "systemctl stop " + name})
 	case restart:
-		sh = append(sh, "systemctl restart "+name)
+		undo = append(undo, Step{Phase: PhaseServices, Shell: "systemctl restart " + name})
 	}
-	if len(sh) == 0 {
-		return nil
-	}
-	return []Step{{Phase: PhaseServices, Shell: strings.Join(sh, "\n")}}
+	return undo
 }
 
 // notLoaded gives the files that the running service has not read in the

@@ -43,10 +43,10 @@ const intercept = `#!/bin/sh
 name=${0##*/}
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 if [ -e /run/chaos/when ]; then
-    read -r mode due </run/chaos/when
+    read -r mode due match </run/chaos/when
     IFS= read -r caller <"/proc/$PPID/cmdline" || :
-    case $caller in
-    *"/apply.sh$mode"*)
+    case "$caller $name $*" in
+    *"/apply.sh$mode"*"$match"*)
         printf '%s\n' "$name $*" | head -n 1 | cut -c 1-70 >>/run/chaos/calls
         if [ "$(wc -l </run/chaos/calls)" -ge "$due" ] && mkdir /run/chaos/fired 2>/dev/null; then
             tail -n 1 /run/chaos/calls >/run/chaos/point
@@ -79,6 +79,7 @@ func bug(t *testing.T, l *lab.Lab, host string) {
 type fault struct {
 	mode   string // of apply.sh: "run", "undo", "confirm"
 	n      int
+	match  string // only commands that hold this text count
 	action string // shell, before the command; $name and "$@" are the command
 	always string // shell, before every later command
 }
@@ -89,7 +90,7 @@ func arm(t *testing.T, l *lab.Lab, host string, f fault) {
 	l.MustRun(host, "sh", "-c", `rm -rf /run/chaos; mkdir -p /run/chaos
 printf '%s\n' "$3" >/run/chaos/action
 [ -z "$4" ] || printf '%s\n' "$4" >/run/chaos/always
-printf '%s %s\n' "$1" "$2" >/run/chaos/when`, "arm", f.mode, strconv.Itoa(f.n), f.action, f.always)
+printf '%s %s %s\n' "$1" "$2" "$5" >/run/chaos/when`, "arm", f.mode, strconv.Itoa(f.n), f.action, f.always, f.match)
 }
 
 // disarm takes a fault back, and tells the command that it came at, "" if none.
@@ -124,12 +125,12 @@ func fired(l *lab.Lab, host string, done <-chan struct{}) bool {
 	}
 }
 
-// hold is an action that waits until release says go on.
-const hold = `n=0; until [ -e /run/chaos/go ] || [ $n -ge 300 ]; do n=$((n + 1)); sleep 0.1; done`
+// hold is an action that waits until release, or disarm, says go on.
+const hold = `n=0; while [ -e /run/chaos/when ] && [ ! -e /run/chaos/go ] && [ $n -lt 300 ]; do n=$((n + 1)); sleep 0.1; done`
 
 func release(t *testing.T, l *lab.Lab, host string) {
 	t.Helper()
-	l.MustRun(host, "sh", "-c", "mkdir -p /run/chaos; touch /run/chaos/go")
+	l.MustRun(host, "sh", "-c", "touch /run/chaos/go")
 }
 
 // cut drops all SSH packets between the operator and a host, until the returned

@@ -481,6 +481,12 @@ func (e *Engine) verify(ctx context.Context, a *attempt) {
 	}
 }
 
+// oneLine is an error's first line.
+func oneLine(err error) string {
+	s, _, _ := strings.Cut(err.Error(), "\n")
+	return s
+}
+
 func (a *attempt) end(hr HostReport) { a.hr, a.armed = hr, false }
 
 // keep confirms what verify found good.
@@ -544,7 +550,7 @@ func (e *Engine) tunnels(h Host, f tasks.Facts, hr *HostReport) {
 func (e *Engine) revert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
 	if conn, err := e.conn(ctx, h.Name); err == nil {
 		// its exit status says nothing that the outcome does not say better
-		conn.Run(ctx, transport.Cmd{Script: x.Revert(why.Error())})
+		conn.Run(ctx, transport.Cmd{Script: x.Revert(oneLine(why))})
 	}
 	return e.awaitRevert(ctx, h, x, hr, why)
 }
@@ -581,7 +587,10 @@ func (e *Engine) reverted(h Host, x tasks.Txn, hr HostReport, word string, why e
 	case "untouched":
 		hr.Result, hr.Err = Failed, fmt.Errorf("%w; nothing was changed", why)
 	case "reverted":
-		hr.Result, hr.Err = RolledBack, fmt.Errorf("%w; the host stands as before (%s)", why, how)
+		hr.Result, hr.Err = RolledBack, fmt.Errorf("%w; the host stands as before", why)
+		if how != oneLine(why) {
+			hr.Err = fmt.Errorf("%w (%s)", hr.Err, how)
+		}
 	case "revert-failed":
 		hr.Result = Failed
 		hr.Err = transport.WithHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how), "the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, x.ID)

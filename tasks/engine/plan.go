@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -190,6 +191,7 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		return fail(Skipped, err)
 	}
 	e.observe(Event{Host: h.Name, Stage: "connect"})
+	h.Reads = append(slices.Clone(h.Reads), tasks.RunRead)
 	conn, err := e.conn(ctx, h.Name)
 	if err != nil {
 		return fail(Unreachable, err)
@@ -203,6 +205,18 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		e.drop(h.Name)
 	}
 	hp.Facts = f
+	// what stands there is not what will: the other run may yet be taken back
+	run, err := tasks.RunFrom(f)
+	if err != nil {
+		return fail(Failed, err)
+	}
+	if run.Busy() {
+		who := cmp.Or(run.Holder, "apply "+run.Pending)
+		if run.Pending != "" && !run.Working {
+			who += " waits to be confirmed or put back"
+		}
+		return fail(Locked, transport.WithHint(fmt.Errorf("another run is at work there: %s", who), "wait for it to end, and plan again"))
+	}
 	return e.check(h, hp)
 }
 

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// Faults at the points where they hurt most, on hosts that an apply has set up.
+func TestE2EFaults(t *testing.T) {
+	t.Parallel()
+	c := newChaos(t)
+	for _, f := range []struct {
+		name string
+		fault
+		host   string
+		during func(t *testing.T, cmd *exec.Cmd, done <-chan struct{})
+		code   int
+		stands string // host
+		say    string // of host
+	}{
+		// what has a way in is the old connection: only a new one shows it
+		{"a firewall that lets no new SSH in", fault{mode: "run", n: 1, match: "--noflush", action: `
+sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j DROP\nCOMMIT/' | iptables-restore "$@"; exit`},
+			"vps", nil, 5, "before", "no new connection after the apply"},
+		{"a conn file that is broken on the way", fault{mode: "run", n: 1, match: "/etc/ipsec.d/vpnpush/nagoya.conf", action: `
+[ "$name" = mv ] || { rmdir /run/chaos/fired; exec "$name" "$@"; }; mv "$@"; echo 'conn } {' >/etc/ipsec.d/vpnpush/nagoya.conf; exit 0`},
+			"vps", nil, 5, "before", "it did not converge; still to do: update file:/etc/ipsec.d/vpnpush/nagoya.conf"},
+		{"a power cut between write and confirm", fault{mode: "confirm", n: 1, action: "reboot -ff; sleep 60"},
+			"tokyo", nil, 5, "before", "the host was rebooted before it was confirmed"},
+		{"a power cut once it is confirmed", fault{mode: "confirm", n: 1, match: "rm -f", action: "reboot -ff; sleep 60"},
+			"vps", nil, 0, "planned", ""},
+		{"a run that hangs", fault{mode: "run", n: 1, match: "ipsec rereadsecrets", action: "sleep infinity"},
+			"vps", func(t *testing.T, _ *exec.Cmd, done <-chan struct{}) {
+				// the guard's time is minutes: end it now
+				if fired(c.l, "vps", done) {
+					c.l.MustRun("vps", "sh", "-c", `systemctl start --no-block "vpnpush-guard-$(cat /var/lib/vpnpush/pending).service"`)
+				}
+			}, 5, "before", "the host stands as before"},
+		{"a line that is cut while the script is on its way", fault{mode: "run", n: 1 << 30}, "tokyo", func(t *testing.T, _ *exec.Cmd, done <-chan struct{}) {
+			// as soon as the hub is done
+			defer cut(t, c.l, "tokyo")()
+			c.l.Wait(40*time.Second, "the hub is done", func() bool {
+				_, pending := c.l.Run("vps", "test", "-e", "/var/lib/vpnpush/pending")
+				_, run := c.l.Run("vps", "sh", "-c", "[ $(ls /var/lib/vpnpush/txn | wc -l) -gt 3 ]")
+				return pending != 0 && run == 0
+			})
+			time.Sleep(5 * time.Second)
+		}, 0, "planned", ""},
+	} {
+		t.Run(f.name, func(t *testing.T) {
+			var during func(*exec.Cmd, <-chan struct{})
+			if f.during != nil {
+				during = func(cmd *exec.Cmd, done <-chan struct{}) { f.during(t, cmd, done) }
+			}
+			r := c.apply(t, f.host, f.fault, during)
+			if f.n < 1<<30 && r.point == "" && !strings.Contains(f.action, "reboot") {
+				t.Error("the fault did not come")
+			}
+			if r.code != f.code || r.stands[f.host] != f.stands || !strings.Contains(r.errors[f.host], f.say) {
+				t.Errorf("exit code %d, want %d; %s stands as %s, want %s; it says %q, want %q", r.code, f.code, f.host, r.stands[f.host], f.stands, r.errors[f.host], f.say)
+			}
+		})
+	}
+	t.Run("two at once", c.twoAtOnce)
+	t.Run("a revert that fails", c.revertFails)
+}
+
+// The second of two applies ends at once, with 7, and names the first; also
+// while the first only waits to be confirmed.
+func (c *chaos) twoAtOnce(t *testing.T) {
+	second := func(t *testing.T, say string) {
+		t.Helper()
+		r := c.l.Vpnpush("apply", "--yes", "--limit", "vps,tokyo")
+		if r.Code != 7 {
+			t.Errorf("the second apply exits with %d", r.Code)
+		}
+		mustSay(t, r, "root@", say)
+	}
+	r := c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(_ *exec.Cmd, done <-chan struct{}) {
+		if !fired(c.l, "vps", done) {
+			t.Error("the first apply is over already")
+			return
+		}
+		second(t, "another run is at work there")
+		release(t, c.l, "vps")
+	})
+	if r.code != 0 {
+		t.Errorf("the first apply: exit code %d, %v", r.code, r.errors)
+	}
+	r = c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(cmd *exec.Cmd, done <-chan struct{}) {
+		if !fired(c.l, "vps", done) {
+			t.Error("the first apply is over already")
+			return
+		}
+		if err := cmd.Cancel(); err != nil {
+			t.Error(err)
+		}
+		release(t, c.l, "vps")
+		c.l.Wait(20*time.Second, "the apply waits", func() bool {
+			_, code := c.l.Run("vps", "sh", "-c", `systemctl --quiet is-active "vpnpush-confirm-$(cat /var/lib/vpnpush/pending).timer"`)
+			return code == 0
+		})
+		second(t, "waits to be confirmed or put back")
+	})
+	if r.stands["vps"] != "before" {
+		t.Errorf("nobody confirmed, and vps stands as %s", r.stands["vps"])
+	}
+}
+
+// A revert that fails is told, by exit code, by name of what is left to mend it
+// with, and by every later plan; and the next apply makes it whole.
+func (c *chaos) revertFails(t *testing.T) {
+	l := c.l
+	write(t, l, c.inv[1-c.at])
+	arm(t, l, "vps", fault{mode: "run", n: 2, match: "mv -fT -- /etc/ipsec.d", action: "exit 1", always: `[ "$name" != mv ] || exit 1`})
+	r := vpnpush(t, l, 4, "apply", "--yes", "--limit", "vps,tokyo")
+	mustSay(t, r, "and putting back what was there failed too", "/backup", "not tried: the hub vps comes first")
+	disarm(t, l, "vps")
+	mustSay(t, vpnpush(t, l, 0, "plan", "--limit", "vps"), "revert")
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps,tokyo")
+	c.at = 1 - c.at
+	for h, now := range c.look(t) {
+		if d := difference(c.state[c.at][h], now); d != "" {
+			t.Errorf("%s: an apply after the fault does not make it as planned:\n%s", h, d)
+		}
+		if left := over(t, l, h, 20*time.Second); left != "" {
+			t.Errorf("%s: left behind:\n%s", h, left)
+		}
+	}
+}
+
+// A first apply that is taken back leaves what ran before, too: strongSwan was
+// installed and off.
+func TestE2EFaultsFirstApply(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
+	write(t, l, labHub, labTokyo)
+	l.MustRun("vps", "systemctl", "disable", "--now", "strongswan-starter")
+	bug(t, l, "vps")
+	before := standing(t, l, "vps")
+	as := func(t *testing.T) {
+		t.Helper()
+		if left := over(t, l, "vps", 40*time.Second); left != "" {
+			t.Errorf("left behind:\n%s", left)
+		}
+		if d := difference(before, standing(t, l, "vps")); d != "" {
+			t.Errorf("not as before:\n%s", d)
+		}
+	}
+	apply := func(t *testing.T, code int, say ...string) {
+		t.Helper()
+		mustSay(t, vpnpush(t, l, code, "apply", "--yes", "--limit", "vps", "--confirm-timeout", "10s"), say...)
+	}
+
+	t.Run("a service that does not start", func(t *testing.T) {
+		l.MustRun("vps", "sh", "-ec", `mkdir /run/systemd/system/strongswan-starter.service.d
+printf '[Service]\nExecStartPre=/bin/false\n' >/run/systemd/system/strongswan-starter.service.d/chaos.conf; systemctl daemon-reload`)
+		apply(t, 5, "strongswan-starter.service (reload)", "Failed to start", "the host stands as before")
+		l.MustRun("vps", "sh", "-ec", "rm -r /run/systemd/system/strongswan-starter.service.d; systemctl daemon-reload; systemctl reset-failed")
+		as(t)
+	})
+	t.Run("a power cut between write and confirm", func(t *testing.T) {
+		arm(t, l, "vps", fault{mode: "confirm", n: 1, action: "reboot -ff; sleep 60"})
+		apply(t, 5, "the host was rebooted before it was confirmed")
+		as(t)
+	})
+	t.Run("an orderly reboot between write and confirm", func(t *testing.T) {
+		arm(t, l, "vps", fault{mode: "confirm", n: 1, action: "systemctl --no-block reboot; sleep 60"})
+		apply(t, 5, "the host was rebooted before it was confirmed")
+		as(t)
+	})
+
+	// A disk of its own for what an apply writes to, small enough to fill.
+	l.MustRun("vps", "sh", "-ec", `mkdir /small /var/lib/vpnpush -p; mount -t tmpfs -o size=4m tmpfs /small
+cp -a /etc /var/lib/vpnpush /small; mount --bind /small/etc /etc; mount --bind /small/vpnpush /var/lib/vpnpush`)
+	for _, n := range []int{1, 15, 30, 40, 50} {
+		t.Run(fmt.Sprintf("a disk that is full, %d", n), func(t *testing.T) {
+			arm(t, l, "vps", fault{mode: "run", n: n, action: "cat /dev/zero >/small/fill 2>/dev/null || :"})
+			r := l.Vpnpush("apply", "--yes", "--limit", "vps", "--confirm-timeout", "10s")
+			if r.Code != 4 && r.Code != 5 {
+				t.Errorf("exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
+			}
+			mustSay(t, r, map[int]string{4: "nothing was changed", 5: "the host stands as before"}[r.Code])
+			if n > 1 {
+				mustSay(t, r, "is full")
+			}
+			disarm(t, l, "vps")
+			l.MustRun("vps", "rm", "-f", "/small/fill")
+			as(t)
+		})
+	}
+	t.Run("a disk that was full before", func(t *testing.T) {
+		l.MustRun("vps", "sh", "-c", "cat /dev/zero >/small/fill 2>/dev/null || :")
+		apply(t, 4, "0 KiB are free for /etc")
+		l.MustRun("vps", "rm", "-f", "/small/fill")
+		as(t)
+	})
+	apply(t, 0, "1 changed")
+}
+
+// An installation that ends half-way, or that a power cut ends, changes nothing
+// of vpnpush's; the packages that came stay, and the next apply goes on from
+// there.
+func TestE2EFaultsApt(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
+	write(t, l, labHub, labTokyo)
+	dpkg := func(host, configure string) {
+		t.Helper()
+		l.MustRun(host, "dpkg-divert", "--quiet", "--local", "--rename", "--divert", "/usr/bin/dpkg.real", "--add", "/usr/bin/dpkg")
+		l.Put(host, "/usr/bin/dpkg", "#!/bin/sh\nfor a; do [ \"$a\" != --configure ] || { "+configure+"; }; done\nexec /usr/bin/dpkg.real \"$@\"\n")
+		l.MustRun(host, "chmod", "755", "/usr/bin/dpkg")
+	}
+	mend := func(host string) {
+		t.Helper()
+		l.MustRun(host, "sh", "-ec", "rm /usr/bin/dpkg; dpkg-divert --quiet --local --rename --remove /usr/bin/dpkg")
+	}
+	untouched := func(host string) {
+		t.Helper()
+		if out, _ := l.Run(host, "sh", "-c", "ls -d /etc/ipsec.d/vpnpush /etc/sysctl.d/60-vpnpush.conf /var/lib/vpnpush/manifest.json 2>/dev/null; iptables-save | grep VPNPUSH"+litter); out != "" {
+			t.Errorf("%s: apt failed, and there is\n%s", host, out)
+		}
+	}
+	dpkg("vps", "echo 'dpkg: no, not today' >&2; exit 1")
+	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "packages may have come", "not today", "not tried: the hub vps comes first")
+	untouched("vps")
+	mend("vps")
+
+	dpkg("tokyo", "reboot -ff; sleep 60")
+	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "the apply was cut short on the host; nothing was changed")
+	untouched("tokyo")
+	mend("tokyo")
+	vpnpush(t, l, 0, "apply", "--yes")
+	unchanged(t, l)
+	if l.Ping("tokyo", "10.10.0.1", 3) == 0 {
+		t.Error("the tunnel carries nothing")
+	}
+}
