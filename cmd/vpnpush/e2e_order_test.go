@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,10 +15,15 @@ import (
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
 )
 
-// breakReload makes the next reload of strongSwan on a host fail; mend undoes it.
+// breakReload makes the next apply on a host fail once it has reloaded
+// strongSwan; its revert goes well. mend undoes it.
 func breakReload(l *lab.Lab, host string) (mend func()) {
-	l.MustRun(host, "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) echo injected; exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
-	return func() { l.MustRun(host, "rm", "-f", "/usr/local/sbin/ipsec") }
+	l.Put(host, "/usr/local/sbin/sha256sum", `#!/bin/sh
+case $* in --*/etc/ipsec.d/*) echo injected; rm -f "$0"; exit 1;; esac
+exec /usr/bin/sha256sum "$@"
+`)
+	l.MustRun(host, "chmod", "755", "/usr/local/sbin/sha256sum")
+	return func() { l.MustRun(host, "rm", "-f", "/usr/local/sbin/sha256sum") }
 }
 
 // results gives what the recap of a report says, by host.
@@ -76,7 +83,7 @@ func TestE2EOrder(t *testing.T) {
 		}
 		<-stderr.seen
 		for range times {
-			syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+			syscall.Kill(child(t, cmd.Process.Pid), syscall.SIGINT)
 			time.Sleep(300 * time.Millisecond)
 		}
 		cmd.Wait()
@@ -101,6 +108,21 @@ func TestE2EOrder(t *testing.T) {
 	}
 	vpnpush(t, l, 0, "apply", "--yes")
 	unchanged(t, l)
+}
+
+// child gives the one child of a process: vpnpush itself, below what put it
+// into the lab.
+func child(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // watched closes seen when want has been written to it.
