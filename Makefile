@@ -2,6 +2,7 @@
 # make test     all tests; as root on Debian also those that need a lab of hosts
 # make lint     gofmt, vet, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
+# make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make bench    benchmarks
 # make fuzz     every fuzz target, FUZZTIME each
 # make clean    remove what these made, the lab's artefacts too
@@ -9,10 +10,11 @@
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 FUZZTIME    ?= 10s
+CHAOS_ROUNDS ?= 30
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
 
-.PHONY: build test lint demo bench fuzz clean
+.PHONY: build test lint demo chaos bench fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o vpnpush ./cmd/vpnpush
@@ -32,6 +34,11 @@ lint:
 demo: build
 	$(LAB)/setup.sh
 	$(LAB)/demo.sh
+
+# CHAOS_SEED=N repeats a run
+chaos:
+	$(LAB)/setup.sh
+	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -timeout 2h -count 1 -run '^TestE2E(Chaos|Faults.*)$$' -v ./cmd/vpnpush
 
 bench:
 	testdata/bench/bench.sh

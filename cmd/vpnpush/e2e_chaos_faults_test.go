@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -239,5 +240,53 @@ func TestE2EFaultsApt(t *testing.T) {
 	unchanged(t, l)
 	if l.Ping("tokyo", "10.10.0.1", 3) == 0 {
 		t.Error("the tunnel carries nothing")
+	}
+}
+
+// A clock that jumps by a year, forth and back, neither hastens nor hinders the
+// revert, and an apply under it is confirmed. The hosts of the fast lab share
+// this machine's clock, so it takes a true one.
+func TestE2EFaultsClock(t *testing.T) {
+	if os.Getenv("CHAOS_ROUNDS") == "" {
+		t.Skip("takes a minute, on a true lab: run make chaos")
+	}
+	t.Parallel()
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
+	write(t, l, labHub, labTokyo)
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	bug(t, l, "vps")
+	for i, jump := range []string{"+1 year", "-1 year"} {
+		arm(t, l, "vps", fault{mode: "run", n: 30, action: "date -s '" + jump + "'"})
+		write(t, l, labHub, labTokyo, fmt.Sprintf("[tunnel]\ndpd_delay = \"%ds\"\n", 40+i))
+		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+		before := standing(t, l, "vps")
+
+		// and while nobody confirms
+		arm(t, l, "vps", fault{mode: "run", n: 1, match: "vpnpush-confirm-", action: "touch /run/chaos/armed"})
+		write(t, l, labHub, labTokyo, labOsaka)
+		cmd := l.Command(t.Context(), "apply", "--yes", "--limit", "vps", "--confirm-timeout", "30s")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() { _ = cmd.Wait(); close(done) }()
+		if !fired(l, "vps", done) {
+			t.Fatal("it was over before it was cut")
+		}
+		if err := cmd.Cancel(); err != nil {
+			t.Error(err)
+		}
+		<-done
+		l.MustRun("vps", "date", "-s", jump)
+		if _, code := l.Run("vps", "test", "-e", "/var/lib/vpnpush/pending"); code != 0 {
+			t.Errorf("%s: the revert did not wait for its time", jump)
+		}
+		if left := over(t, l, "vps", 90*time.Second); left != "" {
+			t.Errorf("%s: left behind:\n%s", jump, left)
+		}
+		if d := difference(before, standing(t, l, "vps")); d != "" {
+			t.Errorf("%s: not as before:\n%s", jump, d)
+		}
+		disarm(t, l, "vps")
 	}
 }

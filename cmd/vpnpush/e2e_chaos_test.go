@@ -235,7 +235,7 @@ var chaosFaults = []struct {
 	{"power cut", "run", "reboot -ff; sleep 60", nil},
 	{"orderly reboot", "run", "systemctl --no-block reboot", nil},
 	{"line cut for 2 s", "run", hold, cutFor(2 * time.Second)},
-	{"line cut for 25 s", "run", hold, cutFor(25 * time.Second)},
+	{"line cut for 15 s", "run", hold, cutFor(15 * time.Second)},
 	{"client killed -9", "run", hold, func(t *testing.T, c *chaos, host string, cmd *exec.Cmd, done <-chan struct{}) {
 		if fired(c.l, host, done) {
 			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
