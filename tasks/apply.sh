@@ -384,6 +384,12 @@ revert() {
     return "$r"
 }
 
+# tidy: what a run leaves that ended before it was armed
+tidy() {
+    rm -rf -- "$txn/reserve" "$txn/backup" "$txn/apply.sh"
+    sweep "$state"; sweep "${boot_guard%/*}"
+}
+
 on_exit() {
     code=$1
     trap - EXIT
@@ -394,8 +400,7 @@ on_exit() {
     case $stage in
     start | check | packages | arm)
         if mine; then rm -f -- "$pending"; disarm guard; fi
-        rm -rf -- "$txn/reserve" "$txn/backup" "$txn/apply.sh"
-        sweep "$state"; sweep "${boot_guard%/*}"
+        tidy
         finish failed "$why"
         ;;
     *)
@@ -454,7 +459,10 @@ main_undo() {
     if [ -z "${1-}" ] && ! lock 5; then systemctl stop "vpnpush-apply-$id.service" || :; fi
     lock 300 || exit 1
     # confirmed meanwhile, or another's: not ours to touch
-    mine || exit 0
+    if ! mine; then
+        if [ ! -e "$txn/armed" ]; then tidy; fi
+        exit 0
+    fi
     stage=revert
     if [ -n "${1-}" ]; then why=$1
     elif same_boot; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
