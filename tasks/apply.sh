@@ -4,6 +4,7 @@
 #
 #   apply.sh run       make the changes; an error puts back what was there
 #   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
+#   apply.sh extend    wait longer for it to be confirmed
 #   apply.sh confirm   keep them
 #
 # It runs as root, as a systemd unit of its own, so it ends well though the
@@ -359,6 +360,13 @@ lock() { # lock [WAIT-SECONDS]
 mine() { [ "$(cat "$pending" 2>/dev/null)" = "$id" ]; }
 going_down() { [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; }
 
+# record OUTCOME WHAT: a line of the history. One that a full disk has cut is ended
+# first, so that it does not take this one with it.
+record() {
+    if [ -s "$state/history" ] && [ -n "$(tail -c 1 -- "$state/history")" ]; then echo >>"$state/history"; fi
+    printf '%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$id" "$1" "$by" "$2" >>"$state/history"
+}
+
 # revert WHY: like put_back, not to be called where its status is tested
 revert() {
     set +e
@@ -371,15 +379,15 @@ revert() {
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
         rm -f -- "$pending" "$txn/apply.sh"
-        echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	reverted	$by	$1" >>"$state/history"
+        record reverted "$1"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
         printf '%s\n' "$id" >"$state/revert-failed"
         rm -f -- "$pending"
-        echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	revert-failed	$by	$1" >>"$state/history"
+        record revert-failed "$1"
     fi
     sync
-    disarm guard; disarm confirm
+    disarm guard; disarm confirm; disarm longer
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     return "$r"
 }
@@ -469,6 +477,15 @@ main_undo() {
     revert "$why"
 }
 
+# main_extend SECONDS: the client has that long again, from now on
+main_extend() {
+    set -e
+    lock 20
+    mine
+    arm longer "$1"
+    disarm confirm
+}
+
 main_confirm() {
     lock 20 || { echo locked; exit 1; }
     if ! mine; then
@@ -478,10 +495,10 @@ main_confirm() {
     # the one step that counts
     mv -fT -- "$pending" "$txn/confirmed"
     sync -- "$txn"
-    disarm confirm; disarm guard
+    disarm confirm; disarm guard; disarm longer
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
-    echo "$(date -u +%Y-%m-%dT%H:%M:%SZ)	$id	$did	$by	$summary" >>"$state/history"
+    record "$did" "$summary"
     if [ "$leave" = 1 ]; then leave_host; fi
     prune 1 4
     prune 0 5
@@ -514,7 +531,8 @@ main() {
     case ${1-} in
     run) main_run ;;
     undo) main_undo "${2-}" ;;
+    extend) main_extend "$2" ;;
     confirm) main_confirm ;;
-    *) echo "usage: apply.sh run|undo|confirm" >&2; exit 64 ;;
+    *) echo "usage: apply.sh run|undo|extend|confirm" >&2; exit 64 ;;
     esac
 }

@@ -32,24 +32,22 @@ type Past struct {
 // Stands tells whether what was done still counts: it was confirmed.
 func (p Past) Stands() bool { return p.Outcome == "applied" || p.Outcome == "rolled-back" }
 
-// ParseHistory reads a history file. A last line that was cut short, on a full
+// ParseHistory reads a history file. A line that was cut short, on a full
 // disk, is left out; any other that is no line of a history is an error.
-func ParseHistory(b []byte) ([]Past, error) {
+func ParseHistory(b []byte) []Past {
 	var out []Past
-	n := 0
 	for l := range strings.Lines(string(b)) {
-		n++
 		text, ended := strings.CutSuffix(l, "\n")
 		if !ended {
 			break
 		}
 		w := strings.SplitN(text, "\t", 5)
 		if len(w) != 5 || !isTxn(w[1]) {
-			return nil, fmt.Errorf("file %s: line %d: not a line of a history", HistoryPath, n)
+			continue // a full disk has cut it
 		}
 		at, err := time.Parse(time.RFC3339, w[0])
 		if err != nil {
-			return nil, fmt.Errorf("file %s: line %d: time %q", HistoryPath, n, w[0])
+			continue
 		}
 		p := Past{Time: at, Txn: w[1], Outcome: w[2], By: w[3]}
 		if before, ok := strings.CutPrefix(w[2], RolledBackBefore); ok {
@@ -66,7 +64,7 @@ func ParseHistory(b []byte) ([]Past, error) {
 		}
 		out = append(out, p)
 	}
-	return out, nil
+	return out
 }
 
 // isTxn tells whether s can be the ID of an apply (Txn.ID), and so a part of a
@@ -113,7 +111,7 @@ func History(f Facts) ([]Past, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ParseHistory(s.Content)
+	return ParseHistory(s.Content), nil
 }
 
 // Backups gives the backups that a host keeps.

@@ -24,18 +24,10 @@ func TestParseHistory(t *testing.T) {
 		{Time: at(4), Txn: "20260102T040405-00000002", Outcome: "reverted", By: "admin@desk", Why: "not confirmed within 60 s"},
 		{Time: at(5), Txn: "20260102T050405-00000003", Outcome: "rolled-back", Before: "20260102T030405-00000001", By: "admin@desk", Changes: []string{"delete file:/etc/x"}},
 	}
-	for _, text := range []string{historyText, historyText + "2026-01-02T05:04:05Z\t2026"} {
-		got, err := ParseHistory([]byte(text))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
+	cut := "2026-01-02T05:04:05Z\t2026"
+	for _, text := range []string{historyText, historyText + cut, cut + "\n" + historyText, "x\n2026-01-02T03:04:05Z\t../../etc\tapplied\tme\tx\nyesterday\t1\tapplied\tme\tx\n" + historyText} {
+		if diff := cmp.Diff(want, ParseHistory([]byte(text))); diff != "" {
 			t.Errorf("history (-want +got):\n%s", diff)
-		}
-	}
-	for _, bad := range []string{"x\n", "2026-01-02T03:04:05Z\t../../etc\tapplied\tme\tx\n", "yesterday\t1\tapplied\tme\tx\n"} {
-		if got, err := ParseHistory([]byte(bad)); err == nil {
-			t.Errorf("%q: %v", bad, got)
 		}
 	}
 }
@@ -44,10 +36,9 @@ func FuzzParseHistory(f *testing.F) {
 	f.Add(historyText)
 	f.Add("2026-01-02T03:04:05Z\t1\tapplied\tme\t, ,\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		past, err := ParseHistory([]byte(text))
-		for _, p := range past {
-			if err != nil || strings.ContainsAny(p.Txn, "/.\n") || p.Txn == "" {
-				t.Errorf("apply %q, %v", p.Txn, err)
+		for _, p := range ParseHistory([]byte(text)) {
+			if strings.ContainsAny(p.Txn, "/.\n") || p.Txn == "" {
+				t.Errorf("apply %q", p.Txn)
 			}
 		}
 	})

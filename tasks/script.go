@@ -244,6 +244,12 @@ func oneLine(s string) string {
 	}, s)
 }
 
+// Extend is the script that gives the client d again to confirm, from now on.
+// It exits with 0 when the host is armed for that long.
+func (x Txn) Extend(d time.Duration) string {
+	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh extend %d", transport.Quote(x.ID), int(d.Seconds()))
+}
+
 // Revert is the script that puts back what was there, at once. The history
 // gives why as the reason.
 func (x Txn) Revert(why string) string {

@@ -493,15 +493,34 @@ func (a *attempt) end(hr HostReport) { a.hr, a.armed = hr, false }
 func (e *Engine) keep(ctx context.Context, a *attempt) {
 	h, x := a.h, a.x
 	e.observe(Event{Host: h.Name, Stage: "confirm"})
-	if _, err := a.conn.Run(ctx, transport.Cmd{Script: x.Confirm()}); err != nil {
-		// its answer may be lost on the way, and it kept or not: ask again
-		err = fmt.Errorf("confirm: %w", err)
+	for conn := a.conn; ; {
+		_, err := conn.Run(ctx, transport.Cmd{Script: x.Confirm()})
+		if err == nil {
+			break
+		}
 		var exit *transport.ExitError
 		if errors.As(err, &exit) && exit.Signal == "" {
-			err = errors.New("it was not confirmed in time")
+			a.end(e.awaitRevert(ctx, h, x, a.hr, errors.New("it was not confirmed in time")))
+			return
 		}
-		a.end(e.awaitRevert(ctx, h, x, a.hr, err))
-		return
+		// The line is cut, and it kept or not: ask, and confirm again if not.
+		cut := err
+		word := ""
+		for word == "" && ctx.Err() == nil && time.Now().Before(a.deadline) {
+			sleep(ctx, time.Second)
+			if conn, err = e.redial(ctx, h.Name); err == nil {
+				if res, oerr := conn.Run(ctx, transport.Cmd{Script: x.Outcome()}); oerr == nil {
+					word = strings.TrimSpace(string(res.Stdout))
+				}
+			}
+		}
+		if word == "confirmed" {
+			break
+		}
+		if word != "pending" {
+			a.end(e.awaitRevert(ctx, h, x, a.hr, fmt.Errorf("confirm: %w", cut)))
+			return
+		}
 	}
 	a.armed = false
 	a.hr.Result, a.hr.Changes = Changed, a.hp.Changes

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // coupled parts the sites into those that have to be applied together with the
@@ -109,6 +110,18 @@ func (e *Engine) together(ctx context.Context, p *Plan, hosts map[string]Host, r
 		e.each(ctx, len(rest), func(n int) { begin(n + skip) })
 	}
 	if all() {
+		// From the first confirmation on there is no way back for one alone:
+		// every host gets its whole time again, and no Ctrl-C comes between.
+		for _, a := range as {
+			if err := e.extend(ctx, a, confirm); err != nil {
+				a.end(e.revert(ctx, a.h, a.x, a.hr, fmt.Errorf("keep it armed: %w", err)))
+				break
+			}
+		}
+	}
+	if all() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirm)
+		defer cancel()
 		// The sites first: while one of them waits, the hub does.
 		var wg sync.WaitGroup
 		for _, a := range as[1:] {
@@ -152,4 +165,13 @@ func (e *Engine) together(ctx context.Context, p *Plan, hosts map[string]Host, r
 		r.Hosts[i].Took = time.Since(start)
 		e.done(r.Hosts[i])
 	}
+}
+
+// extend gives a host that is armed its whole time again.
+func (e *Engine) extend(ctx context.Context, a *attempt, d time.Duration) error {
+	if _, err := a.conn.Run(ctx, transport.Cmd{Script: a.x.Extend(d)}); err != nil {
+		return err
+	}
+	a.deadline = time.Now().Add(d)
+	return nil
 }
