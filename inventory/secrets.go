@@ -29,7 +29,7 @@ var (
 	psk = rule{kind: "psk", shortest: 16, refused: `"`, where: "ipsec.secrets", unique: true}
 	// pppd(8), scan_authfile: inside quotes a backslash takes the next
 	// character; a secret "@/path" is read from that file.
-	pppPassword  = rule{kind: "password", shortest: 1, refused: `"\`, where: "chap-secrets"}
+	pppPassword  = rule{kind: "password", shortest: 8, refused: `"\`, where: "chap-secrets"}
 	sudoPassword = rule{kind: "password", shortest: 1, where: "a line for sudo"}
 )
 

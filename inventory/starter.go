@@ -29,6 +29,7 @@ func Starter(hubAddress string) []byte {
 	a, err := netip.ParseAddr(hubAddress)
 	var b bytes.Buffer
 	err = starter.Execute(&b, map[string]any{
+		"ID":      "vpn-" + key(8),
 		"Address": hubAddress, "Private": err == nil && notPublic(a),
 		"Tokyo": key(40), "Osaka": key(40), "L2TP": key(40), "Alice": key(20),
 	})

@@ -27,6 +27,7 @@ const (
 func preflightReads() []tasks.Read {
 	reads := []tasks.Read{
 		{Kind: tasks.ReadPackage, Arg: "libstrongswan"},
+		{Kind: tasks.ReadPackage, Arg: "iptables-persistent"},
 		{Kind: tasks.ReadUnit, Arg: unitCharon},
 		{Kind: tasks.ReadUnit, Arg: unitFirewall},
 		// what a host had and has no more is looked for, too
@@ -59,6 +60,8 @@ func Preflight(inv *inventory.Inventory, host string, f tasks.Facts) (refusals [
 	c.conf()
 	if p.filtered() {
 		c.filter()
+	} else {
+		c.unfiltered()
 	}
 	if p.l2tp() != nil {
 		c.ppp()
@@ -200,6 +203,9 @@ func (c *check) conf() {
 	}
 	for l := range strings.Lines(string(s.Content)) {
 		w := strings.Fields(l)
+		if c.role == inventory.RoleHub && strings.HasPrefix(strings.TrimSpace(l), "uniqueids") {
+			c.warn("%s sets uniqueids: vpnpush's own uniqueids=no comes after it, and holds for all conns of the host", ipsecConf)
+		}
 		if len(w) < 2 || w[0] != "conn" || l[0] != 'c' {
 			continue
 		}
@@ -231,10 +237,27 @@ func (c *check) filter() {
 		if c.unknown(err) {
 			return
 		}
-		if rules.Exists && u.Active != "active" {
+		if !rules.Exists || u.Active == "active" {
+			continue
+		}
+		p, err := c.facts.Package("iptables-persistent")
+		if c.unknown(err) {
+			return
+		}
+		if p.Installed {
+			// it is only enabled, for the next boot
+			c.warn("%s is there but not loaded: the next boot will load it", r.path)
+		} else {
 			c.refuse("compare it with "+r.save+", then start netfilter-persistent yourself, or move "+r.path+" away",
 				"%s is there but not loaded: to start netfilter-persistent would put it in place of the live rules", r.path)
 		}
+	}
+}
+
+// unfiltered warns of what vpnpush's own chains would have seen to.
+func (c *check) unfiltered() {
+	if c.l2tp() != nil {
+		c.warn(`firewall.backend is "none": see to it that UDP 1701 is let in from inside IPsec only (-m policy --dir in --pol ipsec) and dropped otherwise, or L2TP is served in the clear`)
 	}
 }
 

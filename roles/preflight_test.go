@@ -45,6 +45,18 @@ func TestPreflight(t *testing.T) {
 				"iptables": "1", "iptables-persistent": "1",
 			}
 		}},
+		{name: "rules.v4 is there, and its service installed but not running", inv: minimal, host: func(h *host) {
+			h.packages = map[string]string{"iptables-persistent": "1"}
+			h.files = map[string]string{"/etc/iptables/rules.v4": "*filter\nCOMMIT\n"}
+		}, warning: "the next boot will load it"},
+		{name: "l2tp without a packet filter of ours", inv: func() *inventory.Inventory {
+			inv := full()
+			inv.Firewall.Backend = "none"
+			return inv
+		}, warning: "in the clear"},
+		{name: "the hub has a uniqueids of its own", inv: minimal, host: func(h *host) {
+			h.files = map[string]string{"/etc/ipsec.conf": "config setup\n\tuniqueids=never\n"}
+		}, warning: "sets uniqueids"},
 		{name: "no room for a file", inv: minimal, host: func(h *host) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
 		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *host) {
 			h.os = "ID=debian\nVERSION_CODENAME=sid\n"

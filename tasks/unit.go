@@ -42,6 +42,11 @@ func (t Unit) Check(f Facts) (*Change, error) {
 		return nil, err
 	}
 	c := &Change{Task: t.ID(), Action: Update}
+	if u.State == "masked" || u.State == "masked-runtime" {
+		c.Attrs = []Attr{{Name: "enabled", Old: []byte("masked"), New: []byte("yes")}}
+		c.Blocked, c.Mend = "somebody has masked it on the host", "systemctl unmask "+t.Name
+		return c, nil
+	}
 	name := transport.Quote(t.Name)
 	if !u.Enabled {
 		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("no"), New: []byte("yes")})
