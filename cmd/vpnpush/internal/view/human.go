@@ -31,10 +31,12 @@ func (v *humanView) Plan(plan *engine.Plan) error {
 	p := page{color: v.color(v.OutIsTerminal)}
 	var t tally
 	var fine []string
+	installs := false
 	for _, h := range sorted(plan.Hosts, planKey) {
 		t.host(h.Result)
 		for _, c := range h.Changes {
 			t.change(c)
+			installs = installs || c.Action == tasks.Install
 		}
 		if h.Result == engine.OK && len(h.Changes)+len(h.Warnings) == 0 && !v.Verbose {
 			fine = append(fine, h.Name)
@@ -53,6 +55,10 @@ func (v *humanView) Plan(plan *engine.Plan) error {
 	}
 	if len(fine) > 0 {
 		p.wrapped(v.Width, append([]string{"Match", "the", "inventory:"}, fine...))
+		p.WriteString("\n")
+	}
+	if installs {
+		p.line("", plain, "Packages stay once they are installed, also where an apply is reverted.")
 		p.WriteString("\n")
 	}
 	last := t.planLine()
