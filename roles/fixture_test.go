@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -148,7 +149,17 @@ func (h host) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.F
 	var names, packages, policy, units, states string
 	tw := tar.NewWriter(&archive)
 	asked := map[string]bool{}
-	for _, r := range append(Reads(inv, name), tasks.Read{Kind: tasks.ReadFile, Arg: "/etc/os-release"}) {
+	reads := append(Reads(inv, name), tasks.Read{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath})
+	for _, r := range reads {
+		if r.Kind == tasks.ReadGlob {
+			for p := range h.files {
+				if ok, _ := path.Match(r.Arg, p); ok {
+					reads = append(reads, tasks.Read{Kind: tasks.ReadFile, Arg: p})
+				}
+			}
+		}
+	}
+	for _, r := range reads {
 		if asked[string(r.Kind)+r.Arg] {
 			continue
 		}
@@ -166,6 +177,8 @@ func (h host) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.F
 			if _, err := tw.Write([]byte(text)); err != nil {
 				t.Fatal(err)
 			}
+		case tasks.ReadGlob:
+			section("", "glob", r.Arg)
 		case tasks.ReadPackage:
 			names += r.Arg + "\n"
 			if v, ok := h.packages[r.Arg]; ok {

@@ -36,6 +36,7 @@ func preflightReads() []tasks.Read {
 		{Kind: tasks.ReadFile, Arg: rulesV4},
 		{Kind: tasks.ReadFile, Arg: rulesV6},
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
+		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
 	}
 	for _, u := range rivals {
 		reads = append(reads, tasks.Read{Kind: tasks.ReadUnit, Arg: u})
@@ -58,6 +59,7 @@ func Preflight(inv *inventory.Inventory, host string, f tasks.Facts) (refusals [
 	c.room()
 	c.strongswan()
 	c.conf()
+	c.strays()
 	if p.filtered() {
 		c.filter()
 	} else {
@@ -215,6 +217,32 @@ func (c *check) conf() {
 		case ours[w[1]]:
 			c.refuse("rename or remove that conn on the host, or give the site another name",
 				"%s has a conn %s of its own, which strongSwan would merge with vpnpush's", ipsecConf, w[1])
+		}
+	}
+}
+
+// strays warns of what somebody put among our files: strongSwan reads it with
+// them, and it is not ours to take away.
+func (c *check) strays() {
+	found, err := c.facts.Glob(confDir + "*")
+	if c.unknown(err) {
+		return
+	}
+	m, err := tasks.ReadManifest(c.facts)
+	if c.unknown(err) {
+		return
+	}
+	pairs, err := c.pairs()
+	if c.unknown(err) {
+		return
+	}
+	ours := map[string]bool{}
+	for _, p := range pairs {
+		ours[confDir+p.name+".conf"], ours[confDir+p.name+".secrets"] = true, true
+	}
+	for _, f := range found {
+		if _, listed := m.File(f.Path); !listed && !ours[f.Path] {
+			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
 		}
 	}
 }

@@ -57,6 +57,9 @@ func TestPreflight(t *testing.T) {
 		{name: "the hub has a uniqueids of its own", inv: minimal, host: func(h *host) {
 			h.files = map[string]string{"/etc/ipsec.conf": "config setup\n\tuniqueids=never\n"}
 		}, warning: "sets uniqueids"},
+		{name: "a stray file among ours", inv: minimal, host: func(h *host) {
+			h.files = map[string]string{"/etc/ipsec.d/vpnpush/mine.conf": "conn mine\n"}
+		}, warning: "mine.conf is not vpnpush's"},
 		{name: "no room for a file", inv: minimal, host: func(h *host) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
 		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *host) {
 			h.os = "ID=debian\nVERSION_CODENAME=sid\n"
