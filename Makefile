@@ -1,5 +1,6 @@
 # make          build ./vpnpush
 # make test     all tests; as root on Debian also those that need a lab of hosts
+#               (its three random faults are the same each time: CHAOS_SEED)
 # make lint     gofmt, vet, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
@@ -23,7 +24,7 @@ test:
 	$(LAB)/setup.sh
 	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
 	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
-	VPNPUSH_E2E=1 go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
+	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
 
 lint:
 	@test -z "$$(gofmt -l . | tee /dev/stderr)"
