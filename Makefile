@@ -27,7 +27,7 @@ test:
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
 
 lint:
-	@test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-ed: $$out" >&2; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...
 	shellcheck .ci/run $$(find $(LAB) -name '*.sh')

@@ -25,8 +25,12 @@ T=$D.tmp R=$D.tmp/root
 rm -rf "$T"
 mkdir -p "$T/uml"
 say "User Mode Linux"
-(cd "$T/uml" && apt-get -q -o APT::Sandbox::User=root download user-mode-linux >>"$T/log" 2>&1) ||
-    { tail -n 5 "$T/log" >&2; die "no package user-mode-linux"; }
+if ! (cd "$T/uml" && apt-get -q -o APT::Sandbox::User=root download user-mode-linux) >>"$T/log" 2>&1; then
+    # a machine that was never asked for its packages has no list of them
+    apt-get -qq update >>"$T/log" 2>&1 || true
+    (cd "$T/uml" && apt-get -q -o APT::Sandbox::User=root download user-mode-linux) >>"$T/log" 2>&1 ||
+        { tail -n 5 "$T/log" >&2; die "no package user-mode-linux"; }
+fi
 dpkg-deb -x "$T"/uml/user-mode-linux_*.deb "$T/uml"
 install -m 755 "$T/uml/usr/bin/linux.uml" "$T/linux.uml"
 
