@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -17,7 +18,7 @@ first: when by the host's clock, who, and what; -v tells all changes. BACKUP
 says to before which applies ` + "`vpnpush rollback HOST APPLY`" + ` can go back.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, h, done, err := a.oneHost(cmd, args[0])
+			_, e, h, done, err := a.oneHost(cmd, args[0])
 			if err != nil {
 				return err
 			}
@@ -33,25 +34,25 @@ says to before which applies ` + "`vpnpush rollback HOST APPLY`" + ` can go back
 }
 
 // oneHost builds the engine for a verb that takes one host by its name.
-func (a *app) oneHost(cmd *cobra.Command, name string) (*engine.Engine, engine.Host, func(), error) {
+func (a *app) oneHost(cmd *cobra.Command, name string) (*inventory.Inventory, *engine.Engine, engine.Host, func(), error) {
 	if len(a.limit) > 0 {
-		return nil, engine.Host{}, nil, &hinted{fmt.Errorf("%s %s: --limit goes with plan and apply", cmd.Name(), name), "name the one host"}
+		return nil, nil, engine.Host{}, nil, &hinted{fmt.Errorf("%s %s: --limit goes with plan and apply", cmd.Name(), name), "name the one host"}
 	}
 	inv, err := a.load(cmd.Context())
 	if err != nil {
-		return nil, engine.Host{}, nil, err
+		return nil, nil, engine.Host{}, nil, err
 	}
 	a.limit = []string{name}
 	e, hosts, d, err := a.engineFor(inv)
 	if err != nil {
-		return nil, engine.Host{}, nil, err
+		return nil, nil, engine.Host{}, nil, err
 	}
 	done := func() { e.Close(); d.Close() }
 	if len(hosts) != 1 {
 		done()
-		return nil, engine.Host{}, nil, fmt.Errorf("%s %s: that names %s, it takes one", cmd.Name(), name, count(len(hosts), "host"))
+		return nil, nil, engine.Host{}, nil, fmt.Errorf("%s %s: that names %s, it takes one", cmd.Name(), name, count(len(hosts), "host"))
 	}
-	return e, hosts[0], done, nil
+	return inv, e, hosts[0], done, nil
 }
 
 // hostError is how a verb ends that could not read its one host.

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"fmt"
 	"math"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/roles"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
 func (a *app) removeCmd() *cobra.Command {
@@ -24,30 +24,15 @@ site: remove SITE, then delete it from the inventory and apply, which takes it
 off the hub.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inv, err := a.load(cmd.Context())
+			inv, e, h, done, err := a.oneHost(cmd, args[0])
 			if err != nil {
 				return err
 			}
-			if len(a.limit) > 0 {
-				return &hinted{fmt.Errorf("remove %s: --limit goes with plan and apply", args[0]), "name the one host"}
-			}
-			a.limit = args
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			for i := range hosts {
-				name := hosts[i].Name
-				hosts[i].Preflight, hosts[i].Tunnels, hosts[i].Leave = nil, nil, true
-				hosts[i].Tasks = func(f tasks.Facts) ([]tasks.Task, error) { return roles.Leave(inv, name, f) }
-			}
-			if len(hosts) != 1 {
-				return fmt.Errorf("remove %s: that names %s, it takes one", args[0], count(len(hosts), "host"))
-			}
+			defer done()
+			h.Preflight, h.Tunnels, h.Leave = nil, nil, true
+			h.Tasks = func(f tasks.Facts) ([]tasks.Task, error) { return roles.Leave(inv, h.Name, f) }
 			o.allowDelete = math.MaxInt // a hub that is left has no sites
-			return a.planAndApply(cmd.Context(), e, hosts, o)
+			return a.planAndApply(cmd.Context(), e, []engine.Host{h}, o)
 		},
 	}
 	o.flags(cmd.Flags())

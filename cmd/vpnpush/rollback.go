@@ -25,7 +25,7 @@ Packages stay installed. The inventory stays as it is too: until it is changed,
 plan shows the same changes again. docs/rollback.md says more.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			e, h, done, err := a.oneHost(cmd, args[0])
+			_, e, h, done, err := a.oneHost(cmd, args[0])
 			if err != nil {
 				return err
 			}

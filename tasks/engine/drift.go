@@ -131,14 +131,8 @@ func (e *Engine) look(ctx context.Context, h Host) HostDrift {
 	if ctx.Err() != nil {
 		return fail(Skipped, nil)
 	}
-	e.observe(Event{Host: h.Name, Stage: "connect"})
-	conn, err := e.conn(ctx, h.Name)
+	f, r, err := e.reach(ctx, h)
 	if err != nil {
-		return fail(Unreachable, err)
-	}
-	f, r, err := e.read(ctx, h, conn)
-	if err != nil {
-		e.drop(h.Name)
 		return fail(r, err)
 	}
 	hd.Looked = time.Now()

@@ -59,15 +59,9 @@ func (e *Engine) facts(ctx context.Context, h Host, reads []tasks.Read) (tasks.F
 	if err := ctx.Err(); err != nil {
 		return tasks.Facts{}, Skipped, err
 	}
-	e.observe(Event{Host: h.Name, Stage: "connect"})
-	conn, err := e.conn(ctx, h.Name)
-	if err != nil {
-		return tasks.Facts{}, Unreachable, err
-	}
 	h.Reads = reads
-	f, r, err := e.read(ctx, h, conn)
+	f, r, err := e.reach(ctx, h)
 	if err != nil {
-		e.drop(h.Name)
 		return f, r, err
 	}
 	m, err := tasks.ReadManifest(f)

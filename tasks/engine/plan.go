@@ -190,15 +190,9 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	if err := ctx.Err(); err != nil {
 		return fail(Skipped, err)
 	}
-	e.observe(Event{Host: h.Name, Stage: "connect"})
 	h.Reads = append(slices.Clone(h.Reads), tasks.RunRead)
-	conn, err := e.conn(ctx, h.Name)
+	f, r, err := e.reach(ctx, h)
 	if err != nil {
-		return fail(Unreachable, err)
-	}
-	f, r, err := e.read(ctx, h, conn)
-	if err != nil {
-		e.drop(h.Name)
 		return fail(r, err)
 	}
 	if e.ReadOnly {
@@ -218,6 +212,21 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		return fail(Locked, transport.WithHint(fmt.Errorf("another run is at work there: %s", who), "wait for it to end, and plan again"))
 	}
 	return e.check(h, hp)
+}
+
+// reach connects to a host and brings its facts. A connection over which that
+// failed is not used again.
+func (e *Engine) reach(ctx context.Context, h Host) (tasks.Facts, Result, error) {
+	e.observe(Event{Host: h.Name, Stage: "connect"})
+	conn, err := e.conn(ctx, h.Name)
+	if err != nil {
+		return tasks.Facts{}, Unreachable, err
+	}
+	f, r, err := e.read(ctx, h, conn)
+	if err != nil {
+		e.drop(h.Name)
+	}
+	return f, r, err
 }
 
 // read brings the facts of a host.
