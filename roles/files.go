@@ -8,6 +8,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 //go:embed templates/*.tmpl
@@ -35,7 +36,7 @@ func (p placed) script(name string, data any) ([]byte, error) {
 func (p placed) files() ([]tasks.Task, []tasks.Conn, error) {
 	ts := []tasks.Task{
 		tasks.Line{Path: ipsecConf, Line: includeConf, Mode: 0o644},
-		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: tasks.SyntaxIPsecSecrets},
+		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: mask.IPsecSecrets},
 	}
 	pairs, err := p.pairs()
 	if err != nil {
@@ -44,7 +45,7 @@ func (p placed) files() ([]tasks.Task, []tasks.Conn, error) {
 	var conns []tasks.Conn
 	for _, pr := range pairs {
 		conf := tasks.File{Path: confDir + pr.name + ".conf", Content: pr.conf, Mode: 0o644, Owner: p.inv.ID}
-		keys := tasks.File{Path: confDir + pr.name + ".secrets", Content: pr.secrets, Mode: 0o600, Owner: p.inv.ID, Syntax: tasks.SyntaxIPsecSecrets}
+		keys := tasks.File{Path: confDir + pr.name + ".secrets", Content: pr.secrets, Mode: 0o600, Owner: p.inv.ID, Syntax: mask.IPsecSecrets}
 		ts = append(ts, conf, keys)
 		conns = append(conns, tasks.Conn{
 			Name: pr.name, Conf: conf.Path, Secrets: keys.Path,

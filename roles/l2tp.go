@@ -8,6 +8,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 // l2tpProposals are what L2TP clients offer: Windows 10 and 11 AES with SHA-1
@@ -34,7 +35,7 @@ func (p placed) l2tpFiles() ([]tasks.Task, error) {
 	if p.role != inventory.RoleHub {
 		return nil, nil
 	}
-	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: tasks.SyntaxChapSecrets, Owner: p.inv.ID}
+	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: mask.ChapSecrets, Owner: p.inv.ID}
 	l := p.l2tp()
 	if l == nil {
 		return []tasks.Task{block}, nil
@@ -65,7 +66,7 @@ func (p placed) l2tpFiles() ([]tasks.Task, error) {
 		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: p.inv.ID},
 		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: p.inv.ID},
 		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: p.inv.ID, Package: "xl2tpd"},
-		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Syntax: tasks.SyntaxPPPOptions, Owner: p.inv.ID},
+		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Syntax: mask.PPPOptions, Owner: p.inv.ID},
 		block,
 	}, nil
 }

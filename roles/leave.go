@@ -3,6 +3,7 @@ package roles
 import (
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 // Leave is what is wanted of a host that vpnpush leaves: nothing of ours, down
@@ -20,7 +21,7 @@ func Leave(inv *inventory.Inventory, host string, f tasks.Facts) ([]tasks.Task, 
 	}
 	ts := []tasks.Task{
 		tasks.NoLine{Path: ipsecConf, Line: includeConf},
-		tasks.NoLine{Path: ipsecKeys, Line: includeKeys, Syntax: tasks.SyntaxIPsecSecrets},
+		tasks.NoLine{Path: ipsecKeys, Line: includeKeys, Syntax: mask.IPsecSecrets},
 	}
 	if m.Tasks["file:"+rulesV4] != "" || m.Tasks["firewall:live"] != "" {
 		ts = append(ts, tasks.RulesV4{Path: rulesV4}, tasks.Firewall{})
@@ -33,7 +34,7 @@ func Leave(inv *inventory.Inventory, host string, f tasks.Facts) ([]tasks.Task, 
 func (p placed) withoutL2TP(m *tasks.Manifest) []tasks.Task {
 	var ts []tasks.Task
 	if m != nil && m.Tasks["block:"+chapSecrets] != "" {
-		ts = append(ts, tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: tasks.SyntaxChapSecrets, Owner: p.inv.ID})
+		ts = append(ts, tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: mask.ChapSecrets, Owner: p.inv.ID})
 	}
 	if m != nil && m.Tasks["unit:"+unitXL2TPD] != "" {
 		ts = append(ts, tasks.Stopped{Name: unitXL2TPD})

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -101,7 +102,7 @@ func (t File) pristine(f Facts, s FileState) bool {
 // what the manifest has, carries our marker, and was not edited since.
 type Absent struct {
 	Path, SHA256, Owner string
-	Syntax              Syntax
+	Syntax              mask.Syntax
 	Adopt               bool // also when it was edited
 }
 
@@ -155,8 +156,8 @@ func put(path string, m fs.FileMode, content []byte) Step {
 	return Step{Phase: PhaseFiles, Shell: fmt.Sprintf("put %s %s root:root", transport.Quote(path), mode(m)), Stdin: secret.New(string(content))}
 }
 
-func contentAttr(s Syntax, old, new []byte) Attr {
-	o, n := MaskPair(s, old, new)
+func contentAttr(s mask.Syntax, old, new []byte) Attr {
+	o, n := mask.Pair(s, old, new)
 	return Attr{Name: "content", Old: o, New: n}
 }
 

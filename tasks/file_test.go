@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 func ownedFile() File {
@@ -120,7 +122,7 @@ func TestAbsent(t *testing.T) {
 func TestOrphans(t *testing.T) {
 	m := &Manifest{Owner: "me", Files: []OwnedFile{{Path: "/etc/x.conf"}, {Path: "/etc/ipsec.d/vpnpush/old.secrets"}}}
 	got := Orphans(m, []Task{ownedFile()})
-	if len(got) != 1 || got[0].ID() != "file:/etc/ipsec.d/vpnpush/old.secrets" || got[0].(Absent).Syntax != SyntaxIPsecSecrets {
+	if len(got) != 1 || got[0].ID() != "file:/etc/ipsec.d/vpnpush/old.secrets" || got[0].(Absent).Syntax != mask.IPsecSecrets {
 		t.Errorf("%+v", got)
 	}
 	if got := Orphans(nil, nil); got != nil {

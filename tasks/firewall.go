@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -72,7 +73,7 @@ func (w Firewall) Check(f Facts) (*Change, error) {
 	c := &Change{
 		Task:   w.ID(),
 		Action: chainAction(oldText.Len() > 0, newText.Len() > 0),
-		Attrs:  []Attr{contentAttr(SyntaxPlain, absentIfEmpty(oldText.String()), absentIfEmpty(newText.String()))},
+		Attrs:  []Attr{contentAttr(mask.Plain, absentIfEmpty(oldText.String()), absentIfEmpty(newText.String()))},
 		Do:     []Step{{Phase: PhaseLive, Shell: restoreOwn, Stdin: secret.New(do.String())}},
 		Undo:   []Step{{Phase: PhaseLive, Shell: restoreOwn, Stdin: secret.New(undo.String())}},
 	}

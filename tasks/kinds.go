@@ -1,6 +1,10 @@
 package tasks
 
-import "io/fs"
+import (
+	"io/fs"
+
+	"github.com/vpnpush/vpnpush/tasks/mask"
+)
 
 // The kinds of task. Each has its Check in the file named beside it.
 
@@ -9,9 +13,9 @@ type File struct {
 	Path    string
 	Content []byte // text, ends in a newline; its first line is the marker (see Marker)
 	Mode    fs.FileMode
-	Syntax  Syntax // how to mask it when it is shown
-	Owner   string // the inventory's ID, as in the marker
-	Adopt   bool   // replace a foreign file
+	Syntax  mask.Syntax // how to mask it when it is shown
+	Owner   string      // the inventory's ID, as in the marker
+	Adopt   bool        // replace a foreign file
 	// Package is the package that ships the file as a conffile, if one does: a
 	// copy nobody has touched since the installation is not a conflict.
 	Package string
@@ -23,7 +27,7 @@ type Line struct {
 	Path   string
 	Line   string
 	Mode   fs.FileMode // for a file that is not there yet
-	Syntax Syntax
+	Syntax mask.Syntax
 }
 
 // Block wants a marked block in a shared file; an empty Content wants it gone.
@@ -32,7 +36,7 @@ type Block struct {
 	Path    string
 	Content []byte
 	Mode    fs.FileMode
-	Syntax  Syntax
+	Syntax  mask.Syntax
 	Owner   string
 }
 
@@ -62,7 +66,7 @@ type Stopped struct{ Name string }
 // NoLine wants a Line gone again. (gone.go)
 type NoLine struct {
 	Path, Line string
-	Syntax     Syntax
+	Syntax     mask.Syntax
 }
 
 // Sysctl wants a live kernel parameter; the file for the next boot is a File.
@@ -117,15 +121,3 @@ type Tunnel struct {
 	Local, Remote   []string // selectors, as strongSwan prints them, sorted: "192.168.1.0/24"
 	LocalID, PeerID string   // "@" stripped, as strongSwan prints them
 }
-
-// Syntax names how secrets are found in a file's text. (mask.go)
-type Syntax string
-
-const (
-	SyntaxPlain        Syntax = ""              // holds no secret
-	SyntaxIPsecSecrets Syntax = "ipsec.secrets" // ID : PSK "..."
-	SyntaxChapSecrets  Syntax = "chap-secrets"  // client server secret addresses
-	SyntaxPPPOptions   Syntax = "ppp options"   // password ...
-	SyntaxSwanctl      Syntax = "swanctl.conf"  // secret = ...
-	SyntaxOpaque       Syntax = "opaque"        // all of it is secret
-)

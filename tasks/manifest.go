@@ -7,6 +7,8 @@ import (
 	"sort"
 	"strings"
 	"time"
+
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 // Where vpnpush keeps its own things on a host.
@@ -147,16 +149,16 @@ func Orphans(m *Manifest, ts []Task) []Task {
 }
 
 // syntaxOf tells how to mask a file of ours of which only the path is known.
-func syntaxOf(path string) Syntax {
+func syntaxOf(path string) mask.Syntax {
 	switch {
 	case strings.HasSuffix(path, ".secrets"):
-		return SyntaxIPsecSecrets
+		return mask.IPsecSecrets
 	case strings.HasPrefix(path, "/etc/swanctl/"):
-		return SyntaxSwanctl
+		return mask.Swanctl
 	case strings.HasSuffix(path, "chap-secrets"):
-		return SyntaxChapSecrets
+		return mask.ChapSecrets
 	case strings.HasPrefix(path, "/etc/ppp/options"):
-		return SyntaxPPPOptions
+		return mask.PPPOptions
 	}
-	return SyntaxPlain
+	return mask.Plain
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -17,7 +18,7 @@ import (
 type Restore struct {
 	Path   string
 	Backup string // path of the copy; "" wants no file
-	Syntax Syntax
+	Syntax mask.Syntax
 }
 
 // ID implements Task.

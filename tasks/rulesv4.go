@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -60,7 +61,7 @@ func (w RulesV4) Check(f Facts) (*Change, error) {
 	c := &Change{
 		Task:   w.ID(),
 		Action: Update,
-		Attrs:  []Attr{contentAttr(SyntaxPlain, absentIfEmpty(string(file.Content)), absentIfEmpty(content))},
+		Attrs:  []Attr{contentAttr(mask.Plain, absentIfEmpty(string(file.Content)), absentIfEmpty(content))},
 		Pre:    []Precondition{{Path: w.Path, SHA256: file.SHA256()}},
 		Backs:  []string{w.Path},
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -133,7 +134,7 @@ func (t Block) Edit(old []byte) ([]byte, error) {
 	return out, nil
 }
 
-func sharedChange(id, path string, m fs.FileMode, syn Syntax, s FileState, want []byte, do ...Step) *Change {
+func sharedChange(id, path string, m fs.FileMode, syn mask.Syntax, s FileState, want []byte, do ...Step) *Change {
 	c := &Change{
 		Task: id, Action: Update, Backs: []string{path}, Do: do,
 		Pre: []Precondition{{Path: path, SHA256: s.SHA256()}},

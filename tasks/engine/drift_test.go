@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -147,7 +148,7 @@ func TestClassify(t *testing.T) {
 	forward := func(v string) tasks.Sysctl { return tasks.Sysctl{Key: "net.ipv4.ip_forward", Value: v} }
 	sysctl0 := map[string]string{"net.ipv4.ip_forward": "0", "net.ipv4.conf.all.accept_redirects": "0"}
 	users := func(s string) tasks.Block {
-		return tasks.Block{Path: "/etc/b", Content: []byte(s), Mode: 0o600, Owner: "vps", Syntax: tasks.SyntaxOpaque}
+		return tasks.Block{Path: "/etc/b", Content: []byte(s), Mode: 0o600, Owner: "vps", Syntax: mask.Syntax("opaque")}
 	}
 	block := func(s string) string { return tasks.BlockBegin("vps") + "\n" + s + tasks.BlockEnd + "\n" }
 	unit := tasks.Unit{Name: "u.service"}

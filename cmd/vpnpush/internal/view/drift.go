@@ -256,7 +256,7 @@ func twoSides(c tasks.Change) (out []styled) {
 }
 
 // hostsSecret moves the mark of a changed secret from the inventory's line, where
-// tasks.MaskPair puts it, to the host's.
+// mask.Pair puts it, to the host's.
 func hostsSecret(lines []diff.Line) {
 	unmark := strings.NewReplacer("(secret, changed)", "(secret)", "(line hidden, changed)", "(line hidden)", "(comment hidden, changed)", "(comment hidden)")
 	mark := strings.NewReplacer("(secret)", "(secret, changed)", "(line hidden)", "(line hidden, changed)", "(comment hidden)", "(comment hidden, changed)")

@@ -14,8 +14,8 @@ import (
 	"sort"
 	"strings"
 
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -218,7 +218,7 @@ func flatten(err error) []error {
 }
 
 // clean takes control characters out of what may come from a host.
-func clean(s string) string { return string(tasks.SanitizeText([]byte(s))) }
+func clean(s string) string { return string(mask.Sanitize([]byte(s))) }
 
 // oneLine is clean for what must stay on its line.
 func oneLine(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }

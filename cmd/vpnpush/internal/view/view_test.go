@@ -18,6 +18,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -48,14 +49,14 @@ func show(o Options, f func(View)) (stdout, stderr string) {
 	return out.String(), err.String()
 }
 
-func content(s tasks.Syntax, old, new string) tasks.Attr {
+func content(s mask.Syntax, old, new string) tasks.Attr {
 	bytesOf := func(s string) []byte {
 		if s == "" {
 			return nil
 		}
 		return []byte(s)
 	}
-	o, n := tasks.MaskPair(s, bytesOf(old), bytesOf(new))
+	o, n := mask.Pair(s, bytesOf(old), bytesOf(new))
 	return tasks.Attr{Name: "content", Old: o, New: n}
 }
 
@@ -77,18 +78,18 @@ func mixed() *engine.Plan {
 		}},
 		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: []tasks.Change{
 			{Task: "file:/etc/ipsec.d/vpnpush/tokyo.conf", Action: tasks.Update, Attrs: []tasks.Attr{
-				content(tasks.SyntaxPlain, fmt.Sprintf(conn, "60s"), fmt.Sprintf(conn, "30s")),
+				content(mask.Plain, fmt.Sprintf(conn, "60s"), fmt.Sprintf(conn, "30s")),
 				{Name: "mode", Old: []byte("0600"), New: []byte("0644")},
 			}},
 			{Task: "file:/etc/ipsec.d/vpnpush/tokyo.secrets", Action: tasks.Create, Attrs: []tasks.Attr{
-				content(tasks.SyntaxIPsecSecrets, "", "# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.\n@tokyo : PSK \"hush-hush-hush-hush\"\n"),
+				content(mask.IPsecSecrets, "", "# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.\n@tokyo : PSK \"hush-hush-hush-hush\"\n"),
 				{Name: "mode", New: []byte("0600")},
 			}},
 			{Task: "line:/etc/ipsec.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
-				content(tasks.SyntaxIPsecSecrets, "# hush\n: PSK hush", "# hush\n: PSK hush\ninclude /etc/ipsec.d/vpnpush/*.secrets\n"),
+				content(mask.IPsecSecrets, "# hush\n: PSK hush", "# hush\n: PSK hush\ninclude /etc/ipsec.d/vpnpush/*.secrets\n"),
 			}},
 			{Task: "file:/etc/ipsec.d/vpnpush/nara.conf", Action: tasks.Delete, Attrs: []tasks.Attr{
-				content(tasks.SyntaxPlain, "conn nara\n\tauto=add\n", ""),
+				content(mask.Plain, "conn nara\n\tauto=add\n", ""),
 			}},
 			{Task: "ipsec:strongswan-starter.service", Action: tasks.Reload, Attrs: []tasks.Attr{{Name: "conns", Old: []byte("nara, tokyo"), New: []byte("tokyo")}}},
 		}},
@@ -118,7 +119,7 @@ func trouble() *engine.Plan {
 		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: []tasks.Change{{
 			Task: "file:/etc/xl2tpd/xl2tpd.conf", Action: tasks.Update,
 			Blocked: "a file stands there that vpnpush did not write", Mend: "look at the diff; `vpnpush apply --adopt` backs it up and replaces it",
-			Attrs: []tasks.Attr{content(tasks.SyntaxPlain, "[global]\r\nport = 1701\x1b[2J\n", "[global]\nport = 1701\n")},
+			Attrs: []tasks.Attr{content(mask.Plain, "[global]\r\nport = 1701\x1b[2J\n", "[global]\nport = 1701\n")},
 		}}},
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: errDial},
 		{Name: "lyon", Role: "site", Result: engine.Failed, Err: errRun},
@@ -130,7 +131,7 @@ func trouble() *engine.Plan {
 func rotated() *engine.Plan {
 	return &engine.Plan{Hosts: []engine.HostPlan{
 		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: []tasks.Change{
-			{Task: "block:/etc/ppp/chap-secrets", Action: tasks.Update, Attrs: []tasks.Attr{content(tasks.SyntaxChapSecrets,
+			{Task: "block:/etc/ppp/chap-secrets", Action: tasks.Update, Attrs: []tasks.Attr{content(mask.ChapSecrets,
 				"# mine: hush\nbob * hush *\n# vpnpush begin owner=vps\n\"alice\" l2tpd \"hush-1\" 192.168.200.10\n# vpnpush end\n",
 				"# mine: hush\nbob * hush *\n# vpnpush begin owner=vps\n\"alice\" l2tpd \"hush-2\" 192.168.200.10\n# vpnpush end\n")}},
 		}},

@@ -1,4 +1,4 @@
-package tasks
+package mask
 
 import "regexp"
 
@@ -10,7 +10,7 @@ type pppMasker struct{ open bool }
 
 var pppPassword = regexp.MustCompile(`^(.*?(?i:password|secret)["']?)(.*)$`)
 
-func (m *pppMasker) line(line string) maskLine {
+func (m *pppMasker) line(line string) masked {
 	open := m.open
 	m.open = false
 	if open && !blank(line) {
@@ -27,5 +27,5 @@ func (m *pppMasker) line(line string) maskLine {
 	if blank(rest) {
 		return shown(line)
 	}
-	return maskLine{place: "option " + p[1], spans: []maskSpan{{text: p[1] + " "}, {text: rest, hide: hideSecret}}}
+	return masked{place: "option " + p[1], spans: []span{{text: p[1] + " "}, {text: rest, hide: hideSecret}}}
 }

@@ -1,4 +1,4 @@
-package tasks
+package mask
 
 import (
 	"bytes"
@@ -11,12 +11,12 @@ import (
 
 // What each syntax shows, line for line. A line of want stands for the line of
 // text with its number; every secret in the texts contains "hush".
-func TestMaskSyntax(t *testing.T) {
+func TestSyntax(t *testing.T) {
 	tests := map[string]struct {
 		syntax Syntax
 		text   [][2]string // as it stands, as it is shown
 	}{
-		"ipsec.secrets": {SyntaxIPsecSecrets, [][2]string{
+		"ipsec.secrets": {IPsecSecrets, [][2]string{
 			{"# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.", "="},
 			{"# This file holds shared secrets or RSA private keys for authentication.", "="},
 			{"", "="},
@@ -54,7 +54,7 @@ func TestMaskSyntax(t *testing.T) {
 			{`hush" `, "(line hidden)"},
 			{`@b : PSK "hush"`, "@b : PSK (secret)"},
 		}},
-		"ppp options": {SyntaxPPPOptions, [][2]string{
+		"ppp options": {PPPOptions, [][2]string{
 			{"# No option of a serial line belongs here", "="},
 			{"auth", "="},
 			{"", "="},
@@ -67,7 +67,7 @@ func TestMaskSyntax(t *testing.T) {
 			{"hush", "(line hidden)"},
 			{"mtu 1280", "="},
 		}},
-		"chap-secrets": {SyntaxChapSecrets, [][2]string{
+		"chap-secrets": {ChapSecrets, [][2]string{
 			{"# Secrets for authentication using CHAP", "="},
 			{"# client\tserver\tsecret\t\t\tIP addresses", "="},
 			{"# vpnpush begin owner=vps", "="},
@@ -94,7 +94,7 @@ func TestMaskSyntax(t *testing.T) {
 			{`pam * "hush`, "(line hidden)"},
 			{`qed * hush`, "(line hidden)"},
 		}},
-		"swanctl.conf": {SyntaxSwanctl, [][2]string{
+		"swanctl.conf": {Swanctl, [][2]string{
 			{"secrets {", "="},
 			{"  ike-tokyo {", "="},
 			{"    id = @tokyo", "="},
@@ -120,9 +120,9 @@ func TestMaskSyntax(t *testing.T) {
 			{"  updown = /x --key hush", "  updown = (secret)"},
 			{"include conf.d/*.conf", "="},
 		}},
-		"opaque":          {SyntaxOpaque, [][2]string{{"hush", "(secret)"}, {"", "="}, {"hush", "(secret)"}}},
+		"opaque":          {Syntax("opaque"), [][2]string{{"hush", "(secret)"}, {"", "="}, {"hush", "(secret)"}}},
 		"unheard of":      {"new.conf", [][2]string{{"hush", "(secret)"}}},
-		"holds no secret": {SyntaxPlain, [][2]string{{"as is", "="}}},
+		"holds no secret": {Plain, [][2]string{{"as is", "="}}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -134,7 +134,7 @@ func TestMaskSyntax(t *testing.T) {
 				text, want = append(text, l[0]), append(want, l[1])
 			}
 			in := []byte(strings.Join(text, "\n"))
-			old, new := MaskPair(tt.syntax, in, in)
+			old, new := Pair(tt.syntax, in, in)
 			if d := cmp.Diff(want, strings.Split(string(new), "\n")); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}
@@ -146,7 +146,7 @@ func TestMaskSyntax(t *testing.T) {
 }
 
 // Which secrets are said to have changed.
-func TestMaskChanged(t *testing.T) {
+func TestChanged(t *testing.T) {
 	const conf = "secrets {\n a {\n  secret = %s\n }\n b {\n  secret = %s\n }\n}\n"
 	tests := map[string]struct {
 		syntax             Syntax
@@ -154,33 +154,33 @@ func TestMaskChanged(t *testing.T) {
 		wantOld, wantNew   string
 		oldAbsent, newGone bool
 	}{
-		"changed": {syntax: SyntaxIPsecSecrets,
+		"changed": {syntax: IPsecSecrets,
 			old: "@a : PSK 1\n@b : PSK 2\n", new: "@a : PSK 1\n@b : PSK 3\n",
 			wantOld: "@a : PSK (secret)\n@b : PSK (secret)\n", wantNew: "@a : PSK (secret)\n@b : PSK (secret, changed)\n"},
-		"a line added in front marks no other": {syntax: SyntaxIPsecSecrets,
+		"a line added in front marks no other": {syntax: IPsecSecrets,
 			old: "@b : PSK 2\n# x\n", new: "@a : PSK 1\n# y\n@b : PSK 2\n# x\n",
 			wantOld: "@b : PSK (secret)\n(line hidden)\n", wantNew: "@a : PSK (secret)\n(line hidden)\n@b : PSK (secret)\n(line hidden)\n"},
-		"spaces and secret": {syntax: SyntaxIPsecSecrets,
+		"spaces and secret": {syntax: IPsecSecrets,
 			old: "@a  : PSK 1\n", new: "@a : PSK 2\n", wantOld: "@a  : PSK (secret)\n", wantNew: "@a : PSK (secret, changed)\n"},
-		"two entries of one id, swapped": {syntax: SyntaxIPsecSecrets,
+		"two entries of one id, swapped": {syntax: IPsecSecrets,
 			old: ": PSK 1\n: PSK 2\n", new: ": PSK 2\n: PSK 1\n",
 			wantOld: ": PSK (secret)\n: PSK (secret)\n", wantNew: ": PSK (secret, changed)\n: PSK (secret, changed)\n"},
-		"only the quotes differ": {syntax: SyntaxIPsecSecrets,
+		"only the quotes differ": {syntax: IPsecSecrets,
 			old: "@a : PSK 1\n", new: "@a : PSK \"1\"\n", wantOld: "@a : PSK (secret)\n", wantNew: "@a : PSK (secret, changed)\n"},
-		"a hidden line": {syntax: SyntaxIPsecSecrets,
+		"a hidden line": {syntax: IPsecSecrets,
 			old: "# 1\n# 2\n", new: "# 1\n# 3\n",
 			wantOld: "(line hidden)\n(line hidden)\n", wantNew: "(line hidden)\n(line hidden, changed)\n"},
-		"password and address of a user": {syntax: SyntaxChapSecrets,
+		"password and address of a user": {syntax: ChapSecrets,
 			old: "a * 1 *\n", new: "\"a\" * 2 10.0.0.1\n", wantOld: "a * (secret) *\n", wantNew: "\"a\" * (secret, changed) 10.0.0.1\n"},
-		"only the comment": {syntax: SyntaxChapSecrets,
+		"only the comment": {syntax: ChapSecrets,
 			old: "a * 1 # x\n", new: "a * 1 # y\n",
 			wantOld: "a * (secret) # (comment hidden)\n", wantNew: "a * (secret) # (comment hidden, changed)\n"},
-		"sections keep equal keys apart": {syntax: SyntaxSwanctl,
+		"sections keep equal keys apart": {syntax: Swanctl,
 			old: fmt.Sprintf(conf, "1", "2"), new: fmt.Sprintf(conf, "1", "3"),
 			wantOld: fmt.Sprintf(conf, "(secret)", "(secret)"), wantNew: fmt.Sprintf(conf, "(secret)", "(secret, changed)")},
-		"opaque":  {syntax: SyntaxOpaque, old: "1\n2", new: "1\n3", wantOld: "(secret)\n(secret)", wantNew: "(secret)\n(secret, changed)"},
-		"created": {syntax: SyntaxIPsecSecrets, oldAbsent: true, new: "@a : PSK 1\n", wantNew: "@a : PSK (secret)\n"},
-		"deleted": {syntax: SyntaxIPsecSecrets, newGone: true, old: "@a : PSK 1\n", wantOld: "@a : PSK (secret)\n"},
+		"opaque":  {syntax: Syntax("opaque"), old: "1\n2", new: "1\n3", wantOld: "(secret)\n(secret)", wantNew: "(secret)\n(secret, changed)"},
+		"created": {syntax: IPsecSecrets, oldAbsent: true, new: "@a : PSK 1\n", wantNew: "@a : PSK (secret)\n"},
+		"deleted": {syntax: IPsecSecrets, newGone: true, old: "@a : PSK 1\n", wantOld: "@a : PSK (secret)\n"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestMaskChanged(t *testing.T) {
 			if tt.newGone {
 				new = nil
 			}
-			gotOld, gotNew := MaskPair(tt.syntax, old, new)
+			gotOld, gotNew := Pair(tt.syntax, old, new)
 			if d := cmp.Diff([]string{tt.wantOld, tt.wantNew}, []string{string(gotOld), string(gotNew)}); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}
@@ -207,35 +207,35 @@ var secretPlaces = []struct {
 	syntax Syntax
 	format string
 }{
-	{SyntaxIPsecSecrets, "@a @b : PSK %s"},
-	{SyntaxIPsecSecrets, ": PSK \"%s\""},
-	{SyntaxIPsecSecrets, "a : XAUTH 0s%s"},
-	{SyntaxIPsecSecrets, "\ta : EAP '%s' # x"},
-	{SyntaxIPsecSecrets, ": RSA key.pem \"%s\""},
-	{SyntaxIPsecSecrets, ": RSA {\n\tPrivateExponent: 0x%s\n\t}"},
-	{SyntaxIPsecSecrets, "@a : PSK\n\t%s"},
-	{SyntaxIPsecSecrets, "# @a : PSK %s"},
-	{SyntaxChapSecrets, "a * %s"},
-	{SyntaxChapSecrets, "a l2tpd \"%s\" *"},
-	{SyntaxChapSecrets, "\"a\" '*' '%s' 10.0.0.1 # x"},
-	{SyntaxChapSecrets, "a *\\\n %s *"},
-	{SyntaxChapSecrets, "#a * %s *"},
-	{SyntaxPPPOptions, "password %s"},
-	{SyntaxPPPOptions, "auth name x password \"%s\" mtu 1280"},
-	{SyntaxPPPOptions, "#password %s"},
-	{SyntaxPPPOptions, "password\n\n%s"},
-	{SyntaxPPPOptions, "password \\\n%s"},
-	{SyntaxSwanctl, "secret = %s"},
-	{SyntaxSwanctl, "secrets {\n ike-1 {\n  secret-x=\"%s\" # x\n}\n}"},
-	{SyntaxSwanctl, "secrets { eap { secret = %s } }"},
-	{SyntaxSwanctl, "pin = \"\\\n%s\""},
-	{SyntaxSwanctl, "# secret = %s"},
-	{SyntaxOpaque, "%s"},
+	{IPsecSecrets, "@a @b : PSK %s"},
+	{IPsecSecrets, ": PSK \"%s\""},
+	{IPsecSecrets, "a : XAUTH 0s%s"},
+	{IPsecSecrets, "\ta : EAP '%s' # x"},
+	{IPsecSecrets, ": RSA key.pem \"%s\""},
+	{IPsecSecrets, ": RSA {\n\tPrivateExponent: 0x%s\n\t}"},
+	{IPsecSecrets, "@a : PSK\n\t%s"},
+	{IPsecSecrets, "# @a : PSK %s"},
+	{ChapSecrets, "a * %s"},
+	{ChapSecrets, "a l2tpd \"%s\" *"},
+	{ChapSecrets, "\"a\" '*' '%s' 10.0.0.1 # x"},
+	{ChapSecrets, "a *\\\n %s *"},
+	{ChapSecrets, "#a * %s *"},
+	{PPPOptions, "password %s"},
+	{PPPOptions, "auth name x password \"%s\" mtu 1280"},
+	{PPPOptions, "#password %s"},
+	{PPPOptions, "password\n\n%s"},
+	{PPPOptions, "password \\\n%s"},
+	{Swanctl, "secret = %s"},
+	{Swanctl, "secrets {\n ike-1 {\n  secret-x=\"%s\" # x\n}\n}"},
+	{Swanctl, "secrets { eap { secret = %s } }"},
+	{Swanctl, "pin = \"\\\n%s\""},
+	{Swanctl, "# secret = %s"},
+	{Syntax("opaque"), "%s"},
 }
 
 // No secret is shown, whatever else stands in the file and in the secret; the
 // lines stay as many; texts are equal when masked exactly when they are equal.
-func FuzzMaskPair(f *testing.F) {
+func FuzzPair(f *testing.F) {
 	for i, p := range secretPlaces {
 		f.Add(uint8(i), "", "", "", "")
 		f.Add(uint8(i), "x { \"", "# '", " * ", "\\\" #")
@@ -251,7 +251,7 @@ func FuzzMaskPair(f *testing.F) {
 		}
 		const one, two = "cAnaRyOnE", "cAnaRyTwO"
 		old, new := file(one), file(two)
-		gotOld, gotNew := MaskPair(p.syntax, old, new)
+		gotOld, gotNew := Pair(p.syntax, old, new)
 		for _, got := range [][]byte{gotOld, gotNew} {
 			if bytes.Contains(got, []byte("cAnaRy")) {
 				t.Fatalf("the secret is shown:\n%s\nof\n%s", got, old)
@@ -263,11 +263,11 @@ func FuzzMaskPair(f *testing.F) {
 		if bytes.Equal(gotOld, gotNew) {
 			t.Fatalf("a changed secret does not show:\n%s", gotNew)
 		}
-		if o, n := MaskPair(p.syntax, old, bytes.Clone(old)); !bytes.Equal(o, n) || !bytes.Equal(o, gotOld) {
+		if o, n := Pair(p.syntax, old, bytes.Clone(old)); !bytes.Equal(o, n) || !bytes.Equal(o, gotOld) {
 			t.Fatalf("equal texts differ when masked:\n%s\n%s", o, n)
 		}
 		a, b := []byte(above), []byte(below)
-		if o, n := MaskPair(p.syntax, a, b); bytes.Equal(o, n) != bytes.Equal(a, b) {
+		if o, n := Pair(p.syntax, a, b); bytes.Equal(o, n) != bytes.Equal(a, b) {
 			t.Fatalf("%q and %q: masked %q and %q", a, b, o, n)
 		}
 	})
@@ -289,12 +289,12 @@ func TestSanitizeText(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := string(SanitizeText([]byte(tt.in))); got != tt.want {
+			if got := string(Sanitize([]byte(tt.in))); got != tt.want {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 		})
 	}
-	if SanitizeText(nil) != nil {
+	if Sanitize(nil) != nil {
 		t.Error("nil, an absent file, did not stay nil")
 	}
 }
