@@ -7,6 +7,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // maxSelectors is how many traffic selectors one IKEv2 payload holds: their
@@ -98,22 +99,22 @@ func overlapAny(as, bs []netip.Prefix) bool {
 
 // Tunnels are the child SAs that should be up on a host, with the selectors
 // both ends should have agreed on.
-func Tunnels(inv *inventory.Inventory, host string) []tasks.Tunnel {
+func Tunnels(inv *inventory.Inventory, host string) []strongswan.Tunnel {
 	p, err := place(inv, host)
 	if err != nil {
 		return nil
 	}
 	if p.role == inventory.RoleSite {
-		return []tasks.Tunnel{{
+		return []strongswan.Tunnel{{
 			Conn: p.site.Name, Peer: inv.Hub.Name,
 			Local: sorted(p.site.Subnets), Remote: sorted(hubSide(inv, p.site)),
 			LocalID: p.site.Name, PeerID: inv.Hub.Name,
 		}}
 	}
-	var out []tasks.Tunnel
+	var out []strongswan.Tunnel
 	for i := range inv.Sites {
 		s := &inv.Sites[i]
-		out = append(out, tasks.Tunnel{
+		out = append(out, strongswan.Tunnel{
 			Conn: s.Name, Peer: s.Name,
 			Local: sorted(hubSide(inv, s)), Remote: sorted(s.Subnets),
 			LocalID: inv.Hub.Name, PeerID: s.Name,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -185,7 +186,7 @@ func TestIPsecHasTheDigestsOfItsFiles(t *testing.T) {
 func TestBothEndsNameTheSameSubnets(t *testing.T) {
 	for name, build := range inventories {
 		inv := build()
-		hubs := map[string]tasks.Tunnel{}
+		hubs := map[string]strongswan.Tunnel{}
 		for _, tun := range Tunnels(inv, "vps") {
 			hubs[tun.Conn] = tun
 		}
@@ -202,7 +203,7 @@ func TestBothEndsNameTheSameSubnets(t *testing.T) {
 				t.Fatalf("%s: %s: %d tunnels, want 1", name, s.Name, len(ts))
 			}
 			far := hubs[s.Name]
-			mirror := tasks.Tunnel{Conn: far.Conn, Peer: "vps", Local: far.Remote, Remote: far.Local, LocalID: far.PeerID, PeerID: far.LocalID}
+			mirror := strongswan.Tunnel{Conn: far.Conn, Peer: "vps", Local: far.Remote, Remote: far.Local, LocalID: far.PeerID, PeerID: far.LocalID}
 			if d := cmp.Diff(mirror, ts[0]); d != "" {
 				t.Errorf("%s: %s: tunnel (-hub's +site's):\n%s", name, s.Name, d)
 			}

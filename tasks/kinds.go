@@ -112,12 +112,3 @@ type Conn struct {
 	// Initiates tells a site's auto=start conn from a hub's auto=add one.
 	Initiates bool
 }
-
-// Tunnel is a child SA that should be up. It is no task: a tunnel that is down
-// is reported, not planned. (sas.go)
-type Tunnel struct {
-	Conn            string
-	Peer            string   // site name, or the hub's, for messages
-	Local, Remote   []string // selectors, as strongSwan prints them, sorted: "192.168.1.0/24"
-	LocalID, PeerID string   // "@" stripped, as strongSwan prints them
-}

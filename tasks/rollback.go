@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -207,8 +208,8 @@ type RollbackPlan struct {
 	Manifest *Manifest
 	// On is the generation that the host has now.
 	On       int
-	Tunnels  []Tunnel // that the host's conns are for, once it is back
-	Warnings []string // what is not put back
+	Tunnels  []strongswan.Tunnel // that the host's conns are for, once it is back
+	Warnings []string            // what is not put back
 }
 
 // Plan makes tasks of a rollback. What is ours is put back whole; in a file that
@@ -538,7 +539,7 @@ func (b *back) sum(p string) (string, error) {
 
 // tunnelOf reads the selectors of a conn of ours (ipsec.conf(5)); one without,
 // such as that of the L2TP clients, is no tunnel.
-func tunnelOf(name string, conf []byte) (Tunnel, bool) {
+func tunnelOf(name string, conf []byte) (strongswan.Tunnel, bool) {
 	v := map[string]string{}
 	for l := range strings.Lines(string(conf)) {
 		if k, val, ok := strings.Cut(strings.TrimSpace(l), "="); ok {
@@ -550,7 +551,7 @@ func tunnelOf(name string, conf []byte) (Tunnel, bool) {
 		slices.Sort(ns)
 		return ns
 	}
-	t := Tunnel{
+	t := strongswan.Tunnel{
 		Conn: name, LocalID: strings.TrimPrefix(v["leftid"], "@"), PeerID: strings.TrimPrefix(v["rightid"], "@"),
 		Local: nets("leftsubnet"), Remote: nets("rightsubnet"),
 	}

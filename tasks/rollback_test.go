@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // pastHost answers with a history of applies, oldest first, and their backups.
@@ -317,8 +318,8 @@ func TestRollbackServices(t *testing.T) {
 	if diff := cmp.Diff(want, services); diff != "" {
 		t.Errorf("tasks (-want +got):\n%s", diff)
 	}
-	tunnel := Tunnel{Conn: "tokyo", Peer: "tokyo", LocalID: "vps", PeerID: "tokyo", Local: []string{"10.1.0.0/24", "10.2.0.0/24"}, Remote: []string{"192.168.1.0/24"}}
-	if diff := cmp.Diff([]Tunnel{tunnel}, p.Tunnels); diff != "" {
+	tunnel := strongswan.Tunnel{Conn: "tokyo", Peer: "tokyo", LocalID: "vps", PeerID: "tokyo", Local: []string{"10.1.0.0/24", "10.2.0.0/24"}, Remote: []string{"192.168.1.0/24"}}
+	if diff := cmp.Diff([]strongswan.Tunnel{tunnel}, p.Tunnels); diff != "" {
 		t.Errorf("tunnels (-want +got):\n%s", diff)
 	}
 	text := strings.Join(p.Warnings, "\n")

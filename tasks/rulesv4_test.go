@@ -3,6 +3,7 @@ package tasks
 import (
 	"archive/tar"
 	"errors"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,8 @@ import (
 )
 
 const rulesPath = "/etc/iptables/rules.v4"
+
+var updateGolden = flag.Bool("update-golden", false, "write the goldens of rules anew, and fail")
 
 func rulesFile(path, content string) FileState {
 	return FileState{Path: path, Exists: true, Type: tar.TypeReg, Content: []byte(content), Mode: 0o644, Owner: "root:adm"}

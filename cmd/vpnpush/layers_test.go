@@ -24,17 +24,18 @@ var layers = map[string][]string{
 	"transport":        {},
 	"inventory":        {"inventory/secret"},
 	"tasks/mask":       {},
-	"tasks":            {"tasks/mask", "transport", "inventory/secret"},
+	"tasks/strongswan": {},
+	"tasks":            {"tasks/mask", "tasks/strongswan", "transport", "inventory/secret"},
 	// transport for its hints alone: what a host cannot carry comes with a mend
-	"roles":                       {"inventory", "inventory/secret", "tasks", "tasks/mask", "transport"},
-	"tasks/engine":                {"tasks", "tasks/mask", "transport", "inventory/secret"},
+	"roles":                       {"tasks/strongswan", "inventory", "inventory/secret", "tasks", "tasks/mask", "transport"},
+	"tasks/engine":                {"tasks/strongswan", "tasks", "tasks/mask", "transport", "inventory/secret"},
 	"transport/sshconn":           {"transport"},
 	"transport/transporttest":     {"transport"},
 	"cmd/vpnpush/internal/lab":    {},
 	"cmd/vpnpush/internal/netmap": {},
-	"tasks/doctor":                {"tasks", "transport"},
-	"cmd/vpnpush/internal/view":   {"tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
-	"cmd/vpnpush":                 {"cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
+	"tasks/doctor":                {"tasks/strongswan", "tasks", "transport"},
+	"cmd/vpnpush/internal/view":   {"tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
+	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }
 
 // forTests are packages that no program may hold.

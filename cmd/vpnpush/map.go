@@ -16,6 +16,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // drawings are what map can write, by the ending of the file.
@@ -134,7 +135,7 @@ func (a *app) lookAtTunnels(ctx context.Context, inv *inventory.Inventory, n *ne
 		return &codeError{exitHosts, fmt.Errorf("%s: %w", hub.Name, err)}
 	}
 	n.Looked = time.Now()
-	for _, st := range tasks.CheckTunnels(sas, hosts[0].Tunnels) {
+	for _, st := range strongswan.CheckTunnels(sas, hosts[0].Tunnels) {
 		i := slices.IndexFunc(n.Sites, func(s netmap.Site) bool { return s.Name == st.Tunnel.Peer })
 		switch {
 		case i < 0:

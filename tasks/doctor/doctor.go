@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -23,7 +24,7 @@ type Host struct {
 	Subnets []netip.Prefix // the LANs behind it
 	// Hub is the address that a site dials; zero on the hub.
 	Hub     netip.Addr
-	Tunnels []tasks.Tunnel
+	Tunnels []strongswan.Tunnel
 	L2TP    bool // it serves L2TP
 }
 
@@ -125,7 +126,7 @@ type exam struct {
 
 	sockets []socket
 	addrs   []address
-	up      []tasks.Tunnel // the tunnels that are up
+	up      []strongswan.Tunnel // the tunnels that are up
 }
 
 func (x *exam) find(check string, s Severity, why, mend, what string, a ...any) {
@@ -162,7 +163,7 @@ func (x *exam) read() {
 	if err != nil {
 		x.skip("the tunnels", err)
 	}
-	for _, st := range tasks.CheckTunnels(sas, x.Tunnels) {
+	for _, st := range strongswan.CheckTunnels(sas, x.Tunnels) {
 		if st.Up {
 			x.up = append(x.up, st.Tunnel)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // Files in testdata are lines that hosts with Debian 12 printed; some are put
@@ -77,7 +78,7 @@ func site(t testing.TB, name string, commands map[string]string) Patient {
 		Host: Host{
 			Name: name, Role: "site", Hub: netip.MustParseAddr("203.0.113.10"),
 			Subnets: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")},
-			Tunnels: []tasks.Tunnel{{Conn: name, Peer: "vps", Local: []string{"192.168.1.0/24"}, Remote: []string{"10.10.0.0/24"}, LocalID: name, PeerID: "vps"}},
+			Tunnels: []strongswan.Tunnel{{Conn: name, Peer: "vps", Local: []string{"192.168.1.0/24"}, Remote: []string{"10.10.0.0/24"}, LocalID: name, PeerID: "vps"}},
 		},
 		Facts: facts(t, commands, "boot-of-"+name), Asked: now, Answered: now.Add(2 * time.Second),
 	}

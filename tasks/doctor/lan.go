@@ -5,7 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
-	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // address is an address of an interface, with its network.
@@ -128,7 +128,7 @@ func (x *exam) left() {
 
 // overlap compares an interface's network with what a tunnel leads to: IPsec
 // policies go before routes.
-func (x *exam) overlap(a address, t tasks.Tunnel) {
+func (x *exam) overlap(a address, t strongswan.Tunnel) {
 	lan := a.net
 	for _, r := range t.Remote {
 		remote, err := netip.ParsePrefix(r)

@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -97,7 +98,7 @@ func (e *Engine) Apply(ctx context.Context, p *Plan, hosts []Host) (*Report, err
 // lookAgain tells the hub's tunnels anew: when it was applied to, the sites had
 // not dialled yet.
 func (e *Engine) lookAgain(ctx context.Context, h Host, hr *HostReport) {
-	if !slices.ContainsFunc(hr.Tunnels, func(t tasks.TunnelState) bool { return !t.Up }) {
+	if !slices.ContainsFunc(hr.Tunnels, func(t strongswan.TunnelState) bool { return !t.Up }) {
 		return
 	}
 	conn, err := e.conn(ctx, h.Name)
@@ -533,18 +534,18 @@ func (e *Engine) keep(ctx context.Context, a *attempt) {
 
 // lostTunnel is a tunnel that should be up and is not.
 type lostTunnel struct {
-	tasks.TunnelState
+	strongswan.TunnelState
 	was bool // it was up before
 }
 
 // lost gives the first tunnel that an apply has to answer for: on a site every
 // one, on the hub one that was up, for a new site has not dialled yet.
-func lost(before, after []tasks.TunnelState, role string) *lostTunnel {
+func lost(before, after []strongswan.TunnelState, role string) *lostTunnel {
 	for _, a := range after {
 		if a.Up {
 			continue
 		}
-		was := slices.ContainsFunc(before, func(b tasks.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
+		was := slices.ContainsFunc(before, func(b strongswan.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
 		if was || role != "hub" {
 			return &lostTunnel{TunnelState: a, was: was}
 		}
@@ -562,7 +563,7 @@ func (e *Engine) tunnels(h Host, f tasks.Facts, hr *HostReport) {
 		hr.Warnings = append(hr.Warnings, fmt.Sprintf("tunnels: %v", err))
 		return
 	}
-	hr.Tunnels = tasks.CheckTunnels(sas, h.Tunnels)
+	hr.Tunnels = strongswan.CheckTunnels(sas, h.Tunnels)
 }
 
 // revert tells the host to put back what was there.

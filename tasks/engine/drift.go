@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -42,7 +43,7 @@ type HostDrift struct {
 	Busy     tasks.Run // for Locked
 	Findings []Finding
 	Warnings []string
-	Tunnels  []tasks.TunnelState
+	Tunnels  []strongswan.TunnelState
 	Looked   time.Time // when it answered; zero: it did not
 	Took     time.Duration
 }
@@ -324,7 +325,7 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	if err != nil {
 		return fmt.Errorf("tunnels: %w", err)
 	}
-	h.Tunnels = tasks.CheckTunnels(sas, host.Tunnels)
+	h.Tunnels = strongswan.CheckTunnels(sas, host.Tunnels)
 	told := map[string]bool{} // conns with a cause
 	for _, t := range ts {
 		ip, ok := t.(tasks.IPsec)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -291,7 +292,7 @@ func TestDrift(t *testing.T) {
 	foreign := sas(noSA)
 	foreign.manifest = tasks.NextManifest(nil, "other", "tokyo", "me", time.Unix(1, 0), nil)
 	tunnel := func(h Host, local, remote, peer string) Host {
-		h.Tunnels = []tasks.Tunnel{{Conn: "tokyo", Peer: peer, Local: []string{local}, Remote: []string{remote}}}
+		h.Tunnels = []strongswan.Tunnel{{Conn: "tokyo", Peer: peer, Local: []string{local}, Remote: []string{remote}}}
 		return h
 	}
 	hub := tunnel(wants("vps", conf("a\n")), "10.10.0.0/24", "192.168.1.0/24", "tokyo")
@@ -419,14 +420,14 @@ func TestStatus(t *testing.T) {
        tokyo{1}:  AES_CBC_256/HMAC_SHA2_256_128, 10 bytes_i (1 pkt, 5s ago), 20 bytes_o (2 pkts, 5s ago), rekeying in 37 minutes
        tokyo{1}:   192.168.1.0/24 === 10.10.0.0/24
 `}}
-	one := func(conn, local, remote string) tasks.Tunnel {
-		return tasks.Tunnel{Conn: conn, Local: []string{local}, Remote: []string{remote}}
+	one := func(conn, local, remote string) strongswan.Tunnel {
+		return strongswan.Tunnel{Conn: conn, Local: []string{local}, Remote: []string{remote}}
 	}
 	ask := StatusAsk{
-		Hub: Host{Name: "vps", Role: "hub", Tunnels: []tasks.Tunnel{one("tokyo", "10.10.0.0/24", "192.168.1.0/24"), one("osaka", "10.10.0.0/24", "192.168.2.0/24")}},
+		Hub: Host{Name: "vps", Role: "hub", Tunnels: []strongswan.Tunnel{one("tokyo", "10.10.0.0/24", "192.168.1.0/24"), one("osaka", "10.10.0.0/24", "192.168.2.0/24")}},
 		Sites: []Host{
-			{Name: "osaka", Role: "site", Tunnels: []tasks.Tunnel{one("osaka", "192.168.2.0/24", "10.10.0.0/24")}},
-			{Name: "tokyo", Role: "site", Tunnels: []tasks.Tunnel{one("tokyo", "192.168.1.0/24", "10.10.0.0/24")}},
+			{Name: "osaka", Role: "site", Tunnels: []strongswan.Tunnel{one("osaka", "192.168.2.0/24", "10.10.0.0/24")}},
+			{Name: "tokyo", Role: "site", Tunnels: []strongswan.Tunnel{one("tokyo", "192.168.1.0/24", "10.10.0.0/24")}},
 		},
 	}
 	s := (&Engine{Dialer: dial{t, hosts{"vps": {hubSees}}}}).Status(context.Background(), ask)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // Status is what runs now.
@@ -61,11 +62,11 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 		reads = append(reads, tasks.SessionReads()...)
 	}
 	f, hs := e.ask(ctx, ask.Hub, reads)
-	byConn := map[string]tasks.Tunnel{}
+	byConn := map[string]strongswan.Tunnel{}
 	for _, t := range ask.Hub.Tunnels {
 		byConn[t.Conn] = t
 	}
-	var sas []tasks.SA
+	var sas []strongswan.SA
 	if hs.Err == nil {
 		if sas, hs.Err = tasks.SAsFrom(f); hs.Err != nil {
 			hs.Result = Failed
@@ -95,7 +96,7 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 		site := ask.Sites[i]
 		e.observe(Event{Host: site.Name, Stage: "connect"})
 		f, hs := e.ask(ctx, site, tasks.SAReads())
-		var sas []tasks.SA
+		var sas []strongswan.SA
 		if hs.Err == nil {
 			if sas, hs.Err = tasks.SAsFrom(f); hs.Err != nil {
 				hs.Result = Failed
@@ -132,8 +133,8 @@ func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (f tasks.F
 }
 
 // tunnelStatus tells a tunnel as one end sees it, hub and site in their places.
-func tunnelStatus(site string, asked Host, t tasks.Tunnel, sas []tasks.SA, now time.Time) TunnelStatus {
-	st := tasks.CheckTunnels(sas, []tasks.Tunnel{t})[0]
+func tunnelStatus(site string, asked Host, t strongswan.Tunnel, sas []strongswan.SA, now time.Time) TunnelStatus {
+	st := strongswan.CheckTunnels(sas, []strongswan.Tunnel{t})[0]
 	out := TunnelStatus{Site: site, Asked: asked.Name, Up: st.Up, Why: st.Why, SAs: st.SAs, Peer: st.Peer}
 	if st.Age > 0 || st.Up {
 		out.Since = now.Add(-st.Age)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -42,7 +43,7 @@ type Host struct {
 	// only what changes, and the manifest of then comes back with them.
 	Back *Back
 	// Tunnels are the child SAs that should be up on this host.
-	Tunnels []tasks.Tunnel
+	Tunnels []strongswan.Tunnel
 }
 
 // Result is how a host came out, in the words of DESIGN section 2.
@@ -128,7 +129,7 @@ type HostReport struct {
 	Err        error
 	Changes    []tasks.Change // what was made, in order
 	Warnings   []string
-	Tunnels    []tasks.TunnelState // after the apply
+	Tunnels    []strongswan.TunnelState // after the apply
 	Took       time.Duration
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -20,7 +21,7 @@ var (
 
 // drifted is a report with all that can be in one.
 func drifted() (*engine.Drift, DriftOptions) {
-	tunnel := tasks.TunnelState{Tunnel: tasks.Tunnel{Conn: "osaka", Peer: "vps"}, Why: "no IKE SA"}
+	tunnel := strongswan.TunnelState{Tunnel: strongswan.Tunnel{Conn: "osaka", Peer: "vps"}, Why: "no IKE SA"}
 	rule := &engine.Ignore{Reason: "the provider's monitoring, ticket 4711", Until: time.Date(2026, 12, 1, 0, 0, 0, 0, time.Local)}
 	old := &engine.Ignore{Reason: "until the move", Until: time.Date(2026, 11, 1, 0, 0, 0, 0, time.Local)}
 	return &engine.Drift{At: at, Hosts: []engine.HostDrift{
@@ -31,13 +32,13 @@ func drifted() (*engine.Drift, DriftOptions) {
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: transport.WithHint(errors.New("connect to brest (10.8.0.7:22): i/o timeout after 10s"), "is it on?")},
 		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: tasks.Run{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
 		{Name: "nice", Role: "site", Result: engine.OK, Looked: at},
-		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []tasks.TunnelState{tunnel}, Findings: []engine.Finding{
+		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
 			{State: engine.FindingDrifted, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.IPsecSecrets, "@vps : PSK \"evil\"\n", "@vps : PSK \"not-a-secret\"\n"),
 				{Name: "mode", Old: []byte("0644"), New: []byte("0600")}}}},
 			{State: engine.FindingDown, Change: tasks.Change{Task: "tunnel:osaka", Note: "to vps", Attrs: []tasks.Attr{{Name: "state", Old: []byte("down, no IKE SA"), New: []byte("up")}}}},
 		}},
-		{Name: "tokyo", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []tasks.TunnelState{{Tunnel: tasks.Tunnel{Conn: "tokyo", Peer: "vps"}, Up: true}}, Findings: []engine.Finding{
+		{Name: "tokyo", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []strongswan.TunnelState{{Tunnel: strongswan.Tunnel{Conn: "tokyo", Peer: "vps"}, Up: true}}, Findings: []engine.Finding{
 			{State: engine.FindingDrifted, Also: true, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/tokyo.conf", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.Plain, strings.ReplaceAll(conn, "%s", "300s\x1b[31m"), strings.ReplaceAll(conn, "%s", "30s"))}}},
 			{State: engine.FindingDrifted, Expired: old, Change: tasks.Change{Task: "unit:netfilter-persistent.service", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "enabled", Old: []byte("no"), New: []byte("yes")}}}},

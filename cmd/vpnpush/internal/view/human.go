@@ -8,6 +8,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/diff"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // humanView writes for people.
@@ -195,7 +196,7 @@ func (v *humanView) Report(r *engine.Report) error {
 	return v.result(v.Redact([]byte(p.String())))
 }
 
-func (v *humanView) tunnel(p *page, s tasks.TunnelState) {
+func (v *humanView) tunnel(p *page, s strongswan.TunnelState) {
 	switch {
 	case !s.Up:
 		p.line("  ", red, tunnelDown(s))
@@ -206,7 +207,7 @@ func (v *humanView) tunnel(p *page, s tasks.TunnelState) {
 	}
 }
 
-func tunnelDown(s tasks.TunnelState) string {
+func tunnelDown(s strongswan.TunnelState) string {
 	text := "tunnel to " + oneLine(s.Tunnel.Peer) + ": down"
 	if s.Why != "" {
 		text += ", " + oneLine(s.Why)

@@ -19,6 +19,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -139,14 +140,14 @@ func rotated() *engine.Plan {
 }
 
 func report() *engine.Report {
-	to := func(peer string) tasks.Tunnel { return tasks.Tunnel{Conn: peer, Peer: peer} }
+	to := func(peer string) strongswan.Tunnel { return strongswan.Tunnel{Conn: peer, Peer: peer} }
 	return &engine.Report{Hosts: []engine.HostReport{
-		{Name: "tokyo", Role: "site", Result: engine.OK, Took: 2 * time.Second, Tunnels: []tasks.TunnelState{{Tunnel: to("vps"), Up: true, SAs: 1, Peer: "203.0.113.10:4500"}}},
+		{Name: "tokyo", Role: "site", Result: engine.OK, Took: 2 * time.Second, Tunnels: []strongswan.TunnelState{{Tunnel: to("vps"), Up: true, SAs: 1, Peer: "203.0.113.10:4500"}}},
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: errDial},
 		{Name: "lyon", Role: "site", Result: engine.RolledBack, Err: errRun, Changes: mixed().Hosts[1].Changes},
 		{Name: "nice", Role: "site", Result: engine.Skipped, Err: errors.New("the canary lyon rolled back")},
 		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: mixed().Hosts[2].Changes, Warnings: []string{"ufw is installed"}, Took: 75 * time.Second,
-			Tunnels: []tasks.TunnelState{
+			Tunnels: []strongswan.TunnelState{
 				{Tunnel: to("tokyo"), Up: true, SAs: 2, Peer: "198.51.100.7:4500"},
 				{Tunnel: to("osaka"), Why: "no IKE SA"},
 			}},
@@ -240,7 +241,7 @@ func TestRedact(t *testing.T) {
 	use := func(v View) {
 		v.Plan(&engine.Plan{Hosts: []engine.HostPlan{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known}}}})
 		v.Report(&engine.Report{Hosts: []engine.HostReport{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known},
-			Tunnels: []tasks.TunnelState{{Why: known}}}}})
+			Tunnels: []strongswan.TunnelState{{Why: known}}}}})
 		v.Observe(engine.Event{Host: "vps", Stage: "read", Message: known})
 		v.Diagnostics([]fmt.Stringer{text(known)})
 		v.Error(err)

@@ -1,0 +1,102 @@
+package tasks
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+)
+
+// The commands that list SAs; a host has one of them, or both.
+var (
+	readStroke  = Read{Kind: ReadCommand, Arg: "ipsec-statusall", Shell: "ipsec statusall"}
+	readSwanctl = Read{Kind: ReadCommand, Arg: "swanctl-list-sas", Shell: "swanctl --list-sas --raw"}
+)
+
+// SAReads is what SAsFrom and LoadedConns need.
+func SAReads() []Read { return []Read{readStroke, readSwanctl, readConns} }
+
+// SAsFrom gives the IKE SAs of a host. There are none where strongSwan is not
+// installed or does not run; any other failure is an error.
+func SAsFrom(f Facts) ([]strongswan.SA, error) {
+	var sas []strongswan.SA
+	out, err := listing(f, readStroke)
+	if err != nil {
+		return nil, err
+	}
+	if out != nil {
+		if sas, err = strongswan.ParseStatusAll(out); err != nil {
+			return nil, fmt.Errorf("command %s: %w: %w", readStroke.Shell, ErrUnknown, err)
+		}
+	}
+	if out, err = listing(f, readSwanctl); err != nil || out == nil {
+		return sas, err
+	}
+	more, err := strongswan.ParseListSAs(out)
+	if err != nil {
+		return nil, fmt.Errorf("command %s: %w: %w", readSwanctl.Shell, ErrUnknown, err)
+	}
+	for _, m := range more {
+		// swanctl may speak with the same charon: the vici plugin is loaded into
+		// a charon of starter, too. It tells more, so its word is taken.
+		same := func(s strongswan.SA) bool { return s.SPIs == m.SPIs }
+		sas = append(slices.DeleteFunc(sas, same), m)
+	}
+	return sas, nil
+}
+
+// listing gives the output of a command that asks charon, nil when there is no
+// charon to ask.
+func listing(f Facts, r Read) ([]byte, error) {
+	c, err := f.Command(r.Arg)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case c.Code == 127, // no such command
+		r.Arg == readStroke.Arg && c.Code == 3, // ipsec(8): starter does not run
+		r.Arg != readStroke.Arg && noVici.Match(c.Stderr):
+		return nil, nil
+	}
+	out, err := f.Output(r.Arg)
+	if err == nil && out == nil {
+		out = []byte{}
+	}
+	return out, err
+}
+
+// noVici is what swanctl says when nobody listens on charon's socket; it exits
+// with the errno then.
+var noVici = regexp.MustCompile(`(?m)^Error: connecting to .* failed: (Connection refused|No such file or directory)$`)
+
+// readConns brings the connections that vici knows. Those of ipsec.conf are in
+// the output of `ipsec statusall`.
+var readConns = Read{Kind: ReadCommand, Arg: "swanctl-list-conns", Shell: "swanctl --list-conns --raw"}
+
+// LoadedConns gives the names of the connections that charon has loaded,
+// sorted. There are none where strongSwan is not installed or does not run.
+func LoadedConns(f Facts) ([]string, error) {
+	var names []string
+	out, err := listing(f, readStroke)
+	if err != nil {
+		return nil, err
+	}
+	if out != nil {
+		if names, err = strongswan.ParseStatusConns(out); err != nil {
+			return nil, fmt.Errorf("command %s: %w: %w", readStroke.Shell, ErrUnknown, err)
+		}
+	}
+	if out, err = listing(f, readConns); err != nil {
+		return nil, err
+	}
+	if out != nil {
+		more, err := strongswan.ParseListConns(out)
+		if err != nil {
+			return nil, fmt.Errorf("command %s: %w: %w", readConns.Shell, ErrUnknown, err)
+		}
+		names = append(names, more...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
