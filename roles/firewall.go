@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/vpnpush/vpnpush/inventory"
-	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // The own chains. Rules are written as iptables-save prints them
@@ -31,26 +31,26 @@ const (
 // path MTU discovery often dies at a NAT.
 const mss = " -m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss 1361:1536 -j TCPMSS --set-mss 1360"
 
-func (p placed) chains() []tasks.Chain {
+func (p placed) chains() []iptables.Chain {
 	rules := p.hubRules
 	if p.role == inventory.RoleSite {
 		rules = p.siteRules
 	}
 	in, fwd, nat := rules()
-	chains := []tasks.Chain{
+	chains := []iptables.Chain{
 		{Table: "filter", From: "INPUT", Name: chainIn, Rules: in},
 		{Table: "filter", From: "FORWARD", Name: chainFwd, Rules: fwd},
 	}
 	if p.l2tp() != nil {
 		// A PPP session outlives the SA under it by minutes, and what is sent
 		// to its client would leave in the clear.
-		chains = append(chains, tasks.Chain{Table: "filter", From: "OUTPUT", Name: chainOut, Rules: []string{
+		chains = append(chains, iptables.Chain{Table: "filter", From: "OUTPUT", Name: chainOut, Rules: []string{
 			"-p udp -m udp --sport 1701" + plainOut + " -j DROP",
 		}})
 	}
 	chains = append(chains,
-		tasks.Chain{Table: "nat", From: "POSTROUTING", Name: chainNAT, Rules: nat},
-		tasks.Chain{Table: "mangle", From: "FORWARD", Name: chainMSS, Rules: []string{"-p tcp" + ipsecIn + mss, "-p tcp" + ipsecOut + mss}})
+		iptables.Chain{Table: "nat", From: "POSTROUTING", Name: chainNAT, Rules: nat},
+		iptables.Chain{Table: "mangle", From: "FORWARD", Name: chainMSS, Rules: []string{"-p tcp" + ipsecIn + mss, "-p tcp" + ipsecOut + mss}})
 	return chains
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // RenderedFile is a file as it would land on a bare host. It may hold secrets:
@@ -68,7 +69,7 @@ func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
 
 // restorable is the own chains as iptables-restore(8) reads them. It names no
 // policy: a host keeps the ones it has.
-func restorable(chains []tasks.Chain) []byte {
+func restorable(chains []iptables.Chain) []byte {
 	var b bytes.Buffer
 	for i, c := range chains {
 		if i == 0 || chains[i-1].Table != c.Table {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -381,7 +382,7 @@ func TestHubWithoutL2TP(t *testing.T) {
 	}
 }
 
-func chainsOf(t *testing.T, inv *inventory.Inventory, h string) []tasks.Chain {
+func chainsOf(t *testing.T, inv *inventory.Inventory, h string) []iptables.Chain {
 	t.Helper()
 	for _, task := range wanted(t, inv, h) {
 		if f, ok := task.(tasks.Firewall); ok {

@@ -2,7 +2,8 @@ package tasks
 
 import (
 	"bytes"
-	"slices"
+
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // Actual is a Digester that can also say what stands on a host, as the digest
@@ -54,52 +55,25 @@ func (t Block) find(content []byte) []byte {
 }
 
 // ActualDigest implements Actual.
-func (w Firewall) ActualDigest(f Facts) (string, error) {
+func (t Firewall) ActualDigest(f Facts) (string, error) {
 	live, err := liveRules(f)
 	if err != nil {
 		return "", err
 	}
-	return digestChains("", live.ours(w.Chains)), nil
+	return digestChains("", live.Own(t.Chains)), nil
 }
 
 // ActualDigest implements Actual.
-func (w RulesV4) ActualDigest(f Facts) (string, error) {
-	s, err := f.File(w.Path)
+func (t RulesV4) ActualDigest(f Facts) (string, error) {
+	s, err := f.File(t.Path)
 	if err != nil {
 		return "", err
 	}
-	file, err := parseSave(s.Content)
+	file, err := iptables.Parse(s.Content)
 	if err != nil {
 		return "", err
 	}
-	return digestChains(w.Path, file.ours(w.Chains)), nil
-}
-
-// ours gives the own chains that rules hold, in the order of like, so that
-// their digest can be compared. From is set where the jump stands as it should.
-func (s *save) ours(like []Chain) []Chain {
-	var out []Chain
-	for _, table := range chainTables(s, nil) {
-		o := ownOf(s.table(table))
-		for _, c := range o.chains {
-			for _, j := range o.jumps {
-				led := Chain{Name: c.Name, From: j.chain}
-				if j.to == c.Name && o.led(led) {
-					c.From = j.chain
-				}
-			}
-			out = append(out, c)
-		}
-	}
-	place := func(c Chain) int {
-		i := slices.IndexFunc(like, func(l Chain) bool { return l.Table == c.Table && l.Name == c.Name })
-		if i < 0 {
-			return len(like)
-		}
-		return i
-	}
-	slices.SortStableFunc(out, func(a, b Chain) int { return place(a) - place(b) })
-	return out
+	return digestChains(t.Path, file.Own(t.Chains)), nil
 }
 
 // cutLine cuts content at a line of its own.

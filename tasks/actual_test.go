@@ -10,13 +10,15 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // A host that is exactly as a task wants it has the task's own digest, whatever
 // the kind; after any change by hand it has not. That is what tells "the
 // inventory moved on" from "the host moved".
 func TestActualDigest(t *testing.T) {
-	chains := []Chain{
+	chains := []iptables.Chain{
 		{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p esp -j ACCEPT", "-p udp -m udp --dport 500 -j ACCEPT"}},
 		{Table: "nat", From: "POSTROUTING", Name: "VPNPUSH-NAT", Rules: []string{"-d 192.0.2.0/24 -j ACCEPT"}},
 		{Table: "mangle", From: "FORWARD", Name: "VPNPUSH-MSS"},

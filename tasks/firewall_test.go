@@ -14,10 +14,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // hubChains is about what a hub wants.
-var hubChains = []Chain{
+var hubChains = []iptables.Chain{
 	{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{
 		"-p udp -m multiport --dports 500,4500 -j ACCEPT",
 		"-p esp -j ACCEPT",
@@ -133,24 +134,25 @@ func (h *rulesHost) rules() string {
 
 func (h *rulesHost) foreign() string {
 	h.t.Helper()
-	return essence(h.t, h.must("iptables-save", ""), func(l string) bool { return !strings.Contains(l, ownChain) })
+	return essence(h.t, h.must("iptables-save", ""), func(l string) bool { return !strings.Contains(l, iptables.Prefix) })
 }
 
 func essence(t *testing.T, text string, keep func(string) bool) string {
 	t.Helper()
-	s, err := parseSave([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var tables []string
-	for _, table := range s.tables {
+	for _, table := range strings.Split("\n"+text, "\n*")[1:] {
+		name, rest, _ := strings.Cut(table, "\n")
+		body, _, committed := strings.Cut(rest, "COMMIT\n")
+		if !committed {
+			t.Fatalf("table %s: no COMMIT in:\n%s", name, text)
+		}
 		var decls, rules []string
 		used := false
-		for i, l := range s.lines[table.start+1 : table.commit] {
+		for l := range strings.Lines(body) {
 			if l = counters.ReplaceAllString(l, "[0:0]"); !keep(l) || l[0] == '#' {
 				continue
 			}
-			if i < len(table.chains) {
+			if l[0] == ':' {
 				decls = append(decls, l)
 				used = used || !strings.HasSuffix(l, " ACCEPT [0:0]\n")
 			} else {
@@ -159,7 +161,7 @@ func essence(t *testing.T, text string, keep func(string) bool) string {
 		}
 		if used || len(rules) > 0 {
 			slices.Sort(decls)
-			tables = append(tables, "*"+table.name+"\n"+strings.Join(append(decls, rules...), ""))
+			tables = append(tables, "*"+name+"\n"+strings.Join(append(decls, rules...), ""))
 		}
 	}
 	slices.Sort(tables)
@@ -214,7 +216,7 @@ func TestFirewallApply(t *testing.T) {
 		name  string
 		load  string // more rules, before
 		whole bool   // start from what is wanted
-		want  []Chain
+		want  []iptables.Chain
 	}{
 		{name: "first", want: hubChains},
 		{name: "no jump", load: ours + "COMMIT\n", want: hubChains},
@@ -272,7 +274,7 @@ func TestFirewallApply(t *testing.T) {
 // A host that has never seen a rule, where some tables do not even exist yet.
 func TestFirewallFresh(t *testing.T) {
 	netns(t, func(t *testing.T, h *rulesHost) {
-		second := Chain{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN2", Rules: []string{"-p ah -j ACCEPT"}}
+		second := iptables.Chain{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN2", Rules: []string{"-p ah -j ACCEPT"}}
 		task := Firewall{Chains: append(hubChains[:len(hubChains):len(hubChains)], second)}
 		c := mustCheck(t, task, h.facts())
 		if c.Action != Create || c.Attrs[0].Old != nil {
@@ -314,7 +316,7 @@ func TestFirewallDoFails(t *testing.T) {
 	netns(t, func(t *testing.T, h *rulesHost) {
 		h.must("iptables-restore", testdata(t, "docker-fail2ban.rules.v4"))
 		before := h.rules()
-		bad := []Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p udp -j ACCEPT", "-p udp -m nonesuch -j ACCEPT"}}}
+		bad := []iptables.Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p udp -j ACCEPT", "-p udp -m nonesuch -j ACCEPT"}}}
 		c := mustCheck(t, Firewall{Chains: bad}, h.facts())
 		if _, err := h.apply(c.Do); err == nil {
 			t.Error("Do of an impossible rule: no error")
@@ -338,7 +340,7 @@ func TestFirewallDoFails(t *testing.T) {
 // What may precede a jump: rules that let the packet go on. The rest cannot be
 // left before it, since our rules might never be asked.
 func TestFirewallJumpPlace(t *testing.T) {
-	want := []Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p esp -j ACCEPT"}}}
+	want := []iptables.Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p esp -j ACCEPT"}}}
 	for before, settled := range map[string]bool{
 		"":                       true,
 		"-A INPUT -j f2b-sshd\n": true,

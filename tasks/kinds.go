@@ -3,6 +3,7 @@ package tasks
 import (
 	"io/fs"
 
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
@@ -75,23 +76,13 @@ type Sysctl struct{ Key, Value string }
 
 // Firewall wants own chains, live: the rules of each, and one jump to each from
 // the built-in chain, before any rule there that decides. (firewall.go)
-type Firewall struct{ Chains []Chain }
+type Firewall struct{ Chains []iptables.Chain }
 
 // RulesV4 wants the same chains in iptables-persistent's file, and keeps
 // everything else in it byte for byte. (rulesv4.go)
 type RulesV4 struct {
 	Path   string // /etc/iptables/rules.v4
-	Chains []Chain
-}
-
-// Chain is one own chain. Rules are written as iptables-save prints them,
-// without the "-A NAME " in front: a set of rules is compared as text. The
-// forms in testdata/iptables/canonical.txt are known to be printed like that.
-type Chain struct {
-	Table string   // "filter", "nat", "mangle"
-	From  string   // the built-in chain that jumps to it: "INPUT"
-	Name  string   // "VPNPUSH-IN"; begins so, and has at most 28 bytes
-	Rules []string // "-p udp -m udp --dport 500 -j ACCEPT"
+	Chains []iptables.Chain
 }
 
 // IPsec wants strongSwan (starter, ipsec.conf) to run with what the files say:

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -379,20 +380,11 @@ func (b *back) rules(p string) error {
 	if err != nil {
 		return err
 	}
-	s, err := parseSave(was.Content)
+	s, err := iptables.Parse(was.Content)
 	if err != nil {
 		return fmt.Errorf("file %s: %w: %w", b.r.copies[p], ErrUnknown, err)
 	}
-	var chains []Chain
-	for i := range s.tables {
-		o := ownOf(&s.tables[i])
-		for _, c := range o.chains {
-			if j := slices.IndexFunc(o.jumps, func(j jump) bool { return j.to == c.Name }); j >= 0 {
-				c.From = o.jumps[j].chain
-				chains = append(chains, c)
-			}
-		}
-	}
+	chains := s.Linked()
 	b.add(RulesV4{Path: p, Chains: chains})
 	if b.has(Firewall{}.ID()) {
 		b.add(Firewall{Chains: chains})

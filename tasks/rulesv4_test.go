@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 const rulesPath = "/etc/iptables/rules.v4"
@@ -49,7 +50,7 @@ func TestRulesV4Golden(t *testing.T) {
 	}
 	var rest []string
 	for l := range strings.Lines(got) {
-		if !strings.Contains(l, ownChain) {
+		if !strings.Contains(l, iptables.Prefix) {
 			rest = append(rest, l)
 		}
 	}
@@ -246,12 +247,12 @@ func TestRulesV4Apply(t *testing.T) {
 func TestRulesV4Test(t *testing.T) {
 	netns(t, func(t *testing.T, h *rulesHost) {
 		path := filepath.Join(t.TempDir(), "rules.v4")
-		bad := []Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p udp -m nonesuch -j ACCEPT"}}}
+		bad := []iptables.Chain{{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p udp -m nonesuch -j ACCEPT"}}}
 		good := "*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n"
 		broken := "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m alsonone -j ACCEPT\nCOMMIT\n"
 		for _, tc := range []struct {
 			name, old string
-			chains    []Chain
+			chains    []iptables.Chain
 			lands     bool
 		}{
 			{"no file, bad rule", "", bad, false},
@@ -278,50 +279,6 @@ func TestRulesV4Test(t *testing.T) {
 			if (err == nil) != tc.lands || string(b) != want {
 				t.Errorf("%s: error %v, want it to land: %t\n%s\nthe file:\n%s", tc.name, err, tc.lands, out, b)
 			}
-		}
-	})
-}
-
-func FuzzRulesV4(f *testing.F) {
-	for _, p := range []string{"docker-fail2ban.rules.v4", "docker-fail2ban.golden.v4", "docker-fail2ban-nft.save", "docker-fail2ban-legacy.save"} {
-		b, err := os.ReadFile(filepath.Join("testdata/iptables", p))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(string(b))
-	}
-	f.Add("*filter\n-A INPUT -j ACCEPT\n:INPUT ACCEPT\nCOMMIT")
-	f.Fuzz(func(t *testing.T, text string) {
-		s, err := parseSave([]byte(text))
-		if err != nil {
-			return
-		}
-		if strings.Join(s.lines, "") != text {
-			t.Fatal("lines were lost")
-		}
-		for i := range s.tables {
-			ownOf(&s.tables[i]).settled(hubChains)
-		}
-		with, err := withChains(text, &save{}, hubChains)
-		if err != nil {
-			t.Fatalf("put in: %v", err)
-		}
-		task := RulesV4{Path: rulesPath, Chains: hubChains}
-		if c := mustCheck(t, task, rulesFacts("", rulesFile(rulesPath, with))); c != nil {
-			t.Errorf("after apply it still wants:\n%q\nof\n%q", content(c), with)
-		}
-		if strings.Contains(text, ownChain) {
-			return // taken out, it is not what it was
-		}
-		bare, err := withoutChains(with)
-		if err != nil {
-			t.Fatalf("take out: %v", err)
-		}
-		if text != "" && !strings.HasSuffix(text, "\n") {
-			text += "\n" // a file that is written is text
-		}
-		if bare != text {
-			t.Errorf("in and out again:\n%q\nwas\n%q", bare, text)
 		}
 	})
 }

@@ -1,4 +1,7 @@
-package tasks
+// Package iptables reads what iptables-save(8) prints and iptables-restore(8) reads,
+// and says what makes a set of chains of our own stand in it, with everything else
+// left byte for byte.
+package iptables
 
 import (
 	"bytes"
@@ -6,47 +9,47 @@ import (
 	"strings"
 )
 
-// A save is what iptables-save(8) prints and iptables-restore(8) reads, kept
+// Save is what iptables-save(8) prints and iptables-restore(8) reads, kept
 // line by line, so that a file can be changed without touching the rest.
-type save struct {
+type Save struct {
 	lines  []string // each with its newline
-	tables []saveTable
+	tables []table
 	// hidden are tables that hold what only nft(8) can show. They are not in
 	// tables, and nothing is known of them.
 	hidden []string
 }
 
-// saveTable is one "*name" to COMMIT.
-type saveTable struct {
+// table is one "*name" to COMMIT.
+type table struct {
 	name   string
 	start  int // the line of "*name"
 	commit int // the line of COMMIT
-	chains []saveChain
-	rules  []saveRule
+	chains []decl
+	rules  []rule
 }
 
-// saveChain is a declaration, ":NAME POLICY [packets:bytes]".
-type saveChain struct {
+// decl is a declaration, ":NAME POLICY [packets:bytes]".
+type decl struct {
 	name   string
 	policy string // "-" for a user's chain
 	line   int
 }
 
-// saveRule is "-A CHAIN SPEC".
-type saveRule struct {
+// rule is "-A CHAIN SPEC".
+type rule struct {
 	chain string
 	spec  string
 	line  int
 }
 
-// parseSave reads the output of iptables-save, of either backend, and files of
+// Parse reads the output of iptables-save, of either backend, and files of
 // iptables-persistent. Comments and blank lines may stand anywhere. A table
 // without COMMIT is an error: the text was cut. So is what iptables-restore
 // would take but iptables-save never writes (-I, -P, -F): it could change
 // what the rules around it mean.
-func parseSave(b []byte) (*save, error) {
-	s := &save{}
-	var t *saveTable
+func Parse(b []byte) (*Save, error) {
+	s := &Save{}
+	var t *table
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		return nil, fmt.Errorf("line %d: a NUL byte", bytes.Count(b[:i], []byte("\n"))+1)
 	}
@@ -67,10 +70,10 @@ func parseSave(b []byte) (*save, error) {
 				return nil, bad("a table begins before COMMIT")
 			case name == "" || strings.ContainsAny(name, " \t"):
 				return nil, bad("no table name")
-			case s.table(name) != nil:
+			case s.find(name) != nil:
 				return nil, bad("the table comes twice")
 			}
-			t = &saveTable{name: name, start: n}
+			t = &table{name: name, start: n}
 		case t == nil:
 			return nil, bad("outside of a table")
 		case text == "COMMIT":
@@ -82,18 +85,17 @@ func parseSave(b []byte) (*save, error) {
 			if len(f) < 2 || len(f) > 3 {
 				return nil, bad("no chain declaration")
 			}
-			t.chains = append(t.chains, saveChain{name: f[0], policy: f[1], line: n})
+			t.chains = append(t.chains, decl{name: f[0], policy: f[1], line: n})
 		default:
-			rule := text
-			if rule[0] == '[' { // counters, of iptables-save -c
-				_, rule, _ = strings.Cut(rule, "] ")
+			if text[0] == '[' { // counters, of iptables-save -c
+				_, text, _ = strings.Cut(text, "] ")
 			}
-			rule, ok := strings.CutPrefix(rule, "-A ")
-			chain, spec, _ := strings.Cut(rule, " ")
+			r, ok := strings.CutPrefix(text, "-A ")
+			chain, spec, _ := strings.Cut(r, " ")
 			if !ok || chain == "" {
 				return nil, bad("not a line that iptables-save writes")
 			}
-			t.rules = append(t.rules, saveRule{chain: chain, spec: spec, line: n})
+			t.rules = append(t.rules, rule{chain: chain, spec: spec, line: n})
 		}
 	}
 	if t != nil {
@@ -102,8 +104,8 @@ func parseSave(b []byte) (*save, error) {
 	return s, nil
 }
 
-// table gives a table by name; nil when it is not there.
-func (s *save) table(name string) *saveTable {
+// find returns a table by name; nil when it is not there.
+func (s *Save) find(name string) *table {
 	for i := range s.tables {
 		if s.tables[i].name == name {
 			return &s.tables[i]
@@ -112,10 +114,10 @@ func (s *save) table(name string) *saveTable {
 	return nil
 }
 
-// policy gives a built-in chain's policy. A table that nobody has used yet is
+// policy returns a built-in chain's policy. A table that nobody has used yet is
 // in no save, and its chains accept.
-func (s *save) policy(table, chain string) string {
-	if t := s.table(table); t != nil {
+func (s *Save) policy(table, chain string) string {
+	if t := s.find(table); t != nil {
 		for _, c := range t.chains {
 			if c.name == chain && c.policy != "-" {
 				return c.policy
@@ -125,8 +127,8 @@ func (s *save) policy(table, chain string) string {
 	return "ACCEPT"
 }
 
-// target gives where a rule sends a packet, and whether by goto.
-func (r saveRule) target() (name string, goesTo bool) {
+// target returns where a rule sends a packet, and whether by goto.
+func (r rule) target() (name string, goesTo bool) {
 	words := ruleWords(r.spec)
 	for i := 0; i+1 < len(words); i++ {
 		switch words[i] {
@@ -141,10 +143,10 @@ func (r saveRule) target() (name string, goesTo bool) {
 	return "", false
 }
 
-// decides tells whether a rule can end a packet's way through its chain, so
+// decides reports whether a rule can end a packet's way through its chain, so
 // that what stands behind it may never be asked. A jump into a user's chain
 // does not: packets come back from it.
-func (r saveRule) decides() bool {
+func (r rule) decides() bool {
 	name, goesTo := r.target()
 	switch name {
 	case "ACCEPT", "DROP", "REJECT", "RETURN", "QUEUE", "NFQUEUE", "TARPIT", "STEAL",
