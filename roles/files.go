@@ -50,7 +50,7 @@ func (p placed) files() ([]tasks.Task, []tasks.Conn, error) {
 		conns = append(conns, tasks.Conn{
 			Name: pr.name, Conf: conf.Path, Secrets: keys.Path,
 			ConfSHA: tasks.SHA256(conf.Content), SecretsSHA: tasks.SHA256(keys.Content),
-			Initiates: p.role == inventory.RoleSite,
+			Initiates: p.role == inventory.RoleSite, Tunnel: pr.tunnel,
 		})
 	}
 	l2tp, err := p.l2tpFiles()

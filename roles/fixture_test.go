@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vpnpush/vpnpush/tasks/host"
+
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
@@ -92,8 +94,8 @@ func hosts(inv *inventory.Inventory) []string {
 	return out
 }
 
-// host is what a probe brought of a host, from which facts are made.
-type host struct {
+// probed is what a probe brought of a host, from which facts are made.
+type probed struct {
 	os, kernel string
 	uid        int
 	ppp        bool
@@ -104,11 +106,12 @@ type host struct {
 	candidates map[string]string
 	active     []string
 	files      map[string]string
+	commands   map[string]string // what each prints; others are not there
 }
 
 // bookworm is a fresh Debian 12.
-func bookworm() host {
-	return host{
+func bookworm() probed {
+	return probed{
 		os: "ID=debian\nVERSION_ID=\"12\"\n", kernel: "6.1.0-30-amd64", ppp: true, systemd: true,
 		free:       map[string]int64{"/": 4 << 20},
 		candidates: map[string]string{"libstrongswan": "5.9.8-5+deb12u6"},
@@ -117,7 +120,7 @@ func bookworm() host {
 
 // facts answers the reads of a host of inv as a probe would, through the same
 // parser. It never lists a file or package that was not asked for.
-func (h host) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.Facts {
+func (h probed) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.Facts {
 	t.Helper()
 	var b, archive bytes.Buffer
 	section := func(body string, head ...string) {
@@ -186,6 +189,10 @@ func (h host) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.F
 			} else if v, ok := h.candidates[r.Arg]; ok {
 				policy += r.Arg + ":\n  Installed: (none)\n  Candidate: " + v + "\n"
 			}
+		case tasks.ReadCommand:
+			out, ok := h.commands[r.Arg]
+			section(out, "command", r.Arg)
+			section("", "status", r.Arg, map[bool]string{true: "0", false: "127"}[ok])
 		case tasks.ReadUnit:
 			state := "inactive"
 			if slices.Contains(h.active, r.Arg) {
@@ -211,9 +218,38 @@ func (h host) facts(t testing.TB, inv *inventory.Inventory, name string) tasks.F
 	b.WriteString("\n\x01files\n")
 	b.Write(archive.Bytes())
 	b.WriteString("\n\x01end\t0\n")
-	f, err := tasks.ParseFacts(&b)
+	f, err := host.ParseFacts(&b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return f
+}
+
+// bare returns the facts of a host that has nothing of what is read there.
+func bare(inv *inventory.Inventory, name string) tasks.Facts {
+	k := tasks.Known{
+		Files: map[string]tasks.FileState{tasks.ManifestPath: {Path: tasks.ManifestPath}}, Globs: map[string]bool{},
+		Packages: map[string]tasks.PackageState{}, Units: map[string]tasks.UnitState{}, Sysctls: map[string]tasks.SysctlState{}, Commands: map[string]tasks.CommandState{},
+	}
+	for _, r := range Reads(inv, name) {
+		switch r.Kind {
+		case tasks.ReadFile:
+			k.Files[r.Arg] = tasks.FileState{Path: r.Arg}
+		case tasks.ReadGlob:
+			k.Globs[r.Arg] = true
+		case tasks.ReadPackage:
+			k.Packages[r.Arg] = tasks.PackageState{Name: r.Arg}
+		case tasks.ReadUnit:
+			k.Units[r.Arg] = tasks.UnitState{Name: r.Arg, Active: "inactive"}
+		case tasks.ReadSysctl:
+			k.Sysctls[r.Arg] = tasks.SysctlState{Exists: true, Value: "0"}
+		case tasks.ReadCommand:
+			out := tasks.CommandState{Code: 127}
+			if r.Arg == "ip-addr" { // iproute2 is on every host
+				out = tasks.CommandState{Stdout: []byte("[]")}
+			}
+			k.Commands[r.Arg] = out
+		}
+	}
+	return tasks.NewFacts(k)
 }

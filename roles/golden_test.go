@@ -9,8 +9,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/vpnpush/vpnpush/tasks"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files; the run fails all the same")
@@ -25,7 +23,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ts, err := Tasks(inv(), h, tasks.Bare(nil))
+				ts, err := Tasks(inv(), h, bare(inv(), h))
 				if err != nil {
 					t.Fatal(err)
 				}

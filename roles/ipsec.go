@@ -8,6 +8,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -16,6 +17,7 @@ import (
 type pair struct {
 	name          string
 	conf, secrets []byte
+	tunnel        *strongswan.Tunnel // nil: it is for no site
 }
 
 // conn fills the templates of conns.
@@ -44,9 +46,11 @@ func (p placed) pairs() ([]pair, error) {
 		c.LocalID, c.PeerID = p.site.Name, inv.Hub.Name
 		c.LocalSubnets, c.RemoteSubnets = commas(p.site.Subnets), commas(hubSide(inv, p.site))
 		pr, err := p.pair("site-conn.tmpl", c, "@"+c.PeerID, p.site.PSK)
+		pr.tunnel = &p.tunnels()[0]
 		return []pair{pr}, err
 	}
 	var out []pair
+	tunnels := p.tunnels()
 	for i := range inv.Sites {
 		s := &inv.Sites[i]
 		c, err := p.siteTunnel(s)
@@ -60,6 +64,7 @@ func (p placed) pairs() ([]pair, error) {
 		if err != nil {
 			return nil, err
 		}
+		pr.tunnel = &tunnels[i]
 		out = append(out, pr)
 	}
 	if l := inv.L2TP; l != nil {

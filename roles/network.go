@@ -104,6 +104,11 @@ func Tunnels(inv *inventory.Inventory, host string) []strongswan.Tunnel {
 	if err != nil {
 		return nil
 	}
+	return p.tunnels()
+}
+
+func (p placed) tunnels() []strongswan.Tunnel {
+	inv := p.inv
 	if p.role == inventory.RoleSite {
 		return []strongswan.Tunnel{{
 			Conn: p.site.Name, Peer: inv.Hub.Name,

@@ -38,6 +38,7 @@ func preflightReads() []tasks.Read {
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
 	}
+	reads = append(reads, tasks.Firewall{}.Reads()...)
 	for _, u := range rivals {
 		reads = append(reads, tasks.Read{Kind: tasks.ReadUnit, Arg: u})
 	}
@@ -241,7 +242,7 @@ func (c *check) strays() {
 		ours[confDir+p.name+".conf"], ours[confDir+p.name+".secrets"] = true, true
 	}
 	for _, f := range found {
-		if _, listed := m.File(f.Path); !listed && !ours[f.Path] {
+		if !m.Owns(f.Path) && !ours[f.Path] {
 			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
 		}
 	}
@@ -284,6 +285,14 @@ func (c *check) filter() {
 
 // unfiltered warns of what vpnpush's own chains would have seen to.
 func (c *check) unfiltered() {
+	switch forgotten, err := forgottenChains(c.facts); {
+	case c.unknown(err):
+	case len(forgotten) > 0:
+		c.warn("chains of vpnpush stand here that no manifest has, left by an earlier version: this plan takes them away")
+	}
+	if live, err := c.facts.Command(readLive); !c.unknown(err) && live.Code != 0 && live.Code != 127 {
+		c.warn("whether chains of vpnpush are still live is not known: %s: exit status %d: %s", readLive, live.Code, strings.TrimSpace(string(live.Stderr)))
+	}
 	if c.l2tp() != nil {
 		c.warn(`firewall.backend is "none": see to it that UDP 1701 is let in from inside IPsec only (-m policy --dir in --pol ipsec) and dropped otherwise, or L2TP is served in the clear`)
 	}

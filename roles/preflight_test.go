@@ -21,31 +21,31 @@ func TestPreflight(t *testing.T) {
 		name    string
 		inv     func() *inventory.Inventory
 		site    bool
-		host    func(*host)
+		host    func(*probed)
 		refusal string // part of the one refusal; "" for none
 		mend    string
 		warning string
 	}{
 		{name: "a fresh Debian 12", inv: full},
-		{name: "a fresh Debian 13", inv: full, host: func(h *host) {
+		{name: "a fresh Debian 13", inv: full, host: func(h *probed) {
 			h.os = "ID=debian\nVERSION_ID=13\n"
 			h.candidates["libstrongswan"] = "6.0.1-6+deb13u7"
 		}},
-		{name: "Debian 10", inv: minimal, host: func(h *host) { h.os = "ID=debian\nVERSION_ID=10\n" }, refusal: "Debian 10", mend: "upgrade"},
-		{name: "sid has no number", inv: minimal, host: func(h *host) { h.os = "ID=debian\nVERSION_CODENAME=sid\n" }},
-		{name: "Ubuntu", inv: minimal, host: func(h *host) { h.os = "ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n" }, refusal: "Ubuntu 24.04", mend: "Debian"},
-		{name: "no systemd", inv: minimal, host: func(h *host) { h.systemd = false }, refusal: "systemd", mend: "boot"},
-		{name: "not root", inv: minimal, host: func(h *host) { h.uid = 1000 }, refusal: "uid 1000", mend: "ssh.become"},
-		{name: "read-only /etc", inv: minimal, host: func(h *host) { h.readOnly = []string{"/etc"} }, refusal: "/etc cannot be written", mend: "remount"},
-		{name: "no room for packages", inv: minimal, host: func(h *host) { h.free["/var"] = 49 << 10 }, refusal: "free for /var", mend: "apt-get clean"},
-		{name: "room enough where nothing is to be installed", inv: minimal, host: func(h *host) {
+		{name: "Debian 10", inv: minimal, host: func(h *probed) { h.os = "ID=debian\nVERSION_ID=10\n" }, refusal: "Debian 10", mend: "upgrade"},
+		{name: "sid has no number", inv: minimal, host: func(h *probed) { h.os = "ID=debian\nVERSION_CODENAME=sid\n" }},
+		{name: "Ubuntu", inv: minimal, host: func(h *probed) { h.os = "ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n" }, refusal: "Ubuntu 24.04", mend: "Debian"},
+		{name: "no systemd", inv: minimal, host: func(h *probed) { h.systemd = false }, refusal: "systemd", mend: "boot"},
+		{name: "not root", inv: minimal, host: func(h *probed) { h.uid = 1000 }, refusal: "uid 1000", mend: "ssh.become"},
+		{name: "read-only /etc", inv: minimal, host: func(h *probed) { h.readOnly = []string{"/etc"} }, refusal: "/etc cannot be written", mend: "remount"},
+		{name: "no room for packages", inv: minimal, host: func(h *probed) { h.free["/var"] = 49 << 10 }, refusal: "free for /var", mend: "apt-get clean"},
+		{name: "room enough where nothing is to be installed", inv: minimal, host: func(h *probed) {
 			h.free["/var"] = 2 << 10
 			h.packages = map[string]string{
 				"strongswan-starter": "1", "strongswan-charon": "1", "libstrongswan-standard-plugins": "1", "libstrongswan": "1",
 				"iptables": "1", "iptables-persistent": "1",
 			}
 		}},
-		{name: "rules.v4 is there, and its service installed but not running", inv: minimal, host: func(h *host) {
+		{name: "rules.v4 is there, and its service installed but not running", inv: minimal, host: func(h *probed) {
 			h.packages = map[string]string{"iptables-persistent": "1"}
 			h.files = map[string]string{"/etc/iptables/rules.v4": "*filter\nCOMMIT\n"}
 		}, warning: "the next boot will load it"},
@@ -54,37 +54,37 @@ func TestPreflight(t *testing.T) {
 			inv.Firewall.Backend = "none"
 			return inv
 		}, warning: "in the clear"},
-		{name: "the hub has a uniqueids of its own", inv: minimal, host: func(h *host) {
+		{name: "the hub has a uniqueids of its own", inv: minimal, host: func(h *probed) {
 			h.files = map[string]string{"/etc/ipsec.conf": "config setup\n\tuniqueids=never\n"}
 		}, warning: "sets uniqueids"},
-		{name: "a stray file among ours", inv: minimal, host: func(h *host) {
+		{name: "a stray file among ours", inv: minimal, host: func(h *probed) {
 			h.files = map[string]string{"/etc/ipsec.d/vpnpush/mine.conf": "conn mine\n"}
 		}, warning: "mine.conf is not vpnpush's"},
-		{name: "no room for a file", inv: minimal, host: func(h *host) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
-		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *host) {
+		{name: "no room for a file", inv: minimal, host: func(h *probed) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
+		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *probed) {
 			h.os = "ID=debian\nVERSION_CODENAME=sid\n"
 			h.candidates["libstrongswan"] = "6.1.0-2"
 		}, refusal: "IKEv1", mend: "Debian 13"},
-		{name: "l2tp where 6.1 is installed", inv: full, host: func(h *host) { h.packages = map[string]string{"libstrongswan": "6.1.0-2"} }, refusal: "IKEv1", mend: "Debian 13"},
-		{name: "strongSwan 6.1 without l2tp", inv: minimal, host: func(h *host) { h.candidates["libstrongswan"] = "6.1.0-2" }},
-		{name: "strongSwan 6.1 on a site", inv: full, site: true, host: func(h *host) { h.candidates["libstrongswan"] = "6.1.0-2" }},
-		{name: "l2tp on a cloud kernel", inv: full, host: func(h *host) { h.ppp, h.kernel = false, "6.12.117+deb13-cloud-amd64" }, refusal: "PPP", mend: "linux-image-amd64"},
-		{name: "no PPP on a site", inv: full, site: true, host: func(h *host) { h.ppp = false }},
-		{name: "ufw", inv: minimal, host: func(h *host) { h.active = []string{"ufw.service"} }, refusal: "ufw.service", mend: `"none"`},
-		{name: "firewalld", inv: minimal, host: func(h *host) { h.active = []string{"firewalld.service"} }, refusal: "firewalld.service", mend: `"none"`},
-		{name: "nftables", inv: minimal, host: func(h *host) { h.active = []string{"nftables.service"} }, refusal: "nftables.service", mend: `"none"`},
-		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *host) { h.active = []string{"ufw.service"} }},
-		{name: "charon-systemd", inv: minimal, host: func(h *host) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
-		{name: "rules.v4 not loaded", inv: minimal, host: func(h *host) { h.files = map[string]string{rulesV4: "*filter\nCOMMIT\n"} }, refusal: "not loaded", mend: "iptables-save"},
-		{name: "rules.v6 not loaded", inv: minimal, host: func(h *host) { h.files = map[string]string{"/etc/iptables/rules.v6": "*filter\nCOMMIT\n"} }, refusal: "rules.v6 is there but not loaded", mend: "ip6tables-save"},
-		{name: "rules.v4 loaded", inv: minimal, host: func(h *host) {
+		{name: "l2tp where 6.1 is installed", inv: full, host: func(h *probed) { h.packages = map[string]string{"libstrongswan": "6.1.0-2"} }, refusal: "IKEv1", mend: "Debian 13"},
+		{name: "strongSwan 6.1 without l2tp", inv: minimal, host: func(h *probed) { h.candidates["libstrongswan"] = "6.1.0-2" }},
+		{name: "strongSwan 6.1 on a site", inv: full, site: true, host: func(h *probed) { h.candidates["libstrongswan"] = "6.1.0-2" }},
+		{name: "l2tp on a cloud kernel", inv: full, host: func(h *probed) { h.ppp, h.kernel = false, "6.12.117+deb13-cloud-amd64" }, refusal: "PPP", mend: "linux-image-amd64"},
+		{name: "no PPP on a site", inv: full, site: true, host: func(h *probed) { h.ppp = false }},
+		{name: "ufw", inv: minimal, host: func(h *probed) { h.active = []string{"ufw.service"} }, refusal: "ufw.service", mend: `"none"`},
+		{name: "firewalld", inv: minimal, host: func(h *probed) { h.active = []string{"firewalld.service"} }, refusal: "firewalld.service", mend: `"none"`},
+		{name: "nftables", inv: minimal, host: func(h *probed) { h.active = []string{"nftables.service"} }, refusal: "nftables.service", mend: `"none"`},
+		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *probed) { h.active = []string{"ufw.service"} }},
+		{name: "charon-systemd", inv: minimal, host: func(h *probed) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
+		{name: "rules.v4 not loaded", inv: minimal, host: func(h *probed) { h.files = map[string]string{rulesV4: "*filter\nCOMMIT\n"} }, refusal: "not loaded", mend: "iptables-save"},
+		{name: "rules.v6 not loaded", inv: minimal, host: func(h *probed) { h.files = map[string]string{"/etc/iptables/rules.v6": "*filter\nCOMMIT\n"} }, refusal: "rules.v6 is there but not loaded", mend: "ip6tables-save"},
+		{name: "rules.v4 loaded", inv: minimal, host: func(h *probed) {
 			h.files, h.active = map[string]string{rulesV4: "*filter\nCOMMIT\n"}, []string{"netfilter-persistent.service"}
 		}},
-		{name: "a conn of the user's with our name", inv: minimal, host: func(h *host) {
+		{name: "a conn of the user's with our name", inv: minimal, host: func(h *probed) {
 			h.files = map[string]string{ipsecConf: "conn other\n\tauto=add\nconn tokyo\n\tauto=add\n"}
 		}, refusal: "conn tokyo", mend: "rename"},
-		{name: "conn %default", inv: minimal, host: func(h *host) { h.files = map[string]string{ipsecConf: "conn %default\n"} }, warning: "%default"},
-		{name: "a strongSwan with holes", inv: minimal, host: func(h *host) { h.packages = map[string]string{"libstrongswan": "6.0.1-6+deb13u6"} }, warning: "CVE-2026-78135"},
+		{name: "conn %default", inv: minimal, host: func(h *probed) { h.files = map[string]string{ipsecConf: "conn %default\n"} }, warning: "%default"},
+		{name: "a strongSwan with holes", inv: minimal, host: func(h *probed) { h.packages = map[string]string{"libstrongswan": "6.0.1-6+deb13u6"} }, warning: "CVE-2026-78135"},
 		{name: "clients without DNS", inv: func() *inventory.Inventory { inv := full(); inv.L2TP.DNS = nil; return inv }, warning: "l2tp.dns"},
 		{name: "a hub behind NAT that lacks its subnet", inv: func() *inventory.Inventory { inv := nated(); inv.Hub.Subnets = nets("203.0.113.10/32"); return inv }, warning: "hub.subnets"},
 		{name: "a hub behind NAT", inv: nated},

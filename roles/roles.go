@@ -73,14 +73,11 @@ func Tasks(inv *inventory.Inventory, host string, f tasks.Facts) ([]tasks.Task, 
 		return nil, err
 	}
 	ts, err := p.tasks()
-	if err != nil || p.l2tp() != nil {
+	if err != nil || p.filtered() {
 		return ts, err
 	}
-	m, err := tasks.ReadManifest(f)
-	if err != nil {
-		return nil, err
-	}
-	return append(ts, p.withoutL2TP(m)...), nil
+	forgotten, err := forgottenChains(f)
+	return append(ts, forgotten...), err
 }
 
 // placed is one host's place in the network.
@@ -149,7 +146,7 @@ func (p placed) tasks() ([]tasks.Task, error) {
 	for _, u := range p.units(files) {
 		ts = append(ts, u)
 	}
-	ts = append(ts, tasks.IPsec{Unit: unitIPsec, Conns: conns})
+	ts = append(ts, tasks.IPsec{Daemon: starter, Conns: conns})
 	if l := p.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}
 		for _, u := range l.Users {
@@ -192,9 +189,9 @@ func (p placed) packages() []tasks.Package {
 // units are the services that must run, before IPsec is loaded into one of
 // them.
 func (p placed) units(files []tasks.Task) []tasks.Unit {
-	us := []tasks.Unit{{Name: unitIPsec}}
+	us := []tasks.Unit{{Name: starter.Unit, Shared: true, Start: "starter_start", Part: starter.Part}}
 	if p.filtered() {
-		us = append(us, tasks.Unit{Name: unitFirewall, BootOnly: true})
+		us = append(us, tasks.Unit{Name: unitFirewall, BootOnly: true, Shared: true})
 	}
 	if p.l2tp() != nil {
 		us = append(us, tasks.Unit{Name: unitXL2TPD, Config: map[string]string{xl2tpdConf: digest(files, xl2tpdConf)}})

@@ -22,7 +22,7 @@ import (
 
 func wanted(t *testing.T, inv *inventory.Inventory, h string) []tasks.Task {
 	t.Helper()
-	ts, err := Tasks(inv, h, tasks.Bare(nil))
+	ts, err := Tasks(inv, h, bare(inv, h))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -573,23 +573,23 @@ func TestReadsHoldWhatTasksRead(t *testing.T) {
 // What cannot be put down is said, with what to do.
 func TestPlaceRefuses(t *testing.T) {
 	inv := minimal()
-	if _, err := Tasks(inv, "nowhere", tasks.Bare(nil)); err == nil {
+	if _, err := Tasks(inv, "nowhere", bare(inv, "nowhere")); err == nil {
 		t.Error("a host that is not in the inventory has tasks")
 	}
 	inv.Tunnel.Backend = inventory.BackendSwanctl
-	_, err := Tasks(inv, "vps", tasks.Bare(nil))
+	_, err := Tasks(inv, "vps", bare(inv, "vps"))
 	var hint transport.Hinter
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "ipsec.conf") {
 		t.Errorf("swanctl: error %v", err)
 	}
 	inv = full()
 	inv.Sites[0].Name = connL2TP
-	if _, err := Tasks(inv, "vps", tasks.Bare(nil)); err == nil {
+	if _, err := Tasks(inv, "vps", bare(inv, "vps")); err == nil {
 		t.Error("a site took the conn of the L2TP clients")
 	}
 	inv = minimal()
 	inv.Sites[0].PSK = secretOf("not-a-\"secret")
-	if _, err := Tasks(inv, "vps", tasks.Bare(nil)); err == nil || strings.Contains(err.Error(), "not-a-") {
+	if _, err := Tasks(inv, "vps", bare(inv, "vps")); err == nil || strings.Contains(err.Error(), "not-a-") {
 		t.Errorf("a PSK with a quote: %v", err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -27,18 +28,38 @@ type Facts struct {
 	units    map[string]UnitState
 	sysctls  map[string]SysctlState
 	commands map[string]CommandState
+	// manifest parses the manifest once, however many tasks ask for it; nil in facts
+	// that no probe brought.
+	manifest func() (*Manifest, error)
+}
+
+// Known is what a probe brought, while its answer is parsed.
+type Known struct {
+	Host     Platform
+	Files    map[string]FileState // by path
+	Globs    map[string]bool      // patterns that were read
+	Packages map[string]PackageState
+	Units    map[string]UnitState
+	Sysctls  map[string]SysctlState
+	Commands map[string]CommandState
+}
+
+// NewFacts returns k as facts, which keep its maps.
+func NewFacts(k Known) Facts {
+	f := Facts{Host: k.Host, files: k.Files, globs: k.Globs, packages: k.Packages, units: k.Units, sysctls: k.Sysctls, commands: k.Commands}
+	f.manifest = sync.OnceValues(func() (*Manifest, error) { return readManifest(f) })
+	return f
 }
 
 // Platform is what every probe brings of the host itself.
 type Platform struct {
-	OS       map[string]string // /etc/os-release
-	Kernel   string            // uname -r
-	Arch     string            // dpkg --print-architecture
-	Hostname string
-	BootID   string
-	UID      int
-	Now      time.Time // the host's clock
-	Boot     time.Time // when it booted, from the host's clock
+	OS     map[string]string // /etc/os-release
+	Kernel string            // uname -r
+	Arch   string            // dpkg --print-architecture
+	BootID string
+	UID    int
+	Now    time.Time // the host's clock
+	Boot   time.Time // when it booted, from the host's clock
 	// ReadOnly are the directories among those we write to that cannot be
 	// written (a read-only file system), and FreeKiB the room left below a path.
 	ReadOnly []string
@@ -49,7 +70,7 @@ type Platform struct {
 	Systemd bool
 }
 
-// Debian gives the release number ("12"), or "" when the host is no Debian.
+// Debian returns the release number ("12"), or "" when the host is no Debian.
 // Testing and unstable, which have no VERSION_ID, give their codename.
 func (p Platform) Debian() string {
 	if p.OS["ID"] != "debian" {
@@ -105,7 +126,6 @@ type UnitState struct {
 	Name    string
 	Loaded  bool   // the unit exists
 	Active  string // ActiveState
-	Sub     string // SubState
 	Enabled bool   // starts at boot (a SysV script too)
 	State   string // UnitFileState, as printed
 	Started time.Time
@@ -124,7 +144,7 @@ type CommandState struct {
 	Code   int // 127: no such command
 }
 
-// File gives a file that was read.
+// File returns a file that was read.
 func (f Facts) File(p string) (FileState, error) {
 	s, ok := f.files[p]
 	switch {
@@ -136,7 +156,7 @@ func (f Facts) File(p string) (FileState, error) {
 	return s, nil
 }
 
-// Glob gives the regular files that a ReadGlob pattern matched, sorted.
+// Glob returns the regular files that a ReadGlob pattern matched, sorted.
 func (f Facts) Glob(pattern string) ([]FileState, error) {
 	if !f.globs[pattern] {
 		return nil, fmt.Errorf("glob %s: %w: not read", pattern, ErrUnknown)
@@ -157,7 +177,7 @@ func (f Facts) Glob(pattern string) ([]FileState, error) {
 	return out, nil
 }
 
-// Package gives a package that was asked for.
+// Package returns a package that was asked for.
 func (f Facts) Package(name string) (PackageState, error) {
 	s, ok := f.packages[name]
 	if !ok {
@@ -166,7 +186,7 @@ func (f Facts) Package(name string) (PackageState, error) {
 	return s, nil
 }
 
-// Unit gives a unit that was asked for.
+// Unit returns a unit that was asked for.
 func (f Facts) Unit(name string) (UnitState, error) {
 	s, ok := f.units[name]
 	if !ok {
@@ -175,7 +195,7 @@ func (f Facts) Unit(name string) (UnitState, error) {
 	return s, nil
 }
 
-// Sysctl gives a kernel parameter that was asked for.
+// Sysctl returns a kernel parameter that was asked for.
 func (f Facts) Sysctl(key string) (SysctlState, error) {
 	s, ok := f.sysctls[key]
 	if !ok {
@@ -184,7 +204,7 @@ func (f Facts) Sysctl(key string) (SysctlState, error) {
 	return s, nil
 }
 
-// Command gives what a command answered, whatever its status.
+// Command returns what a command answered, whatever its status.
 func (f Facts) Command(name string) (CommandState, error) {
 	s, ok := f.commands[name]
 	if !ok {
@@ -193,7 +213,7 @@ func (f Facts) Command(name string) (CommandState, error) {
 	return s, nil
 }
 
-// Output gives the standard output of a command that exited with 0; any other
+// Output returns the standard output of a command that exited with 0; any other
 // status is an error with its whole stderr.
 func (f Facts) Output(name string) ([]byte, error) {
 	s, err := f.Command(name)

@@ -12,6 +12,19 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
+// File wants a whole file that vpnpush owns.
+type File struct {
+	Path    string
+	Content []byte // text, ends in a newline; its first line is the marker (see Marker)
+	Mode    fs.FileMode
+	Syntax  mask.Syntax // how to mask it when it is shown
+	Owner   string      // the inventory's ID, as in the marker
+	Adopt   bool        // replace a foreign file
+	// Package is the package that ships the file as a conffile, if one does: a
+	// copy nobody has touched since the installation is not a conflict.
+	Package string
+}
+
 // ID implements Task.
 func (t File) ID() string { return "file:" + t.Path }
 
@@ -24,9 +37,21 @@ func (t File) Reads() []Read {
 	return r
 }
 
-// Owns implements Owner.
-func (t File) Owns() OwnedFile {
-	return OwnedFile{Path: t.Path, SHA256: SHA256(t.Content), Mode: t.Mode}
+// ActualDigest implements Actual.
+func (t File) ActualDigest(f Facts) (string, error) {
+	s, err := f.File(t.Path)
+	if err != nil {
+		return "", err
+	}
+	if !s.Exists || s.Owner != "root:root" {
+		return digest(t.Path, "not as any apply leaves it"), nil
+	}
+	return File{Path: t.Path, Mode: s.Mode, Content: s.Content}.Digest(), nil
+}
+
+// Record implements Recorder.
+func (t File) Record(*Entry, Facts) Entry {
+	return Entry{Kind: kindFile, Path: t.Path, SHA256: SHA256(t.Content), Mode: t.Mode, Syntax: t.Syntax}
 }
 
 // Digest implements Digester.
@@ -43,9 +68,9 @@ func (t File) Check(f Facts) (*Change, error) {
 		return nil, err
 	}
 	c := &Change{
-		Task: t.ID(), Action: Create, Backs: []string{t.Path},
+		Task: t.ID(), Action: Create, Backups: []string{t.Path},
 		Pre: []Precondition{{Path: t.Path, SHA256: s.SHA256()}},
-		Do:  []Step{put(t.Path, t.Mode, t.Content)},
+		Do:  []Step{Put(t.Path, t.Mode, t.Content)},
 	}
 	if !s.Exists {
 		c.Attrs = []Attr{contentAttr(t.Syntax, nil, t.Content), {Name: "mode", New: mode(t.Mode)}}
@@ -68,7 +93,7 @@ func (t File) Check(f Facts) (*Change, error) {
 	if len(c.Attrs) == 0 {
 		return nil, nil
 	}
-	_, listed := m.File(t.Path)
+	listed := m.Owns(t.Path)
 	by := markedBy(s.Content)
 	switch {
 	case by != "" && by != t.Owner:
@@ -134,7 +159,7 @@ func (t Absent) Check(f Facts) (*Change, error) {
 		return nil, err
 	}
 	c := &Change{
-		Task: t.ID(), Action: Delete, Backs: []string{t.Path},
+		Task: t.ID(), Action: Delete, Backups: []string{t.Path},
 		Attrs: []Attr{contentAttr(t.Syntax, s.Content, nil)},
 		Pre:   []Precondition{{Path: t.Path, SHA256: s.SHA256()}},
 		Do:    []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}},
@@ -152,7 +177,22 @@ func (t Absent) Check(f Facts) (*Change, error) {
 	return c, nil
 }
 
-func put(path string, m fs.FileMode, content []byte) Step {
+// fileOut deletes a whole file of ours.
+func fileOut(e Entry, h Leaving) ([]Task, error) {
+	return []Task{Absent{Path: e.Path, SHA256: e.SHA256, Owner: h.Owner, Syntax: e.Syntax}}, nil
+}
+
+// fileBack puts the whole file back that the backup has.
+func fileBack(e Entry, _, _ *Entry, r Rewind) ([]Task, error) {
+	backup, changed := r.Copy(e.Path)
+	if !changed {
+		return nil, nil
+	}
+	return []Task{Restore{Path: e.Path, Backup: backup, Syntax: e.Syntax}}, nil
+}
+
+// Put returns the step that writes a file, owned by root.
+func Put(path string, m fs.FileMode, content []byte) Step {
 	return Step{Phase: PhaseFiles, Shell: fmt.Sprintf("put %s %s root:root", transport.Quote(path), mode(m)), Stdin: secret.New(string(content))}
 }
 

@@ -5,8 +5,6 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
-
-	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 func ownedFile() File {
@@ -21,9 +19,9 @@ func fileFacts(t *testing.T, content string, listed ...string) Facts {
 		f.files["/etc/x.conf"] = FileState{Path: "/etc/x.conf", Exists: true, Type: '0', Content: []byte(content), Mode: 0o644, Owner: "root:root"}
 	}
 	if len(listed) > 0 {
-		m := &Manifest{FormatVersion: 1, Owner: "me"}
+		m := &Manifest{FormatVersion: manifestFormat, Owner: "me"}
 		for _, p := range listed {
-			m.Files = append(m.Files, OwnedFile{Path: p, SHA256: SHA256([]byte(content))})
+			m.Tasks = append(m.Tasks, Entry{ID: "file:" + p, Kind: kindFile, Path: p, SHA256: SHA256([]byte(content))})
 		}
 		b, err := m.Encode()
 		if err != nil {
@@ -34,7 +32,7 @@ func fileFacts(t *testing.T, content string, listed ...string) Facts {
 	return f
 }
 
-// The table of ownership (research of push tools, DESIGN section 6): what may be
+// The table of ownership: what may be
 // written over, and what may not.
 func TestFileOwnership(t *testing.T) {
 	want := ownedFile()
@@ -114,18 +112,5 @@ func TestAbsent(t *testing.T) {
 		if c, err := ts[0].Check(fileFacts(t, text)); err != nil || c == nil || c.Blocked != "" {
 			t.Errorf("%q, adopted: %+v, %v", text, c, err)
 		}
-	}
-}
-
-// Orphans are what the manifest has and no task wants; their secrets are known
-// as such by the path alone.
-func TestOrphans(t *testing.T) {
-	m := &Manifest{Owner: "me", Files: []OwnedFile{{Path: "/etc/x.conf"}, {Path: "/etc/ipsec.d/vpnpush/old.secrets"}}}
-	got := Orphans(m, []Task{ownedFile()})
-	if len(got) != 1 || got[0].ID() != "file:/etc/ipsec.d/vpnpush/old.secrets" || got[0].(Absent).Syntax != mask.IPsecSecrets {
-		t.Errorf("%+v", got)
-	}
-	if got := Orphans(nil, nil); got != nil {
-		t.Errorf("without a manifest: %+v", got)
 	}
 }

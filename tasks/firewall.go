@@ -10,6 +10,10 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
+// Firewall wants own chains, live: the rules of each, and one jump to each from
+// the built-in chain, before any rule there that decides.
+type Firewall struct{ Chains []iptables.Chain }
+
 // readLiveRules brings the rules of the IPv4 tables as they run.
 var readLiveRules = Read{Kind: ReadCommand, Arg: "iptables-save", Shell: "iptables-save"}
 
@@ -83,6 +87,14 @@ func absentIfEmpty(text string) []byte {
 	return []byte(text)
 }
 
+// Record implements Recorder.
+func (t Firewall) Record(*Entry, Facts) Entry {
+	if len(t.Chains) == 0 {
+		return Entry{} // it wants something gone
+	}
+	return Entry{Kind: kindFirewall}
+}
+
 // Digest implements Digester.
 func (t Firewall) Digest() string { return digestChains("", t.Chains) }
 
@@ -92,4 +104,34 @@ func digestChains(path string, chains []iptables.Chain) string {
 		parts = append(parts, fmt.Sprintf("%q", append([]string{c.Table, c.From, c.Name}, c.Rules...)))
 	}
 	return digest(parts...)
+}
+
+// ActualDigest implements Actual.
+func (t Firewall) ActualDigest(f Facts) (string, error) {
+	live, err := liveRules(f)
+	if err != nil {
+		return "", err
+	}
+	return digestChains("", live.Own(t.Chains)), nil
+}
+
+// firewallOut takes our live chains away.
+func firewallOut(Entry, Leaving) ([]Task, error) { return []Task{Firewall{}}, nil }
+
+// firewallBack puts the live chains back that the rules file of then has: an apply
+// writes both alike.
+func firewallBack(_ Entry, _, was *Entry, r Rewind) ([]Task, error) {
+	if was == nil {
+		return []Task{Firewall{}}, nil
+	}
+	for _, e := range r.Was.entries() {
+		if e.Kind == kindRules {
+			if !r.changed(e.Path) {
+				return nil, nil
+			}
+			chains, err := chainsThen(e.Path, r)
+			return []Task{Firewall{Chains: chains}}, err
+		}
+	}
+	return nil, fmt.Errorf("%w: the manifest of then has live chains and no file of them", ErrUnknown)
 }

@@ -2,7 +2,7 @@ package tasks
 
 // Hold keeps files of ours as they stand on the host, for this run, although
 // something else is wanted: those among ids whose wanted content is not what was
-// last applied. It gives the tasks with that, and the IDs that are held.
+// last applied. It returns the tasks with that, and the IDs that are held.
 //
 // A key that both ends of a tunnel must have changes on both in one run, or on
 // neither. A file that somebody edited on the host is not held: it goes back to
@@ -14,7 +14,7 @@ func Hold(ts []Task, f Facts, ids map[string]bool) (out []Task, held []string, e
 	}
 	stands := map[string]string{} // path -> digest of what stands there
 	for _, t := range ts {
-		if file, ok := t.(File); ok && ids[t.ID()] && m.Tasks[t.ID()] != "" && m.Tasks[t.ID()] != file.Digest() {
+		if file, ok := t.(File); ok && ids[t.ID()] && m.Digest(t.ID()) != "" && m.Digest(t.ID()) != file.Digest() {
 			s, err := f.File(file.Path)
 			if err != nil {
 				return nil, nil, err

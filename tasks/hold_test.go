@@ -6,11 +6,11 @@ import "testing"
 // it; a key that was edited on the host goes back to what was last applied.
 func TestHold(t *testing.T) {
 	file := File{Path: "/etc/k", Content: []byte("new\n"), Mode: 0o600, Owner: "me"}
-	ipsec := IPsec{Unit: "s.service", Conns: []Conn{{Name: "c", Conf: "/etc/c", Secrets: "/etc/k", SecretsSHA: SHA256(file.Content)}}}
+	ipsec := IPsec{Daemon: Daemon{Unit: "s.service"}, Conns: []Conn{{Name: "c", Conf: "/etc/c", Secrets: "/etc/k", SecretsSHA: SHA256(file.Content)}}}
 	facts := func(stands string, last File) Facts {
 		f := Bare(file.Reads())
 		f.files["/etc/k"] = FileState{Path: "/etc/k", Exists: true, Type: '0', Content: []byte(stands), Mode: 0o600, Owner: "root:root"}
-		m := &Manifest{FormatVersion: 1, Owner: "me", Tasks: map[string]string{last.ID(): last.Digest()}}
+		m := &Manifest{FormatVersion: manifestFormat, Owner: "me", Tasks: []Entry{{ID: last.ID(), Kind: kindFile, Digest: last.Digest()}}}
 		b, err := m.Encode()
 		if err != nil {
 			t.Fatal(err)

@@ -1,28 +1,63 @@
 package tasks
 
 import (
+	"fmt"
 	"path"
 	"slices"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
+
+// IPsec wants strongSwan to run with what the files say: it reloads conns and secrets
+// that changed since they were loaded, takes down SAs of conns that changed or went,
+// and reads the state back.
+type IPsec struct {
+	Daemon Daemon
+	Conns  []Conn
+}
+
+// Conn is one conn of ours and the files that hold it.
+type Conn struct {
+	Name    string
+	Conf    string // path
+	Secrets string // path
+	// ConfSHA and SecretsSHA are the digests that are wanted.
+	ConfSHA, SecretsSHA string
+	// Initiates tells a site's conn, which dials, from a hub's, which waits.
+	Initiates bool
+	// Tunnel is what the conn is for; nil: it is for no site.
+	Tunnel *strongswan.Tunnel
+}
 
 // ID implements Task.
 func (t IPsec) ID() string { return "ipsec:loaded" }
 
 // Reads implements Task.
 func (t IPsec) Reads() []Read {
-	r := []Read{{Kind: ReadUnit, Arg: t.Unit}, {Kind: ReadFile, Arg: loadedPath(t.Unit)}}
+	r := []Read{{Kind: ReadUnit, Arg: t.Daemon.Unit}, {Kind: ReadFile, Arg: loadedPath(t.Daemon.Unit)}}
 	for _, p := range sortedKeys(t.files()) {
 		r = append(r, Read{Kind: ReadFile, Arg: p})
 	}
 	return append(r, SAReads()...)
 }
 
+// Record implements Recorder.
+func (t IPsec) Record(*Entry, Facts) Entry {
+	if len(t.Conns) == 0 {
+		return Entry{} // it wants something gone
+	}
+	e := Entry{Kind: kindIPsec, Unit: t.Daemon.Unit, Daemon: t.Daemon.Name}
+	for _, c := range t.Conns {
+		e.Conns = append(e.Conns, ConnWas{Name: c.Name, Conf: c.Conf, Secrets: c.Secrets, Initiates: c.Initiates, Tunnel: c.Tunnel})
+	}
+	return e
+}
+
 // Digest implements Digester.
 func (t IPsec) Digest() string {
-	parts := []string{t.Unit}
+	parts := []string{t.Daemon.Unit}
 	files := t.files()
 	for _, p := range sortedKeys(files) {
 		parts = append(parts, p, files[p])
@@ -42,7 +77,7 @@ func (t IPsec) files() map[string]string {
 // what was loaded is noted on the host when it is; that a conn is known to
 // charon at all, and that no other of ours is, is read from charon itself.
 func (t IPsec) Check(f Facts) (*Change, error) {
-	u, err := f.Unit(t.Unit)
+	u, err := f.Unit(t.Daemon.Unit)
 	if err != nil {
 		return nil, err
 	}
@@ -54,18 +89,18 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	note, err := f.File(loadedPath(t.Unit))
+	note, err := f.File(loadedPath(t.Daemon.Unit))
 	if err != nil {
 		return nil, err
 	}
 	noted := map[string]bool{} // conns that were loaded by us
 	for l := range strings.Lines(string(note.Content)) {
-		if _, p, ok := strings.Cut(strings.TrimSpace(l), "  "); ok && path.Ext(p) == ".conf" {
-			noted[strings.TrimSuffix(path.Base(p), ".conf")] = true
+		if _, p, ok := strings.Cut(strings.TrimSpace(l), "  "); ok && t.Daemon.connOf(p) != "" {
+			noted[t.Daemon.connOf(p)] = true
 		}
 	}
 
-	c := &Change{Task: t.ID(), Action: Reload}
+	c := &Change{Task: t.ID(), Action: Reload, Parts: []Part{PartUnits, t.Daemon.Part}}
 	var names, created, changed, gone []string
 	for _, n := range t.Conns {
 		names = append(names, n.Name)
@@ -92,27 +127,32 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	for _, n := range gone {
 		c.Attrs = append(c.Attrs, Attr{Name: "conn " + n, Old: []byte("loaded"), New: []byte("taken down")})
 	}
-	unit := transport.Quote(t.Unit)
-	c.Backs = []string{loadedPath(t.Unit)}
+	unit, d := transport.Quote(t.Daemon.Unit), t.Daemon.Name
+	c.Backups = []string{loadedPath(t.Daemon.Unit)}
+	noteSAs := "" // those that are to be made anew
+	if len(changed) > 0 {
+		noteSAs = "old_sas=$(" + d + "_sas" + quoteList(changed) + ")\n"
+	}
 	c.Do = []Step{
-		{Phase: PhaseServices, Shell: "old_sas=$(ike_sas" + quoteList(changed) + ")\nipsec_load " + unit + quoteList(sortedKeys(t.files()))},
-		{Phase: PhaseVerify, Shell: "is_active " + unit + "\nconns_loaded" + quoteList(names)},
+		{Phase: PhaseServices, Shell: noteSAs + d + "_load " + unit + quoteList(sortedKeys(t.files()))},
+		{Phase: PhaseVerify, Shell: "is_active " + unit + "\n" + d + "_loaded " + unit + quoteList(names)},
 	}
 	if len(changed) > 0 {
-		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "reopen_sas \"$old_sas\""})
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_reopen \"$old_sas\""})
 	}
 	if len(gone) > 0 {
-		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "take_down" + quoteList(gone)})
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_down" + quoteList(gone)})
 	}
-	if len(t.Conns) == 0 { // ipsec_load notes files, and there are none
-		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Unit))})
+	if len(t.Conns) == 0 { // files are noted when they are loaded, and there are none
+		c.Folders = []string{t.Daemon.Dir}
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Daemon.Unit))})
 	}
-	undo := "old_sas=$(ike_sas" + quoteList(changed) + ")\nipsec_load " + unit
+	undo := noteSAs + d + "_load " + unit
 	if len(created) > 0 {
-		undo += "\ntake_down" + quoteList(created)
+		undo += "\n" + d + "_down" + quoteList(created)
 	}
 	if len(changed) > 0 {
-		undo += "\nreopen_sas \"$old_sas\" || :"
+		undo += "\n" + d + "_reopen \"$old_sas\" || :"
 	}
 	if u.Active != "active" {
 		// one that did not run before, and does not start, leaves nothing to undo
@@ -120,4 +160,43 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	}
 	c.Undo = []Step{{Phase: PhaseServices, Shell: undo}}
 	return c, nil
+}
+
+// ipsecOut takes down what is up of ours, and lets charon forget it.
+func ipsecOut(e Entry, h Leaving) ([]Task, error) {
+	d, err := daemonOf(e, h.Daemons)
+	return []Task{IPsec{Daemon: d}}, err
+}
+
+func daemonOf(e Entry, ds []Daemon) (Daemon, error) {
+	i := slices.IndexFunc(ds, func(d Daemon) bool { return d.Name == e.Daemon })
+	if i < 0 {
+		return Daemon{}, transport.WithHint(fmt.Errorf("%w: strongSwan was run by %q here", ErrUnknown, e.Daemon), "a newer vpnpush has applied here: use that one")
+	}
+	return ds[i], nil
+}
+
+// ipsecBack loads the conns of then.
+func ipsecBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
+	d, err := daemonOf(e, r.Daemons)
+	if err != nil {
+		return nil, err
+	}
+	t := IPsec{Daemon: d}
+	if was == nil && r.newUnit(t.Daemon.Unit) {
+		return nil, nil // it is stopped
+	}
+	if was != nil {
+		for _, w := range was.Conns {
+			c := Conn{Name: w.Name, Conf: w.Conf, Secrets: w.Secrets, Initiates: w.Initiates, Tunnel: w.Tunnel}
+			if c.ConfSHA, err = r.digestThen(w.Conf); err != nil {
+				return nil, err
+			}
+			if c.SecretsSHA, err = r.digestThen(w.Secrets); err != nil {
+				return nil, err
+			}
+			t.Conns = append(t.Conns, c)
+		}
+	}
+	return []Task{t}, nil
 }

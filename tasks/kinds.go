@@ -1,105 +1,235 @@
 package tasks
 
 import (
-	"io/fs"
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
 
-	"github.com/vpnpush/vpnpush/tasks/iptables"
-	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
-// The kinds of task. Each has its Check in the file named beside it.
-
-// File wants a whole file that vpnpush owns. (file.go)
-type File struct {
-	Path    string
-	Content []byte // text, ends in a newline; its first line is the marker (see Marker)
-	Mode    fs.FileMode
-	Syntax  mask.Syntax // how to mask it when it is shown
-	Owner   string      // the inventory's ID, as in the marker
-	Adopt   bool        // replace a foreign file
-	// Package is the package that ships the file as a conffile, if one does: a
-	// copy nobody has touched since the installation is not a conflict.
-	Package string
+// kind is what the tasks that a manifest records have in common: how they go off a
+// host when nothing wants them any more, and how an earlier one comes back. Both are
+// told by the manifest's entry alone, for the inventory of then is gone.
+type kind struct {
+	name string
+	// out returns the tasks that take off a host what e stands for. nil: it stays, and
+	// stays says why.
+	out   func(e Entry, h Leaving) ([]Task, error)
+	stays string
+	// back returns the tasks that make of it what it was before: was is its entry of
+	// then, and now what the host has; either may be nil, and e is the latest of them.
+	back func(e Entry, now, was *Entry, r Rewind) ([]Task, error)
 }
 
-// Line wants one line in a file that is shared with others, and keeps the rest
-// byte for byte. It is appended when no line equals it. (shared.go)
-type Line struct {
-	Path   string
-	Line   string
-	Mode   fs.FileMode // for a file that is not there yet
-	Syntax mask.Syntax
+// kinds are all kinds there are, in the order in which they go and come back. Whoever
+// adds one adds it here: what a manifest names and this table has not is refused,
+// never guessed.
+var kinds = []kind{
+	{name: kindPackage, stays: "packages stay installed, since others may use them by now", back: packageBack},
+	{name: kindSysctl, stays: "kernel parameters stay as they are until the next boot", back: sysctlBack},
+	{name: kindFile, out: fileOut, back: fileBack},
+	{name: kindLine, out: lineOut, back: lineBack},
+	{name: kindBlock, out: blockOut, back: blockBack},
+	{name: kindRules, out: rulesOut, back: rulesBack},
+	{name: kindFirewall, out: firewallOut, back: firewallBack},
+	{name: kindUnit, out: unitOut, back: unitBack},
+	{name: kindIPsec, out: ipsecOut, back: ipsecBack},
 }
 
-// Block wants a marked block in a shared file; an empty Content wants it gone.
-// Everything outside of the markers is kept byte for byte. (shared.go)
-type Block struct {
-	Path    string
-	Content []byte
-	Mode    fs.FileMode
-	Syntax  mask.Syntax
+// The kinds, as a manifest names them: an entry's ID begins so, but for kindRules,
+// which is a file.
+const (
+	kindPackage  = "package"
+	kindSysctl   = "sysctl"
+	kindFile     = "file"
+	kindLine     = "line"
+	kindBlock    = "block"
+	kindRules    = "rules"
+	kindFirewall = "firewall"
+	kindUnit     = "unit"
+	kindIPsec    = "ipsec"
+)
+
+func kindOf(e Entry) (kind, int, error) {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == e.Kind })
+	if i < 0 {
+		return kind{}, 0, transport.WithHint(
+			fmt.Errorf("file %s: %w: the task %s is of the kind %q, which this vpnpush does not know", ManifestPath, ErrUnknown, e.ID, e.Kind),
+			"a newer vpnpush has applied here: use that one")
+	}
+	return kinds[i], i, nil
+}
+
+// Recorder is a task that is written down in the manifest once it is applied.
+type Recorder interface {
+	Task
+	Digester
+	// Record returns what the manifest is to hold of the task, but for its ID and
+	// digest. had is its entry of before, nil for none, and f what the host was like
+	// before the apply. An entry without a kind is not recorded: the task wants
+	// something gone.
+	Record(had *Entry, f Facts) Entry
+}
+
+// Leaving is what a way out may look at.
+type Leaving struct {
+	Facts   Facts
 	Owner   string
+	Daemons []Daemon // those that roles knows
 }
 
-// Package wants a Debian package installed. (package.go)
-type Package struct {
-	Name string
-	// Preseed are debconf selections set before, "PKG QUESTION TYPE VALUE".
-	Preseed []string
+// Orphans returns the tasks that take off a host what its manifest has and none of ts
+// wants any more, whatever kind it is of.
+func Orphans(m *Manifest, ts []Task, h Leaving) ([]Task, error) {
+	if m == nil {
+		return nil, nil
+	}
+	wanted := map[string]bool{}
+	for _, t := range ts {
+		wanted[t.ID()] = true
+	}
+	type orphan struct {
+		kind
+		rank int
+		Entry
+	}
+	var gone []orphan
+	for _, e := range m.Tasks {
+		if wanted[e.ID] {
+			continue
+		}
+		k, rank, err := kindOf(e)
+		if err != nil {
+			return nil, err
+		}
+		gone = append(gone, orphan{k, rank, e})
+	}
+	slices.SortStableFunc(gone, func(a, b orphan) int { return cmp.Compare(a.rank, b.rank) })
+	var out []Task
+	for _, o := range gone {
+		if o.out == nil {
+			continue
+		}
+		ts, err := o.out(o.Entry, h)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, ts...)
+	}
+	return out, nil
 }
 
-// Unit wants a service enabled and running. (unit.go)
-type Unit struct {
-	Name string // "xl2tpd.service"
-	// Config are files that the service reads only when it starts, with the
-	// digest they are to have. A service started before the last of them was
-	// loaded is restarted.
-	Config map[string]string
-	// BootOnly wants it enabled for the next boot and never starts it now:
-	// netfilter-persistent flushes the live tables when it starts.
-	BootOnly bool
+// Stays returns what of a manifest stays on a host although ts do not want it any
+// more, in a sentence for each kind.
+func Stays(m *Manifest, ts []Task) []string {
+	wanted := map[string]bool{}
+	for _, t := range ts {
+		wanted[t.ID()] = true
+	}
+	return stays(m, func(id string) bool { return wanted[id] })
 }
 
-// Stopped wants a service of ours that nothing wants any more stopped, and not
-// started at boot. (gone.go)
-type Stopped struct{ Name string }
-
-// NoLine wants a Line gone again. (gone.go)
-type NoLine struct {
-	Path, Line string
-	Syntax     mask.Syntax
+func stays(m *Manifest, wanted func(id string) bool) []string {
+	var out []string
+	for _, k := range kinds {
+		var left []string
+		for _, e := range m.entries() {
+			if e.Kind == k.name && k.stays != "" && !wanted(e.ID) {
+				left = append(left, strings.TrimPrefix(e.ID, k.name+":"))
+			}
+		}
+		if len(left) > 0 {
+			slices.Sort(left)
+			out = append(out, k.stays+": "+strings.Join(left, ", "))
+		}
+	}
+	return out
 }
 
-// Sysctl wants a live kernel parameter; the file for the next boot is a File.
-// (sysctl.go)
-type Sysctl struct{ Key, Value string }
-
-// Firewall wants own chains, live: the rules of each, and one jump to each from
-// the built-in chain, before any rule there that decides. (firewall.go)
-type Firewall struct{ Chains []iptables.Chain }
-
-// RulesV4 wants the same chains in iptables-persistent's file, and keeps
-// everything else in it byte for byte. (rulesv4.go)
-type RulesV4 struct {
-	Path   string // /etc/iptables/rules.v4
-	Chains []iptables.Chain
+// Rewind is what a way back may look at: a host between what it is and what it was.
+type Rewind struct {
+	Facts    Facts
+	Owner    string
+	Daemons  []Daemon
+	Now, Was *Manifest
+	// Installed are packages that came with what is taken back.
+	Installed []string
+	// Copy returns where the host keeps what a path held then, "" for no file, and
+	// whether the path may have changed since.
+	Copy func(path string) (backup string, changed bool)
 }
 
-// IPsec wants strongSwan (starter, ipsec.conf) to run with what the files say:
-// it reloads conns and secrets that changed since they were loaded, takes down
-// SAs of conns that changed or went, and reads the state back. (ipsec.go)
-type IPsec struct {
-	Unit  string // "strongswan-starter.service"
-	Conns []Conn
+// Then returns a file as it will be when the host is back.
+func (r Rewind) Then(path string) (FileState, error) {
+	backup, changed := r.Copy(path)
+	switch {
+	case !changed: // the probe brings whatever the manifest has
+		return r.Facts.File(path)
+	case backup == "":
+		return FileState{Path: path}, nil
+	}
+	return r.Facts.File(backup)
 }
 
-// Conn is one conn of ours and the files that hold it.
-type Conn struct {
-	Name    string
-	Conf    string // path
-	Secrets string // path
-	// ConfSHA and SecretsSHA are the digests that are wanted.
-	ConfSHA, SecretsSHA string
-	// Initiates tells a site's auto=start conn from a hub's auto=add one.
-	Initiates bool
+// digestThen returns the digest that a file will have, "" for no file.
+func (r Rewind) digestThen(path string) (string, error) {
+	s, err := r.Then(path)
+	return s.SHA256(), err
+}
+
+// changed reports whether a path may have changed since.
+func (r Rewind) changed(path string) bool {
+	_, changed := r.Copy(path)
+	return changed
+}
+
+// StaysBack returns what a rollback leaves on a host, in a sentence for each kind.
+func (r Rewind) StaysBack() []string {
+	return stays(r.Now, func(id string) bool { return r.Was.find(id) != nil })
+}
+
+// Back returns the tasks that put a host back to what it was: for each task that a
+// manifest among since has, the newest first, its kind's. A path among changed that no
+// kind answers for is refused: the default must not be to overwrite a file that others
+// use.
+func Back(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
+	latest := map[string]Entry{}
+	answered := map[string]bool{}
+	for _, m := range since {
+		for _, e := range m.entries() {
+			if _, newer := latest[e.ID]; !newer {
+				latest[e.ID] = e
+			}
+			if e.Path != "" {
+				answered[e.Path] = true
+			}
+		}
+	}
+	for _, p := range changed {
+		if !answered[p] {
+			return nil, transport.WithHint(fmt.Errorf("%s was changed by an apply, and no task that this host's manifests have answers for it", p),
+				"look at the backup in %s/txn, and put it back by hand", StateDir)
+		}
+	}
+	var out []Task
+	for _, k := range kinds {
+		for _, id := range sortedKeys(latest) {
+			e := latest[id]
+			known, _, err := kindOf(e)
+			if err != nil {
+				return nil, err
+			}
+			if known.name != k.name {
+				continue
+			}
+			ts, err := k.back(e, r.Now.find(id), r.Was.find(id), r)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, ts...)
+		}
+	}
+	return out, nil
 }

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io/fs"
-	"sort"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // Where vpnpush keeps its own things on a host.
@@ -18,82 +20,212 @@ const (
 	// RevertFailedPath is there when a host could not put back what an apply
 	// had changed.
 	RevertFailedPath = StateDir + "/revert-failed"
-	loadedDir        = "/run/vpnpush/loaded" // gone after a reboot, as what was loaded is
+	// LoadedDir is where it is noted what services have read. It is gone after a
+	// reboot, as what was loaded is.
+	LoadedDir = "/run/vpnpush/loaded"
 )
 
-// Manifest is what the last apply left on a host: whose it is, which files are
-// ours, and a digest of what each task wanted. It holds no secret.
+// manifestFormat is the format that is written. Format 1, without what a way out
+// needs, is still read (manifest1.go).
+const manifestFormat = 2
+
+// Manifest is what the last apply left on a host: whose it is, and for each task what
+// it wanted, as a digest, and what takes it off again. It holds no secret.
 type Manifest struct {
-	FormatVersion int               `json:"format_version"`
-	Owner         string            `json:"owner"` // Inventory.ID
-	Host          string            `json:"host"`  // its name in the inventory
-	Generation    int               `json:"generation"`
-	Applied       time.Time         `json:"applied"`
-	By            string            `json:"by"` // user@machine that applied
-	Files         []OwnedFile       `json:"files"`
-	Tasks         map[string]string `json:"tasks"` // task ID -> digest of what it wanted (last applied)
+	FormatVersion int       `json:"format_version"`
+	Owner         string    `json:"owner"` // Inventory.ID
+	Host          string    `json:"host"`  // its name in the inventory
+	Generation    int       `json:"generation"`
+	Applied       time.Time `json:"applied"`
+	By            string    `json:"by"` // user@machine that applied
+	Tasks         []Entry   `json:"tasks"`
+
+	index map[string]int // of Tasks, by ID; made when it is parsed
 }
 
-// OwnedFile is a file of ours as it was written.
-type OwnedFile struct {
-	Path   string      `json:"path"`
-	SHA256 string      `json:"sha256"`
-	Mode   fs.FileMode `json:"mode"`
+// Entry is a task as it was applied. What is not of its kind is empty.
+//
+// The probe finds the files that are to be read by their lines `"path": "...",`
+// (tasks/host), so Path must not come last.
+type Entry struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+
+	Path   string      `json:"path,omitempty"`   // of a file, line, block, rules
+	SHA256 string      `json:"sha256,omitempty"` // of a file
+	Mode   fs.FileMode `json:"mode,omitempty"`
+	Syntax mask.Syntax `json:"syntax,omitempty"` // how to mask it
+	Line   string      `json:"line,omitempty"`   // of a line
+
+	Unit     string    `json:"unit,omitempty"`      // of a unit, ipsec
+	Config   []string  `json:"config,omitempty"`    // files that the unit reads when it starts
+	BootOnly bool      `json:"boot_only,omitempty"` // Unit.BootOnly
+	Shared   bool      `json:"shared,omitempty"`    // Unit.Shared
+	Was      *UnitWas  `json:"was,omitempty"`       // what the unit was before vpnpush came
+	Daemon   string    `json:"daemon,omitempty"`    // of ipsec: Daemon.Name
+	Conns    []ConnWas `json:"conns,omitempty"`     // of ipsec
+	Key      string    `json:"key,omitempty"`       // of a sysctl
+	Value    string    `json:"value,omitempty"`     // of a sysctl
+
+	Digest string `json:"digest"`
 }
 
-// Owner is a task that owns a whole file.
-type Owner interface{ Owns() OwnedFile }
+// UnitWas is a service as it stood before the first apply that wanted it.
+type UnitWas struct {
+	Loaded  bool `json:"loaded"` // it was there
+	Enabled bool `json:"enabled"`
+	Active  bool `json:"active"`
+}
+
+// ConnWas is a conn as it was applied.
+type ConnWas struct {
+	Name      string             `json:"name"`
+	Conf      string             `json:"conf"`
+	Secrets   string             `json:"secrets"`
+	Initiates bool               `json:"initiates,omitempty"`
+	Tunnel    *strongswan.Tunnel `json:"tunnel,omitempty"` // nil: it is for no site
+}
 
 // Digester is a task that can say what it wants as a digest, for last-applied.
 type Digester interface{ Digest() string }
 
-// ReadManifest gives the manifest of a host; nil when there is none.
+// Actual is a Digester that can also say what stands on a host, as the digest it would
+// have if that were wanted. Where it equals what was last applied, the host is as it
+// was left.
+type Actual interface {
+	Digester
+	ActualDigest(Facts) (string, error)
+}
+
+// ReadManifest returns the manifest of a host; nil when there is none. It is not to be
+// changed: all who ask for it get the same one.
 func ReadManifest(f Facts) (*Manifest, error) {
+	if f.manifest != nil {
+		return f.manifest()
+	}
+	return readManifest(f)
+}
+
+func readManifest(f Facts) (*Manifest, error) {
 	s, err := f.File(ManifestPath)
 	if err != nil || !s.Exists {
 		return nil, err
 	}
-	var m Manifest
-	if err := json.Unmarshal(s.Content, &m); err != nil {
-		return nil, fmt.Errorf("file %s: %w: %v", ManifestPath, ErrUnknown, err)
+	return ParseManifest(s, f.File)
+}
+
+// ParseManifest parses a manifest's file. Of one in format 1 the rest is found in the
+// files of its time, which file returns.
+func ParseManifest(s FileState, file func(path string) (FileState, error)) (*Manifest, error) {
+	var v struct {
+		FormatVersion int `json:"format_version"`
 	}
-	if m.FormatVersion != 1 {
-		return nil, fmt.Errorf("file %s: %w: format_version %d, this vpnpush knows 1", ManifestPath, ErrUnknown, m.FormatVersion)
+	if err := json.Unmarshal(s.Content, &v); err != nil {
+		return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)
+	}
+	var m Manifest
+	var err error
+	switch v.FormatVersion {
+	case 1:
+		m, err = parseManifest1(s.Content, file)
+	case manifestFormat:
+		err = json.Unmarshal(s.Content, &m)
+	default:
+		return nil, transport.WithHint(fmt.Errorf("file %s: %w: format_version %d, this vpnpush knows 1 and %d", s.Path, ErrUnknown, v.FormatVersion, manifestFormat),
+			"a newer vpnpush has applied here: use that one")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)
+	}
+	m.index = make(map[string]int, len(m.Tasks))
+	for i, e := range m.Tasks {
+		m.index[e.ID] = i
 	}
 	return &m, nil
 }
 
-// File gives the entry of a path.
-func (m *Manifest) File(path string) (OwnedFile, bool) {
-	if m != nil {
-		for _, f := range m.Files {
-			if f.Path == path {
-				return f, true
+func (m *Manifest) entries() []Entry {
+	if m == nil {
+		return nil
+	}
+	return m.Tasks
+}
+
+// find returns the entry of a task, nil when the manifest has none.
+func (m *Manifest) find(id string) *Entry {
+	es := m.entries()
+	if m != nil && m.index != nil {
+		if i, ok := m.index[id]; ok {
+			return &es[i]
+		}
+		return nil
+	}
+	if i := slices.IndexFunc(es, func(e Entry) bool { return e.ID == id }); i >= 0 {
+		return &es[i]
+	}
+	return nil
+}
+
+// Digest returns what a task wanted when it was last applied, "" for never.
+func (m *Manifest) Digest(id string) string {
+	if e := m.find(id); e != nil {
+		return e.Digest
+	}
+	return ""
+}
+
+// Owns reports whether a path is a whole file of ours.
+func (m *Manifest) Owns(path string) bool {
+	e := m.find(File{Path: path}.ID())
+	return e != nil && e.Kind == kindFile
+}
+
+// Units returns the services that the manifest has, sorted.
+func (m *Manifest) Units() []string {
+	var out []string
+	for _, e := range m.entries() {
+		if e.Unit != "" {
+			out = append(out, e.Unit)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Tunnels returns the conns of sites that the manifest has.
+func (m *Manifest) Tunnels() []strongswan.Tunnel {
+	var out []strongswan.Tunnel
+	for _, e := range m.entries() {
+		for _, c := range e.Conns {
+			if c.Tunnel != nil {
+				out = append(out, *c.Tunnel)
 			}
 		}
 	}
-	return OwnedFile{}, false
+	return out
 }
 
-// NextManifest is what an apply of ts leaves behind on a host that has old.
-func NextManifest(old *Manifest, owner, host, by string, now time.Time, ts []Task) *Manifest {
-	m := &Manifest{FormatVersion: 1, Owner: owner, Host: host, Generation: 1, Applied: now.UTC().Truncate(time.Second), By: by, Tasks: map[string]string{}}
+// NextManifest returns what an apply of ts leaves behind on a host that had old, and
+// that f was read of.
+func NextManifest(old *Manifest, owner, host, by string, now time.Time, ts []Task, f Facts) *Manifest {
+	m := &Manifest{FormatVersion: manifestFormat, Owner: owner, Host: host, Generation: 1, Applied: now.UTC().Truncate(time.Second), By: by}
 	if old != nil {
 		m.Generation = old.Generation + 1
 	}
 	for _, t := range ts {
-		if o, ok := t.(Owner); ok {
-			m.Files = append(m.Files, o.Owns())
-		}
-		if d, ok := t.(Digester); ok {
-			m.Tasks[t.ID()] = d.Digest()
+		if r, ok := t.(Recorder); ok {
+			e := r.Record(old.find(t.ID()), f)
+			if e.Kind == "" {
+				continue
+			}
+			e.ID, e.Digest = t.ID(), r.Digest()
+			m.Tasks = append(m.Tasks, e)
 		}
 	}
-	sort.Slice(m.Files, func(i, j int) bool { return m.Files[i].Path < m.Files[j].Path })
 	return m
 }
 
-// Encode gives the manifest as it is written.
+// Encode returns the manifest as it is written.
 func (m *Manifest) Encode() ([]byte, error) {
 	b, err := json.MarshalIndent(m, "", "  ")
 	if err != nil {
@@ -110,7 +242,7 @@ func Marker(comment, owner string) string {
 
 func markerOwner(owner string) string { return "vpnpush owner=" + owner + "." }
 
-// markedBy gives the owner in a file's marker, "" for a file without one. In a
+// markedBy returns the owner in a file's marker, "" for a file without one. In a
 // script the marker is the second line, since "#!" must be the first.
 func markedBy(content []byte) string {
 	line, rest, _ := strings.Cut(string(content[:min(len(content), 600)]), "\n")
@@ -126,39 +258,4 @@ func markedBy(content []byte) string {
 		return ""
 	}
 	return owner
-}
-
-// Orphans are the files that the manifest has and no task wants any more.
-func Orphans(m *Manifest, ts []Task) []Task {
-	if m == nil {
-		return nil
-	}
-	wanted := map[string]bool{}
-	for _, t := range ts {
-		if o, ok := t.(Owner); ok {
-			wanted[o.Owns().Path] = true
-		}
-	}
-	var out []Task
-	for _, f := range m.Files {
-		if !wanted[f.Path] {
-			out = append(out, Absent{Path: f.Path, SHA256: f.SHA256, Owner: m.Owner, Syntax: syntaxOf(f.Path)})
-		}
-	}
-	return out
-}
-
-// syntaxOf tells how to mask a file of ours of which only the path is known.
-func syntaxOf(path string) mask.Syntax {
-	switch {
-	case strings.HasSuffix(path, ".secrets"):
-		return mask.IPsecSecrets
-	case strings.HasPrefix(path, "/etc/swanctl/"):
-		return mask.Swanctl
-	case strings.HasSuffix(path, "chap-secrets"):
-		return mask.ChapSecrets
-	case strings.HasPrefix(path, "/etc/ppp/options"):
-		return mask.PPPOptions
-	}
-	return mask.Plain
 }

@@ -10,12 +10,27 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
+// RulesV4 wants the same chains in iptables-persistent's file, and keeps
+// everything else in it byte for byte.
+type RulesV4 struct {
+	Path   string // /etc/iptables/rules.v4
+	Chains []iptables.Chain
+}
+
 // ID implements Task.
 func (t RulesV4) ID() string { return "file:" + t.Path }
 
 // Reads implements Task.
 func (t RulesV4) Reads() []Read {
 	return []Read{{Kind: ReadFile, Arg: t.Path}, readLiveRules}
+}
+
+// Record implements Recorder.
+func (t RulesV4) Record(*Entry, Facts) Entry {
+	if len(t.Chains) == 0 {
+		return Entry{} // it wants something gone
+	}
+	return Entry{Kind: kindRules, Path: t.Path}
 }
 
 // Digest implements Digester.
@@ -49,14 +64,16 @@ func (t RulesV4) Check(f Facts) (*Change, error) {
 		return nil, fmt.Errorf("file %s: %w", t.Path, err)
 	}
 	c := &Change{
-		Task:   t.ID(),
-		Action: Update,
-		Attrs:  []Attr{contentAttr(mask.Plain, absentIfEmpty(string(file.Content)), absentIfEmpty(content))},
-		Pre:    []Precondition{{Path: t.Path, SHA256: file.SHA256()}},
-		Backs:  []string{t.Path},
+		Task:    t.ID(),
+		Action:  Update,
+		Attrs:   []Attr{contentAttr(mask.Plain, absentIfEmpty(string(file.Content)), absentIfEmpty(content))},
+		Pre:     []Precondition{{Path: t.Path, SHA256: file.SHA256()}},
+		Backups: []string{t.Path},
+	}
+	if len(t.Chains) == 0 {
+		c.Action = Delete // of our part
 	}
 	if content == "" {
-		c.Action = Delete
 		c.Do = []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}}
 		return c, nil
 	}
@@ -83,4 +100,42 @@ func (t RulesV4) Check(f Facts) (*Change, error) {
 func testRules(path string) string {
 	p := transport.Quote(path)
 	return fmt.Sprintf("{ iptables-restore -w 10 --test || { [ -e %[1]s ] && ! iptables-restore -w 10 --test <%[1]s; } || exit 1; }", p)
+}
+
+// ActualDigest implements Actual.
+func (t RulesV4) ActualDigest(f Facts) (string, error) {
+	s, err := f.File(t.Path)
+	if err != nil {
+		return "", err
+	}
+	file, err := iptables.Parse(s.Content)
+	if err != nil {
+		return "", err
+	}
+	return digestChains(t.Path, file.Own(t.Chains)), nil
+}
+
+// rulesOut takes our chains out of the file.
+func rulesOut(e Entry, _ Leaving) ([]Task, error) { return []Task{RulesV4{Path: e.Path}}, nil }
+
+// rulesBack puts our chains of then back into the file.
+func rulesBack(e Entry, _, _ *Entry, r Rewind) ([]Task, error) {
+	if !r.changed(e.Path) {
+		return nil, nil
+	}
+	chains, err := chainsThen(e.Path, r)
+	return []Task{RulesV4{Path: e.Path, Chains: chains}}, err
+}
+
+// chainsThen returns our chains in a rules file as it was.
+func chainsThen(path string, r Rewind) ([]iptables.Chain, error) {
+	s, err := r.Then(path)
+	if err != nil {
+		return nil, err
+	}
+	save, err := iptables.Parse(s.Content)
+	if err != nil {
+		return nil, fmt.Errorf("the backup of %s: %w: %w", path, ErrUnknown, err)
+	}
+	return save.Linked(), nil
 }

@@ -60,8 +60,8 @@ func TestRulesV4Golden(t *testing.T) {
 	if c.Action != Update || c.Do[1].Shell != "put /etc/iptables/rules.v4 0644 root:adm" {
 		t.Errorf("%s by %q: mode and owner of the file must stay", c.Action, c.Do[1].Shell)
 	}
-	if d := cmp.Diff([]Precondition{{rulesPath, SHA256([]byte(old))}}, c.Pre); d != "" || c.Backs[0] != rulesPath {
-		t.Errorf("precondition: %s; backs %q", d, c.Backs)
+	if d := cmp.Diff([]Precondition{{rulesPath, SHA256([]byte(old))}}, c.Pre); d != "" || c.Backups[0] != rulesPath {
+		t.Errorf("precondition: %s; backs %q", d, c.Backups)
 	}
 }
 

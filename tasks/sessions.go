@@ -28,7 +28,7 @@ func (t Sessions) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{Task: t.ID(), Action: Delete}
+	c := &Change{Task: t.ID(), Action: Delete, Parts: []Part{PartSessions}}
 	for _, s := range ss {
 		if s.User == "" || slices.Contains(t.Users, s.User) {
 			continue

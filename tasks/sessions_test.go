@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
 func sessionFacts(users map[string]string) Facts {
@@ -59,7 +61,7 @@ func TestEndSession(t *testing.T) {
 	if err := os.WriteFile(pppd, b, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for name, argv := range shells(t) {
+	for name, argv := range transporttest.Shells(t) {
 		for _, prog := range []string{pppd, sleep} {
 			cmd := exec.Command(prog, "60")
 			if err := cmd.Start(); err != nil {
@@ -71,7 +73,7 @@ func TestEndSession(t *testing.T) {
 			if err := os.WriteFile(note, fmt.Appendf(nil, "user\tx\npid\t%d\n", cmd.Process.Pid), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if out, err := inPrelude(t, argv, "end_session "+note, ""); err != nil {
+			if out, err := exec.Command(argv[0], append(argv[1:], "-c", "set -eu\n"+sessionsShell+"end_session "+note)...).CombinedOutput(); err != nil {
 				t.Errorf("%s: %v\n%s", name, err, out)
 			}
 			if _, err := os.Stat(note); err == nil {

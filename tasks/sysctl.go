@@ -2,9 +2,13 @@ package tasks
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vpnpush/vpnpush/transport"
 )
+
+// Sysctl wants a live kernel parameter; the file for the next boot is a File.
+type Sysctl struct{ Key, Value string }
 
 // ID implements Task.
 func (t Sysctl) ID() string { return "sysctl:" + t.Key }
@@ -24,6 +28,11 @@ const (
 	ipForward       = "net.ipv4.ip_forward"
 	acceptRedirects = "net.ipv4.conf.all.accept_redirects"
 )
+
+// Record implements Recorder.
+func (t Sysctl) Record(*Entry, Facts) Entry {
+	return Entry{Kind: kindSysctl, Key: t.Key, Value: t.Value}
+}
 
 // Digest implements Digester.
 func (t Sysctl) Digest() string { return digest(t.Key, t.Value) }
@@ -58,5 +67,34 @@ func (t Sysctl) Check(f Facts) (*Change, error) {
 }
 
 func setSysctl(key, value string) Step {
-	return Step{Phase: PhaseLive, Shell: fmt.Sprintf("printf '%%s\n' %s >%s", transport.Quote(value), transport.Quote(sysctlPath(key)))}
+	return Step{Phase: PhaseLive, Shell: fmt.Sprintf("printf '%%s\n' %s >%s", transport.Quote(value), transport.Quote(SysctlPath(key)))}
+}
+
+// SysctlPath returns the file below /proc/sys of a kernel parameter.
+func SysctlPath(key string) string {
+	// sysctl.d(5): "." and "/" change places, so that an interface eth0.5 can be named
+	return "/proc/sys/" + strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, key)
+}
+
+// ActualDigest implements Actual.
+func (t Sysctl) ActualDigest(f Facts) (string, error) {
+	s, err := f.Sysctl(t.Key)
+	return Sysctl{Key: t.Key, Value: s.Value}.Digest(), err
+}
+
+// sysctlBack sets the live parameter to what was wanted then. What it was before
+// anything was wanted nobody knows: it stays until the next boot.
+func sysctlBack(e Entry, _, was *Entry, _ Rewind) ([]Task, error) {
+	if was == nil || was.Value == "" {
+		return nil, nil
+	}
+	return []Task{Sysctl{Key: e.Key, Value: was.Value}}, nil
 }

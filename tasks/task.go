@@ -20,7 +20,7 @@ type Task interface {
 	Check(Facts) (*Change, error)
 }
 
-// Action is what a change does, in the plan's words (DESIGN section 8).
+// Action is what a change does, in the plan's words (docs/output.md).
 type Action string
 
 const (
@@ -46,10 +46,15 @@ type Change struct {
 	Blocked, Mend string
 	// Pre must still hold on the host when the change is made.
 	Pre []Precondition
-	// Backs are the paths Do may change; they are backed up first and put back
+	// Backups are the paths that Do may change; they are backed up first and put back
 	// by a revert.
-	Backs []string
-	// Do converges the host. Undo puts back what Backs cannot: live state, and in
+	Backups []string
+	// Folders are folders of ours that go with the change, once it is confirmed and
+	// nothing is in them any more.
+	Folders []string
+	// Parts are what the shell of Do and Undo calls.
+	Parts []Part
+	// Do converges the host. Undo puts back what Backups cannot: live state, and in
 	// PhaseFiles what lasts over a boot, which a revert at boot does too.
 	Do, Undo []Step
 }
@@ -81,7 +86,7 @@ const (
 )
 
 // Step is a piece of the apply script. Shell runs under `set -eu` with the
-// functions of the script's prelude (see script.go) and must not hold a
+// functions of the script and of the change's Parts (see tasks/host) and must not hold a
 // secret; Stdin is given to it as a here-document, must be text, and may.
 type Step struct {
 	Phase Phase

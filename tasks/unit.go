@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,24 @@ import (
 
 	"github.com/vpnpush/vpnpush/transport"
 )
+
+// Unit wants a service enabled and running.
+type Unit struct {
+	Name string // "xl2tpd.service"
+	// Config are files that the service reads only when it starts, with the
+	// digest they are to have. A service started before the last of them was
+	// loaded is restarted.
+	Config map[string]string
+	// BootOnly wants it enabled for the next boot and never starts it now:
+	// netfilter-persistent flushes the live tables when it starts.
+	BootOnly bool
+	// Shared says that others may use the service by now: it goes on running when
+	// nothing here wants it any more, as it would have without vpnpush.
+	Shared bool
+	// Start is the function of Part that starts it; "" is start_unit.
+	Start string
+	Part  Part
+}
 
 // ID implements Task.
 func (t Unit) ID() string { return "unit:" + t.Name }
@@ -20,6 +39,17 @@ func (t Unit) Reads() []Read {
 		r = append(r, Read{Kind: ReadFile, Arg: p})
 	}
 	return r
+}
+
+// Record implements Recorder.
+func (t Unit) Record(had *Entry, f Facts) Entry {
+	e := Entry{Kind: kindUnit, Unit: t.Name, Config: sortedKeys(t.Config), BootOnly: t.BootOnly, Shared: t.Shared}
+	if had != nil {
+		e.Was = had.Was
+	} else if u, err := f.Unit(t.Name); err == nil {
+		e.Was = &UnitWas{Loaded: u.Loaded, Enabled: u.Enabled, Active: u.Active == "active"}
+	}
+	return e
 }
 
 // Digest implements Digester.
@@ -41,7 +71,7 @@ func (t Unit) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Change{Task: t.ID(), Action: Update}
+	c := &Change{Task: t.ID(), Action: Update, Parts: t.parts()}
 	if u.State == "masked" || u.State == "masked-runtime" {
 		c.Attrs = []Attr{{Name: "enabled", Old: []byte("masked"), New: []byte("yes")}}
 		c.Blocked, c.Mend = "somebody has masked it on the host", "systemctl unmask "+t.Name
@@ -65,7 +95,7 @@ func (t Unit) Check(f Facts) (*Change, error) {
 		}
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "restart_unit " + name + quoteList(sortedKeys(t.Config))})
 	case u.Active != "active" && !t.BootOnly:
-		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "start_unit " + name + quoteList(sortedKeys(t.Config))})
+		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: cmp.Or(t.Start, "start_unit") + " " + name + quoteList(sortedKeys(t.Config))})
 	}
 	if len(c.Do) == 0 {
 		return nil, nil
@@ -75,6 +105,13 @@ func (t Unit) Check(f Facts) (*Change, error) {
 	}
 	c.Undo = t.undo(u, len(stale) > 0)
 	return c, nil
+}
+
+func (t Unit) parts() []Part {
+	if t.Start == "" {
+		return []Part{PartUnits}
+	}
+	return []Part{PartUnits, t.Part}
 }
 
 // undo puts back what a unit was: enabled or not, running or not, and with
@@ -95,7 +132,7 @@ func (t Unit) undo(u UnitState, restart bool) []Step {
 	return undo
 }
 
-// notLoaded gives the files that the running service has not read in the
+// notLoaded returns the files that the running service has not read in the
 // wanted form. What it has read is noted when we load it, and known without a
 // note when the service started after the file was last changed.
 func notLoaded(f Facts, u UnitState, want map[string]string) ([]string, error) {
@@ -128,7 +165,7 @@ func notLoaded(f Facts, u UnitState, want map[string]string) ([]string, error) {
 	return stale, nil
 }
 
-func loadedPath(unit string) string { return loadedDir + "/" + unit }
+func loadedPath(unit string) string { return LoadedDir + "/" + unit }
 
 func sortedKeys[V any](m map[string]V) []string {
 	out := make([]string, 0, len(m))
@@ -152,4 +189,67 @@ func orNone(s string) []byte {
 		return []byte("absent")
 	}
 	return []byte(s)
+}
+
+// unitOut stops a service that is ours alone. One that others may use stands as it did
+// before vpnpush came, if it was there.
+func unitOut(e Entry, _ Leaving) ([]Task, error) {
+	switch {
+	case !e.Shared:
+		return []Task{Stopped{Name: e.Unit}}, nil
+	case e.Was == nil || !e.Was.Loaded || e.Was.Enabled && (e.Was.Active || e.BootOnly):
+		return nil, nil
+	}
+	return []Task{Stopped{Name: e.Unit, Enabled: e.Was.Enabled, Active: e.Was.Active || e.BootOnly}}, nil
+}
+
+// unitBack runs a service with what comes back. One whose package came with what is
+// taken back did not run before.
+func unitBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
+	if was == nil {
+		if now != nil && r.newUnit(e.Unit) {
+			return []Task{Stopped{Name: e.Unit}}, nil
+		}
+		return nil, nil
+	}
+	var config map[string]string
+	for _, p := range e.Config {
+		if !r.changed(p) {
+			continue
+		}
+		sum, err := r.digestThen(p)
+		if err != nil {
+			return nil, err
+		}
+		if sum != "" {
+			if config == nil {
+				config = map[string]string{}
+			}
+			config[p] = sum
+		}
+	}
+	if now == nil { // it was stopped since
+		u := Unit{Name: e.Unit, Config: config, BootOnly: e.BootOnly, Shared: e.Shared}
+		for _, d := range r.Daemons {
+			if d.Unit == e.Unit {
+				u.Start, u.Part = d.Name+"_start", d.Part
+			}
+		}
+		return []Task{u}, nil
+	}
+	if len(config) == 0 {
+		return nil, nil
+	}
+	u, err := r.Facts.Unit(e.Unit)
+	if err != nil || u.Active != "active" {
+		return nil, err
+	}
+	return []Task{Unit{Name: e.Unit, Config: config, Shared: e.Shared}}, nil
+}
+
+// newUnit reports whether a service came with what is taken back: its package did, and
+// nothing wanted it before.
+func (r Rewind) newUnit(unit string) bool {
+	id := Unit{Name: unit}.ID()
+	return r.Was.find(id) == nil && slices.Contains(r.Installed, strings.TrimSuffix(unit, ".service"))
 }

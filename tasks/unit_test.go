@@ -77,7 +77,7 @@ func TestUnitMasked(t *testing.T) {
 func TestChecksNeverGuess(t *testing.T) {
 	for _, task := range []Task{
 		xl2tpd, Stopped{Name: "x.service"}, Sysctl{Key: "a.b", Value: "1"}, Package{Name: "x"}, Line{Path: "/x", Line: "y"},
-		NoLine{Path: "/x", Line: "y"}, Block{Path: "/x", Owner: "me"}, IPsec{Unit: "s.service"}, Firewall{}, RulesV4{Path: "/x"}, Absent{Path: "/x"},
+		NoLine{Path: "/x", Line: "y"}, Block{Path: "/x", Owner: "me"}, IPsec{Daemon: Daemon{Unit: "s.service"}}, Firewall{}, RulesV4{Path: "/x"}, Absent{Path: "/x"},
 	} {
 		if c, err := task.Check(Facts{}); err == nil {
 			t.Errorf("%s: %+v", task.ID(), c)

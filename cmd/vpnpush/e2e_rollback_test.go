@@ -121,7 +121,7 @@ func TestE2ERollback(t *testing.T) {
 	// to before the first apply of all
 	first := regexp.MustCompile(`\d{8}T\d{6}-[0-9a-f]{8}`).FindAllString(vpnpush(t, l, 0, "history", "tokyo").Stdout, -1)
 	r = vpnpush(t, l, 0, "rollback", "tokyo", first[len(first)-1], "--yes")
-	mustSay(t, r, "these packages stay installed", "stay as they are until the next boot")
+	mustSay(t, r, "packages stay installed", "stay as they are until the next boot")
 	left := l.MustRun("tokyo", "sh", "-c", "ls /etc/ipsec.d/vpnpush /etc/iptables; grep -rl vpnpush /etc/ipsec.conf /etc/ipsec.secrets; iptables-save | grep VPNPUSH; systemctl is-active strongswan-starter; :")
 	if strings.TrimSpace(strings.ReplaceAll(strings.ReplaceAll(left, "/etc/ipsec.d/vpnpush:", ""), "/etc/iptables:", "")) != "inactive" {
 		t.Errorf("left on tokyo:\n%s", left)

@@ -37,6 +37,7 @@ func (a *app) engineFor(inv *inventory.Inventory) (*engine.Engine, []engine.Host
 		name := h.Name
 		hosts = append(hosts, engine.Host{
 			Name: name, Role: string(h.Role), InTunnel: inTunnel(inv, h), Keys: roles.Keys(inv, name), Reads: roles.Reads(inv, name), Tunnels: roles.Tunnels(inv, name),
+			Daemon: roles.Daemon(inv, name), Daemons: roles.Daemons(),
 			Preflight: func(f tasks.Facts) ([]error, []string) { return roles.Preflight(inv, name, f) },
 			Tasks:     func(f tasks.Facts) ([]tasks.Task, error) { return roles.Tasks(inv, name, f) },
 		})

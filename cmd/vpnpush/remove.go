@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/roles"
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -24,13 +23,13 @@ site: remove SITE, then delete it from the inventory and apply, which takes it
 off the hub.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			inv, e, h, done, err := a.oneHost(cmd, args[0])
+			_, e, h, done, err := a.oneHost(cmd, args[0])
 			if err != nil {
 				return err
 			}
 			defer done()
 			h.Preflight, h.Tunnels, h.Leave = nil, nil, true
-			h.Tasks = func(f tasks.Facts) ([]tasks.Task, error) { return roles.Leave(inv, h.Name, f) }
+			h.Tasks = roles.Leave
 			o.allowDelete = math.MaxInt // a hub that is left has no sites
 			return a.planAndApply(cmd.Context(), e, []engine.Host{h}, o)
 		},

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vpnpush/vpnpush/roles"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -45,7 +44,7 @@ plan shows the same changes again. docs/rollback.md says more.`,
 				case <-read:
 				}
 			}()
-			back, r, err := e.Rollback(reading, h, txn, roles.Layout(h.Role))
+			back, r, err := e.Rollback(reading, h, txn)
 			close(read)
 			switch {
 			case reading.Err() != nil:

@@ -278,8 +278,8 @@ func bareDebian(t testing.TB) *transporttest.Root {
 	r.Fake("modprobe", transporttest.Case{Args: "-qn ppp_generic", Do: ":"})
 	r.Fake("dpkg-query", transporttest.Case{Args: "-W -f *", Do: `shift 3; for p; do echo "dpkg-query: no packages found matching $p" >&2; done; exit 1`})
 	r.Fake("apt-cache", transporttest.Case{Args: "policy *", Do: `shift; for p; do printf '%s:\n  Installed: (none)\n  Candidate: 1.0-1\n  Version table:\n     1.0-1 500\n' "$p"; done`})
-	r.Fake("systemctl", transporttest.Case{Args: "show -p Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic -- *", Do: `shift 4; n=
-for u; do printf '%sId=%s\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n' "$n" "$u"; n='
+	r.Fake("systemctl", transporttest.Case{Args: "show -p Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic -- *", Do: `shift 4; n=
+for u; do printf '%sId=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n' "$n" "$u"; n='
 '; done`})
 	// they come with the packages
 	for _, c := range []string{"iptables-save", "ipsec", "swanctl"} {

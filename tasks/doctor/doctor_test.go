@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
@@ -64,7 +65,7 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 		fmt.Fprintf(&b, "\n\x01command\t%s\n%s\n\x01status\t%s\t%d\n", n, commands[n], n, code)
 	}
 	b.WriteString("\n\x01files\n\n\x01end\t0\n")
-	f, err := tasks.ParseFacts(strings.NewReader(b.String()))
+	f, err := host.ParseFacts(strings.NewReader(b.String()))
 	if err != nil {
 		t.Fatal(err)
 	}

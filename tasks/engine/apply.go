@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -141,7 +142,7 @@ func (e *Engine) applyHost(ctx context.Context, h Host, hp *HostPlan) HostReport
 type attempt struct {
 	h  Host
 	hp *HostPlan
-	x  tasks.Txn
+	x  host.Txn
 	hr HostReport // how it came out; final once it is not armed
 	// armed: the changes are made, and the host puts everything back by itself
 	// unless they are confirmed until the deadline.
@@ -244,31 +245,33 @@ func (e *Engine) stopped() bool {
 	}
 }
 
-func (e *Engine) txn(h Host, hp *HostPlan, confirm time.Duration) (tasks.Txn, error) {
+func (e *Engine) txn(h Host, hp *HostPlan, confirm time.Duration) (host.Txn, error) {
 	ts, m, err := e.wanted(h, hp.Facts)
 	if err != nil {
-		return tasks.Txn{}, err
+		return host.Txn{}, err
 	}
 	var manifest []byte
+	units := m.Units()
 	if !h.Leave {
-		next := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts)
+		next := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts, hp.Facts)
 		if h.Back != nil {
 			next = h.Back.manifest(e.By, time.Now())
 		}
+		units = append(units, next.Units()...)
 		if manifest, err = next.Encode(); err != nil {
-			return tasks.Txn{}, err
+			return host.Txn{}, err
 		}
 	}
 	had, err := hp.Facts.File(tasks.ManifestPath)
 	if err != nil {
-		return tasks.Txn{}, err
+		return host.Txn{}, err
 	}
 	var nonce [4]byte
 	rand.Read(nonce[:])
-	x := tasks.Txn{
+	x := host.Txn{
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
 		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
-		Manifest: manifest, ManifestSHA: had.SHA256(), ConfirmTimeout: confirm,
+		Manifest: manifest, ManifestSHA: had.SHA256(), Units: slices.Compact(slices.Sorted(slices.Values(units))), ConfirmTimeout: confirm,
 	}
 	if h.Back != nil {
 		x.Before = h.Back.Before
@@ -307,7 +310,7 @@ func (o outcome) where() string {
 
 // launch runs the apply script and waits for its end, over as many
 // connections as that takes. An error means that its outcome is not known.
-func (e *Engine) launch(ctx context.Context, h Host, x tasks.Txn) (outcome, error) {
+func (e *Engine) launch(ctx context.Context, h Host, x host.Txn) (outcome, error) {
 	script, err := x.Script()
 	if err != nil {
 		return outcome{}, err
@@ -470,7 +473,7 @@ func (e *Engine) verify(ctx context.Context, a *attempt) {
 		if !a.broken.was && !dialled {
 			// somebody took it down by hand, or the hub refused it at the time
 			dialled = true
-			_, _ = conn.Run(ctx, transport.Cmd{Script: tasks.Dial(a.broken.Tunnel.Conn)})
+			_, _ = conn.Run(ctx, transport.Cmd{Script: h.Daemon.Dial(a.broken.Tunnel.Conn)})
 		}
 		if facts, _, err = e.read(ctx, h, conn); err != nil {
 			revert("look at the tunnels after the apply: %w", err)
@@ -528,7 +531,7 @@ func (e *Engine) keep(ctx context.Context, a *attempt) {
 	if b := a.broken; b != nil {
 		a.hr.Result = Failed
 		a.hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", b.Tunnel.Conn, b.Why),
-			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u strongswan-starter` on both")
+			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u %s` on both", strings.TrimSuffix(a.h.Daemon.Unit, ".service"))
 	}
 }
 
@@ -567,7 +570,7 @@ func (e *Engine) tunnels(h Host, f tasks.Facts, hr *HostReport) {
 }
 
 // revert tells the host to put back what was there.
-func (e *Engine) revert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
+func (e *Engine) revert(ctx context.Context, h Host, x host.Txn, hr HostReport, why error) HostReport {
 	if conn, err := e.conn(ctx, h.Name); err == nil {
 		// its exit status says nothing that the outcome does not say better
 		conn.Run(ctx, transport.Cmd{Script: x.Revert(oneLine(why))})
@@ -577,7 +580,7 @@ func (e *Engine) revert(ctx context.Context, h Host, x tasks.Txn, hr HostReport,
 
 // awaitRevert waits until the host has put everything back by itself, and
 // learns how that went. Not to know is an outcome of its own.
-func (e *Engine) awaitRevert(ctx context.Context, h Host, x tasks.Txn, hr HostReport, why error) HostReport {
+func (e *Engine) awaitRevert(ctx context.Context, h Host, x host.Txn, hr HostReport, why error) HostReport {
 	hr.Changes = nil
 	deadline := time.Now().Add(x.ConfirmTimeout + time.Minute)
 	for ctx.Err() == nil && time.Now().Before(deadline) {
@@ -598,7 +601,7 @@ func (e *Engine) awaitRevert(ctx context.Context, h Host, x tasks.Txn, hr HostRe
 	return hr
 }
 
-func (e *Engine) reverted(h Host, x tasks.Txn, hr HostReport, word string, why error) HostReport {
+func (e *Engine) reverted(h Host, x host.Txn, hr HostReport, word string, why error) HostReport {
 	hr.Changes = nil
 	switch w, how, _ := strings.Cut(word, "\t"); w {
 	case "confirmed":

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -40,7 +41,7 @@ type HostDrift struct {
 	// not judged), Unreachable, Failed or Skipped.
 	Result   Result
 	Err      error     // for Unreachable, Failed, Skipped
-	Busy     tasks.Run // for Locked
+	Busy     host.Work // for Locked
 	Findings []Finding
 	Warnings []string
 	Tunnels  []strongswan.TunnelState
@@ -106,7 +107,7 @@ func (e *Engine) Drift(ctx context.Context, hosts []Host, ignores []Ignore) *Dri
 }
 
 func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
-	h.Reads = append(slices.Clone(h.Reads), tasks.RunRead)
+	h.Reads = append(slices.Clone(h.Reads), host.WorkRead)
 	hd := e.look(ctx, h)
 	if !hd.Checked() || len(hd.Findings) == 0 || ctx.Err() != nil {
 		return hd
@@ -144,7 +145,7 @@ func (e *Engine) look(ctx context.Context, h Host) HostDrift {
 
 // judge tells what is not as it should be in the facts of a host.
 func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
-	run, err := tasks.RunFrom(f)
+	run, err := host.WorkFrom(f)
 	if err == nil && run.Busy() {
 		hd.Result, hd.Busy = Locked, run
 		return
@@ -244,9 +245,9 @@ func classify(t tasks.Task, c *tasks.Change, m *tasks.Manifest, f tasks.Facts) (
 	if !ok {
 		return FindingPending, false, nil
 	}
-	last, applied := m.Tasks[t.ID()]
+	last := m.Digest(t.ID())
 	switch {
-	case !applied:
+	case last == "":
 		return FindingPending, false, nil
 	case d.Digest() == last:
 		return FindingDrifted, false, nil
@@ -335,7 +336,7 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 		for _, c := range ip.Conns {
 			told[c.Name] = slices.ContainsFunc(h.Findings, func(fi Finding) bool {
 				switch fi.Change.Task {
-				case "unit:" + ip.Unit:
+				case "unit:" + ip.Daemon.Unit:
 					return true
 				case "file:" + c.Conf, "file:" + c.Secrets:
 					return fi.State == FindingPending

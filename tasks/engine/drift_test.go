@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -136,7 +137,7 @@ func wants(name string, ts ...tasks.Task) Host {
 }
 
 func applied(ts ...tasks.Task) *tasks.Manifest {
-	return tasks.NextManifest(nil, "vps", "tokyo", "me", time.Unix(1, 0), ts)
+	return tasks.NextManifest(nil, "vps", "tokyo", "me", time.Unix(1, 0), ts, tasks.Facts{})
 }
 
 func conf(content string) tasks.File {
@@ -196,7 +197,7 @@ func TestClassify(t *testing.T) {
 				h = wants("tokyo", c.want)
 			}
 			c.host.manifest = c.last
-			f, err := tasks.ParseFacts(bytes.NewReader(c.host.print(t)))
+			f, err := host.ParseFacts(bytes.NewReader(c.host.print(t)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,7 +231,7 @@ func TestDriftPreflight(t *testing.T) {
 		fail bool
 	}{{applied(conf("a\n")), 1, false}, {nil, 0, true}} {
 		a := answer{manifest: c.last, files: map[string]string{"/etc/f": marker + "x\n"}}
-		f, err := tasks.ParseFacts(bytes.NewReader(a.print(t)))
+		f, err := host.ParseFacts(bytes.NewReader(a.print(t)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -246,15 +247,15 @@ func TestDriftPreflight(t *testing.T) {
 // told of; when the file is well, it does.
 func TestConsequences(t *testing.T) {
 	want := tasks.Unit{Name: "u.service", Config: map[string]string{"/etc/f": tasks.SHA256([]byte(marker + "a\n"))}}
-	for host, tell := range map[string][]string{
+	for stands, tell := range map[string][]string{
 		marker + "x\n": {"file:/etc/f"},
 		marker + "a\n": {"unit:u.service"},
 	} {
 		a := answer{
 			manifest: applied(conf("a\n"), want), units: map[string]string{"u.service": "active enabled"},
-			files: map[string]string{"/etc/f": host, "/run/vpnpush/loaded/u.service": "0  /etc/f\n"},
+			files: map[string]string{"/etc/f": stands, "/run/vpnpush/loaded/u.service": "0  /etc/f\n"},
 		}
-		f, err := tasks.ParseFacts(bytes.NewReader(a.print(t)))
+		f, err := host.ParseFacts(bytes.NewReader(a.print(t)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,7 +266,7 @@ func TestConsequences(t *testing.T) {
 			got = append(got, fi.Change.Task)
 		}
 		if d := cmp.Diff(tell, got); d != "" || hd.Err != nil {
-			t.Errorf("%q: %s %v", host, d, hd.Err)
+			t.Errorf("%q: %s %v", stands, d, hd.Err)
 		}
 	}
 }
@@ -290,7 +291,7 @@ func TestDrift(t *testing.T) {
 	busy := sas(noSA)
 	busy.commands["vpnpush-run"] = "working\nholder\t1700000000\tme, apply 7\n"
 	foreign := sas(noSA)
-	foreign.manifest = tasks.NextManifest(nil, "other", "tokyo", "me", time.Unix(1, 0), nil)
+	foreign.manifest = tasks.NextManifest(nil, "other", "tokyo", "me", time.Unix(1, 0), nil, tasks.Facts{})
 	tunnel := func(h Host, local, remote, peer string) Host {
 		h.Tunnels = []strongswan.Tunnel{{Conn: "tokyo", Peer: peer, Local: []string{local}, Remote: []string{remote}}}
 		return h

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -20,25 +21,25 @@ type History struct {
 
 // HistoryEntry is one apply, rollback or revert.
 type HistoryEntry struct {
-	tasks.Past
+	host.Past
 	Backup bool // what stood before is kept: rollback can go back to it
 }
 
 // History reads what was done on a host. Result is OK, or how it came out.
 func (e *Engine) History(ctx context.Context, h Host) (*History, Result, error) {
-	f, r, err := e.facts(ctx, h, append(tasks.HistoryReads(), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}))
+	f, r, err := e.facts(ctx, h, append(host.HistoryReads(), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}))
 	if err != nil {
 		return nil, r, err
 	}
-	past, err := tasks.History(f)
+	past, err := host.History(f)
 	if err != nil {
 		return nil, Failed, err
 	}
-	backups, err := tasks.Backups(f)
+	backups, err := host.Backups(f)
 	if err != nil {
 		return nil, Failed, err
 	}
-	pending, err := f.File(tasks.PendingPath)
+	pending, err := f.File(host.PendingPath)
 	if err != nil {
 		return nil, Failed, err
 	}

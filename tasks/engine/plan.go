@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -190,7 +191,7 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	if err := ctx.Err(); err != nil {
 		return fail(Skipped, err)
 	}
-	h.Reads = append(slices.Clone(h.Reads), tasks.RunRead)
+	h.Reads = append(slices.Clone(h.Reads), host.WorkRead)
 	f, r, err := e.reach(ctx, h)
 	if err != nil {
 		return fail(r, err)
@@ -200,7 +201,7 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	}
 	hp.Facts = f
 	// what stands there is not what will: the other run may yet be taken back
-	run, err := tasks.RunFrom(f)
+	run, err := host.WorkFrom(f)
 	if err != nil {
 		return fail(Failed, err)
 	}
@@ -232,7 +233,7 @@ func (e *Engine) reach(ctx context.Context, h Host) (tasks.Facts, Result, error)
 // read brings the facts of a host.
 func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.Facts, Result, error) {
 	e.observe(Event{Host: h.Name, Stage: "read"})
-	script, err := tasks.Probe(h.Reads)
+	script, err := host.Probe(h.Reads)
 	if err != nil {
 		return tasks.Facts{}, Failed, err
 	}
@@ -244,7 +245,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	case err != nil:
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
 	}
-	f, err := tasks.ParseFacts(bytes.NewReader(res.Stdout))
+	f, err := host.ParseFacts(bytes.NewReader(res.Stdout))
 	if err != nil {
 		return f, Failed, err
 	}
@@ -274,6 +275,10 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	if all.ErrorOrNil() != nil {
 		ts = nil // what it cannot carry says more than what cannot be checked
 	}
+	hp.sitesGone, hp.sitesHad = sitesGone(m, ts)
+	if h.Leave {
+		hp.Warnings = append(hp.Warnings, tasks.Stays(m, ts)...)
+	}
 	for _, t := range ts {
 		c, err := t.Check(hp.Facts)
 		if err != nil {
@@ -296,7 +301,7 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	return hp
 }
 
-// wanted gives the tasks of a host, with those for what it has of ours and
+// wanted returns the tasks of a host, with those for what it has of ours and
 // should have no more.
 func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, error) {
 	m, err := tasks.ReadManifest(f)
@@ -316,11 +321,35 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	if ts, _, err = tasks.Hold(ts, f, e.held[h.Name]); err != nil {
 		return nil, m, err
 	}
-	ts = append(ts, tasks.Orphans(m, ts)...)
+	gone, err := tasks.Orphans(m, ts, tasks.Leaving{Facts: f, Owner: e.Owner, Daemons: h.Daemons})
+	if err != nil {
+		return nil, m, err
+	}
+	ts = append(ts, gone...)
 	if e.Adopt {
 		tasks.Adopt(ts)
 	}
 	return ts, m, nil
+}
+
+// sitesGone returns how many of the tunnels that were applied ts do not want, and how
+// many were applied.
+func sitesGone(m *tasks.Manifest, ts []tasks.Task) (gone, had int) {
+	wanted := map[string]bool{}
+	for _, t := range ts {
+		if ipsec, ok := t.(tasks.IPsec); ok {
+			for _, c := range ipsec.Conns {
+				wanted[c.Name] = true
+			}
+		}
+	}
+	for _, t := range m.Tunnels() {
+		had++
+		if !wanted[t.Conn] {
+			gone++
+		}
+	}
+	return gone, had
 }
 
 // plain gives a single error as itself, and several as a line each.

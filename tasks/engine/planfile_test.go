@@ -17,6 +17,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 // factsOf answers a probe that found these files, and no others among absent.
@@ -40,7 +41,7 @@ func factsOf(t testing.TB, files map[string]string, absent ...string) tasks.Fact
 		t.Fatal(err)
 	}
 	fmt.Fprintf(&b, "\n\x01files\n%s\n\x01end\t0\n", archive.String())
-	f, err := tasks.ParseFacts(&b)
+	f, err := host.ParseFacts(&b)
 	if err != nil {
 		t.Fatal(err)
 	}

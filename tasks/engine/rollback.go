@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 // Back makes an apply a rollback.
@@ -12,19 +13,19 @@ type Back struct {
 	Before string   // the apply that is taken back
 	After  []string // those that came after it, and are taken back with it
 
-	plan *tasks.RollbackPlan
+	plan *host.RollbackPlan
 }
 
 // Rollback gives h as a host on which Plan and Apply put back what stood before
 // the apply txn, or before the last one when txn is "". It reads the host, and
 // changes nothing. Result is how the host came out; it is OK also
 // with an error, when there is nothing to go back to.
-func (e *Engine) Rollback(ctx context.Context, h Host, txn string, l tasks.Layout) (Host, Result, error) {
-	f, res, err := e.facts(ctx, h, tasks.HistoryReads())
+func (e *Engine) Rollback(ctx context.Context, h Host, txn string) (Host, Result, error) {
+	f, res, err := e.facts(ctx, h, host.HistoryReads())
 	if err != nil {
 		return h, res, err
 	}
-	r, err := tasks.NewRollback(f, txn, l)
+	r, err := host.NewRollback(f, txn, h.Daemons)
 	if err != nil {
 		return h, OK, err
 	}

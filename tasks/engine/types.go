@@ -4,8 +4,6 @@ package engine
 
 import (
 	"context"
-	pathpkg "path"
-	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -42,6 +40,10 @@ type Host struct {
 	// Back says that Tasks put back what was here before an apply: they tell
 	// only what changes, and the manifest of then comes back with them.
 	Back *Back
+	// Daemon is what strongSwan is run by on this host, and Daemons what it may have
+	// been run by before.
+	Daemon  tasks.Daemon
+	Daemons []tasks.Daemon
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []strongswan.Tunnel
 }
@@ -69,27 +71,12 @@ type Plan struct {
 	Back bool
 }
 
-// SitesDeleted counts the sites that the plan takes off the hub, and those that
-// the hub has of ours.
+// SitesDeleted returns how many sites the plan takes off the hub, and how many the hub
+// has of ours.
 func (p *Plan) SitesDeleted() (gone, had int) {
-	isSite := func(path string) bool {
-		ok, _ := pathpkg.Match("/etc/ipsec.d/vpnpush/*.conf", path)
-		return ok && pathpkg.Base(path) != "l2tp.conf"
-	}
 	for _, h := range p.Hosts {
-		m, err := tasks.ReadManifest(h.Facts)
-		if h.Role != "hub" || err != nil || m == nil {
-			continue
-		}
-		for _, f := range m.Files {
-			if isSite(f.Path) {
-				had++
-			}
-		}
-		for _, c := range h.Changes {
-			if path, ok := strings.CutPrefix(c.Task, "file:"); ok && c.Action == tasks.Delete && isSite(path) {
-				gone++
-			}
+		if h.Role == "hub" {
+			gone, had = gone+h.sitesGone, had+h.sitesHad
 		}
 	}
 	return gone, had
@@ -104,6 +91,8 @@ type HostPlan struct {
 	Warnings   []string
 	Facts      tasks.Facts
 	Took       time.Duration
+
+	sitesGone, sitesHad int // conns of sites that go, and that were applied
 }
 
 // Blocked gives the changes vpnpush will not make.

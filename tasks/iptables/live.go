@@ -141,7 +141,7 @@ func holds(chains []Chain, name string) bool {
 // It is one line, since the text follows as a here-document. The restore only
 // begins when all of its input is made. The exit is explicit, since `set -e`
 // does not see a failure inside of an AND-OR list.
-const Restore = `{ rules=$({ iptables-save && echo = && cat; } | awk '` +
+const Restore = `{ rules=$({ iptables-save && echo '=' && cat; } | awk '` +
 	`!told && $0 == "=" { told = 1; next } ` +
 	`/^[*]/ { t = $1 } ` +
 	`!told { if ($1 == "-A") { n[t, $0]++; len[t, $2]++ } next } ` +

@@ -11,10 +11,15 @@ import (
 // Tunnel is a child SA that should be up. It is no task: a tunnel that is down
 // is reported, not planned.
 type Tunnel struct {
-	Conn            string
-	Peer            string   // site name, or the hub's, for messages
-	Local, Remote   []string // selectors, as strongSwan prints them, sorted: "192.168.1.0/24"
-	LocalID, PeerID string   // "@" stripped, as strongSwan prints them
+	Conn string `json:"conn"`
+	Peer string `json:"peer"` // site name, or the hub's, for messages
+	// Local and Remote are the selectors, as strongSwan prints them, sorted:
+	// "192.168.1.0/24".
+	Local  []string `json:"local"`
+	Remote []string `json:"remote"`
+	// LocalID and PeerID are as strongSwan prints them, "@" stripped.
+	LocalID string `json:"local_id"`
+	PeerID  string `json:"peer_id"`
 }
 
 // TunnelState is what was found of a Tunnel.

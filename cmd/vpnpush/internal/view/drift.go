@@ -8,6 +8,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/diff"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 // DriftOptions is what a drift's report tells besides the drift.
@@ -149,7 +150,7 @@ func lastSeen(l LastSeen) string {
 }
 
 // busy tells who is at work on a host.
-func busy(r tasks.Run) string {
+func busy(r host.Work) string {
 	text := "somebody holds its lock"
 	switch {
 	case r.Pending != "" && !strings.HasSuffix(r.Holder, ", apply "+r.Pending):

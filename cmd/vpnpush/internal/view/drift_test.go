@@ -9,6 +9,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -30,7 +31,7 @@ func drifted() (*engine.Drift, DriftOptions) {
 			{State: engine.FindingDrifted, Ignored: rule, Change: tasks.Change{Task: "sysctl:net.ipv4.conf.all.rp_filter", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "value", Old: []byte("1"), New: []byte("2")}}}},
 		}},
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: transport.WithHint(errors.New("connect to brest (10.8.0.7:22): i/o timeout after 10s"), "is it on?")},
-		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: tasks.Run{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
+		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: host.Work{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
 		{Name: "nice", Role: "site", Result: engine.OK, Looked: at},
 		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
 			{State: engine.FindingDrifted, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{

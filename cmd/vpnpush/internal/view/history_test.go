@@ -9,16 +9,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 func pastOfVPS() *engine.History {
 	at := func(h int) time.Time { return time.Date(2026, 1, 2, h, 4, 5, 0, time.UTC) }
 	return &engine.History{Name: "vps", Role: "hub", Entries: []engine.HistoryEntry{
-		{Past: tasks.Past{Time: at(9), Txn: "20260102T090405-00000004", Outcome: "rolled-back", Before: "20260102T060405-00000001", By: "admin@desk", Changes: []string{"update file:/etc/a"}}, Backup: true},
-		{Past: tasks.Past{Time: at(8), Txn: "20260102T080405-00000003", Outcome: "reverted", By: "admin@desk", Why: "not confirmed\a within 60 s"}},
-		{Past: tasks.Past{Time: at(6), Txn: "20260102T060405-00000001", Outcome: "applied", By: "admin@desk", Changes: []string{
+		{Past: host.Past{Time: at(9), Txn: "20260102T090405-00000004", Outcome: "rolled-back", Before: "20260102T060405-00000001", By: "admin@desk", Changes: []string{"update file:/etc/a"}}, Backup: true},
+		{Past: host.Past{Time: at(8), Txn: "20260102T080405-00000003", Outcome: "reverted", By: "admin@desk", Why: "not confirmed\a within 60 s"}},
+		{Past: host.Past{Time: at(6), Txn: "20260102T060405-00000001", Outcome: "applied", By: "admin@desk", Changes: []string{
 			"install package:strongswan-starter", "create file:/etc/ipsec.d/vpnpush/tokyo.conf", "reload ipsec:loaded"}}},
 	}}
 }

@@ -1,10 +1,11 @@
-package tasks
+package host
 
 import (
 	"fmt"
 	"sort"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -28,7 +29,6 @@ r() { f=$1; shift; if [ -e "$f" ]; then s "$@"; v=; IFS= read -r v <"$f" || :; p
 c() { s command "$1"; e=$(eval "$2" 2>&1 >&4 4>&- </dev/null); x=$?; s status "$1" "$x"; printf '%s' "$e"; }
 printf 'vpnpush-facts 1'
 r /proc/sys/kernel/osrelease host kernel
-r /proc/sys/kernel/hostname host hostname
 r /proc/sys/kernel/random/boot_id host boot_id
 r /proc/uptime host uptime
 s host uid; id -u
@@ -64,31 +64,35 @@ done
 
 // Probe makes the one script that brings all of reads, and the platform. It is
 // POSIX sh, writes nothing on the host, and holds no secret.
-func Probe(reads []Read) (string, error) {
+func Probe(reads []tasks.Read) (string, error) {
 	var files, packages, units []string
-	var sysctls, commands []Read
-	seen := map[Read]bool{}
-	for _, r := range append([]Read{{Kind: ReadFile, Arg: "/etc/os-release"}, {Kind: ReadFile, Arg: "/usr/lib/os-release"}, {Kind: ReadFile, Arg: ManifestPath}, {Kind: ReadFile, Arg: RevertFailedPath}}, reads...) {
+	var sysctls, commands []tasks.Read
+	seen := map[tasks.Read]bool{}
+	always := []tasks.Read{
+		{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, {Kind: tasks.ReadFile, Arg: "/usr/lib/os-release"},
+		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}, {Kind: tasks.ReadFile, Arg: tasks.RevertFailedPath},
+	}
+	for _, r := range append(always, reads...) {
 		if seen[r] {
 			continue
 		}
 		seen[r] = true
 		switch r.Kind {
-		case ReadFile:
+		case tasks.ReadFile:
 			files = append(files, transport.Quote(r.Arg))
-		case ReadGlob:
+		case tasks.ReadGlob:
 			dir, pat := r.Arg[:strings.LastIndex(r.Arg, "/")+1], r.Arg[strings.LastIndex(r.Arg, "/")+1:]
 			if strings.ContainsAny(dir, "*?[") || strings.Trim(pat, "*abcdefghijklmnopqrstuvwxyz-._") != "" {
 				return "", fmt.Errorf("probe: pattern %q: only * in the last part is read", r.Arg)
 			}
 			files = append(files, transport.Quote(dir)+pat)
-		case ReadPackage:
+		case tasks.ReadPackage:
 			packages = append(packages, transport.Quote(r.Arg))
-		case ReadUnit:
+		case tasks.ReadUnit:
 			units = append(units, transport.Quote(r.Arg))
-		case ReadSysctl:
+		case tasks.ReadSysctl:
 			sysctls = append(sysctls, r)
-		case ReadCommand:
+		case tasks.ReadCommand:
 			commands = append(commands, r)
 		default:
 			return "", fmt.Errorf("probe: cannot read a %q", r.Kind)
@@ -99,7 +103,7 @@ func Probe(reads []Read) (string, error) {
 	var b strings.Builder
 	b.WriteString(probeHead)
 	for _, r := range sysctls {
-		fmt.Fprintf(&b, "r %s sysctl %s\n", transport.Quote(sysctlPath(r.Arg)), transport.Quote(r.Arg))
+		fmt.Fprintf(&b, "r %s sysctl %s\n", transport.Quote(tasks.SysctlPath(r.Arg)), transport.Quote(r.Arg))
 	}
 	if len(packages) > 0 {
 		all := strings.Join(packages, " ")
@@ -114,17 +118,17 @@ func Probe(reads []Read) (string, error) {
 	}
 	if len(units) > 0 {
 		// `is-enabled` knows no SysV script, and Debian's xl2tpd is one
-		fmt.Fprintf(&b, "c units 'systemctl show -p Id,LoadState,ActiveState,SubState,UnitFileState,ActiveEnterTimestampMonotonic -- %s'\n", strings.ReplaceAll(strings.Join(units, " "), "'", `'\''`))
+		fmt.Fprintf(&b, "c units 'systemctl show -p Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic -- %s'\n", strings.ReplaceAll(strings.Join(units, " "), "'", `'\''`))
 		fmt.Fprintf(&b, "s unit-names; printf '%%s\\n' %s\n", strings.Join(units, " "))
 		fmt.Fprintf(&b, "for u in %s; do n=${u%%.service}; for l in /etc/rc[2-5].d/S[0-9][0-9]\"$n\"; do [ ! -e \"$l\" ] || { s sysv \"$u\"; break; }; done; done\n", strings.Join(units, " "))
 	}
 	for _, r := range commands {
-		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), quoteAlways(r.Shell))
+		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), transport.Quote(r.Shell))
 	}
-	fmt.Fprintf(&b, probeFiles, strings.Join(files, " "), ManifestPath)
+	fmt.Fprintf(&b, probeFiles, strings.Join(files, " "), tasks.ManifestPath)
 	for _, r := range reads {
-		if r.Kind == ReadGlob {
-			fmt.Fprintf(&b, "s glob %s\n", quoteAlways(r.Arg))
+		if r.Kind == tasks.ReadGlob {
+			fmt.Fprintf(&b, "s glob %s\n", transport.Quote(r.Arg))
 		}
 	}
 	// one tar brings content, mode, owner and time of every file in one go
@@ -134,18 +138,3 @@ func Probe(reads []Read) (string, error) {
 	}
 	return b.String(), nil
 }
-
-func sysctlPath(key string) string {
-	// sysctl.d(5): "." and "/" change places, so that an interface eth0.5 can be named
-	return "/proc/sys/" + strings.Map(func(r rune) rune {
-		switch r {
-		case '.':
-			return '/'
-		case '/':
-			return '.'
-		}
-		return r
-	}, key)
-}
-
-func quoteAlways(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }

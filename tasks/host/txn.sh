@@ -1,6 +1,7 @@
 # shellcheck shell=sh
-# The prelude of an apply script: what the generated part below it is made of.
-# The same script is the apply, the revert and the confirmation:
+# The part that every apply script has: it runs the steps that are generated below
+# it, and puts back what they changed unless that is confirmed. The same script is
+# the apply, the revert and the confirmation:
 #
 #   apply.sh run       make the changes; an error puts back what was there
 #   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
@@ -16,9 +17,7 @@ umask 077
 state=/var/lib/vpnpush
 txn=$state/txn/$id
 pending=$state/pending
-packages='' installed='' task='' stage=start
-# shellcheck disable=SC2034
-old_sas=''
+task='' stage=start
 
 # --- telling the client ------------------------------------------------
 
@@ -33,7 +32,7 @@ finish() {
         mv -f "$txn/result.tmp" "$txn/result"
 }
 
-# --- files -------------------------------------------------------------
+# --- what the plan saw ---------------------------------------------------
 
 sha() { s=$(sha256sum <"$1") && printf '%s' "${s%% *}"; }
 there() { [ -e "$1" ] || [ -L "$1" ]; }
@@ -44,218 +43,10 @@ pre() {
     [ "$now" = "${2-}" ] || refuse stale "$1 is not what it was when the plan was made"
 }
 
-# put_tmp PATH MODE OWNER: a new file beside PATH, ready but for its content
-put_tmp() {
-    dir=${1%/*}
-    [ -d "$dir" ] || (umask 022 && mkdir -p -- "$dir")
-    tmp=$(mktemp -- "$dir/.vpnpush.XXXXXX")
-    chown -- "$3" "$tmp"
-    chmod -- "$2" "$tmp"
-}
-
-# sweep DIR: what put_tmp has left there when it was cut short
-sweep() { rm -f -- "$1"/.vpnpush.??????; }
-
-# put PATH MODE OWNER: PATH becomes what comes on standard input, at once
-put() {
-    put_tmp "$@"
-    if cat >"$tmp" && sync -- "$tmp" && mv -fT -- "$tmp" "$1"; then sync -- "$dir"; else rm -f -- "$tmp"; return 1; fi
-}
-
-# keep PATH MODE: sets mode and own to the file's own, or to the given ones
-keep() {
-    mode=$2 own=root:root
-    if [ -e "$1" ]; then mode=$(stat -c %a -- "$1") own=$(stat -c %u:%g -- "$1"); fi
-}
-
-# line PATH MODE LINE: PATH has LINE; it is appended where it has not
-line() {
-    if [ -e "$1" ] && grep -qxF -e "$3" -- "$1"; then return 0; fi
-    keep "$1" "$2"
-    : >"$txn/edited"
-    if [ -s "$1" ]; then
-        cat -- "$1" >"$txn/edited"
-        # a last line without an end must not swallow ours
-        [ -z "$(tail -c 1 -- "$1")" ] || echo >>"$txn/edited"
-    fi
-    printf '%s\n' "$3" >>"$txn/edited"
-    put "$1" "$mode" "$own" <"$txn/edited"
-    rm -f -- "$txn/edited"
-}
-
-# no_line PATH LINE: PATH has LINE no more
-no_line() {
-    [ -e "$1" ] || return 0
-    keep "$1" 0600
-    awk -v line="$2" '$0 != line' "$1" >"$txn/edited2"
-    like "$1" "$txn/edited2" "$2"
-    put "$1" "$mode" "$own" <"$txn/edited2"
-    rm -f -- "$txn/edited2"
-}
-
-# like OLD NEW LINE: awk ends a last line that had no end; where OLD had none,
-# and its last line is not LINE, which went, NEW is to have none either
-like() {
-    if [ -n "$(tail -c 1 -- "$1")" ] && [ "$(tail -n 1 -- "$1")" != "$3" ]; then
-        head -c -1 "$2" >"$2.cut"
-        mv -f -- "$2.cut" "$2"
-    fi
-}
-
-# block PATH MODE BEGIN END: what comes on standard input stands between the
-# lines BEGIN and END of PATH; nothing: the lines go too
-block() {
-    keep "$1" "$2"
-    cat >"$txn/block"
-    : >"$txn/edited"
-    if [ -s "$1" ]; then cat -- "$1" >"$txn/edited"; fi
-    if ! grep -qxF -e "$3" -- "$txn/edited"; then
-        if [ -s "$txn/block" ]; then
-            if [ -s "$1" ] && [ -n "$(tail -c 1 -- "$1")" ]; then echo >>"$txn/edited"; fi
-            { printf '%s\n' "$3"; cat -- "$txn/block"; printf '%s\n' "$4"; } >>"$txn/edited"
-        fi
-    else
-        awk -v from="$3" -v to="$4" -v new="$txn/block" '
-            $0 == from && !done { done = skip = 1; while ((getline l <new) > 0) { if (!n++) print from; print l }; if (n) print to; next }
-            skip && $0 == to { skip = 0; next }
-            !skip { print }' "$txn/edited" >"$txn/edited2"
-        like "$1" "$txn/edited2" "$4"
-        cat -- "$txn/edited2" >"$txn/edited"
-        rm -f -- "$txn/edited2"
-    fi
-    put "$1" "$mode" "$own" <"$txn/edited"
-    rm -f -- "$txn/block" "$txn/edited"
-}
-
-# --- packages ----------------------------------------------------------
-
-install_packages() {
-    [ -n "$packages" ] || return 0
-    at "packages:$packages"
-    # never take a package away to make room for one of ours
-    # shellcheck disable=SC2086
-    set -- -qq -y --no-remove -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install $packages
-    # lists that are too old, or a dpkg that was cut short
-    apt-get "$@" || { dpkg --configure -a; apt-get -qq -o DPkg::Lock::Timeout=120 update && apt-get "$@"; }
-    installed=$packages
-}
-
-# --- services ----------------------------------------------------------
-
-is_active() { systemctl --quiet is-active "$1" || { echo "$1 is $(systemctl is-active "$1" || :), not active"; unit_log "$1"; return 1; }; }
-unit_log() { journalctl --no-pager -o cat -n 15 -u "$1" 2>/dev/null || :; }
-# no_stray UNIT: `ipsec restart` by hand leaves a starter that systemd does not
-# know of, and beside which its own does not start
-no_stray() {
-    if [ "$1" = strongswan-starter.service ] && ipsec status >/dev/null 2>&1; then ipsec stop || :; fi
-}
-# note_loaded UNIT FILE...: what UNIT has read
-note_loaded() {
-    u=$1; shift
-    [ $# -gt 0 ] || return 0
-    sha256sum -- "$@" | put "/run/vpnpush/loaded/$u" 0600 root:root
-}
-start_unit() { u=$1; no_stray "$u"; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
-restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
-
-# --- L2TP ---------------------------------------------------------------
-
-# end_session NOTE: the pppd of which the note was made ends
-end_session() {
-    pid=$(sed -n 's/^pid	//p' "$1" 2>/dev/null)
-    if [ -n "$pid" ] && [ "$(cat "/proc/$pid/comm" 2>/dev/null)" = pppd ]; then
-        kill -TERM "$pid" || :
-        n=0
-        while [ -e "/proc/$pid" ]; do
-            n=$((n + 1))
-            [ "$n" -ne 25 ] || kill -KILL "$pid" 2>/dev/null || :
-            [ "$n" -lt 50 ] || { echo "pppd $pid does not end"; return 1; }
-            sleep 0.2
-        done
-    fi
-    rm -f -- "$1"
-}
-
-# --- strongSwan --------------------------------------------------------
-# Exit codes of reloads lie, so nothing here trusts one: the state is read back.
-
-# ike_sas CONN...: their IKE SAs, as NAME[N], one a line
-ike_sas() {
-    [ $# -gt 0 ] || return 0
-    ipsec status 2>/dev/null | awk -v names=" $* " '
-        { n = $1; sub(/:$/, "", n); conn = n }
-        sub(/\[[0-9]+\]$/, "", conn) && index(names, " " conn " ") { print n }'
-}
-
-# has_child CONN: a child SA of it is INSTALLED
-has_child() {
-    ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'
-}
-
-# ipsec_load UNIT FILE...: charon runs with what the files say
-ipsec_load() {
-    u=$1
-    # strongSwan's own start by its package can come before its plugins are
-    # unpacked. Any other package is no reason to drop the tunnels.
-    case $installed in *strongswan*) fresh=1 ;; *) fresh=0 ;; esac
-    if [ "$fresh" = 0 ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
-        # starter answers before its charon does
-        n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
-        sleep 1
-    else
-        systemctl restart "$u" || { unit_log "$u"; return 1; }
-        n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done
-    fi
-    note_loaded "$@"
-}
-
-# conns_loaded CONN...: charon knows each of them
-conns_loaded() {
-    n=0
-    while :; do
-        have=$(ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/s/^ *\([^ :]*\):  .*/\1/p')
-        missing=
-        for c in "$@"; do printf '%s\n' "$have" | grep -qxF -e "$c" || missing="$missing $c"; done
-        [ -n "$missing" ] || return 0
-        n=$((n + 1)); [ "$n" -lt 50 ] || break
-        sleep 0.2
-    done
-    echo "strongSwan has not loaded$missing"
-    unit_log strongswan-starter.service
-    return 1
-}
-
-# reopen_sas SAS: these IKE SAs were made with what their conns were before.
-# The peer holds its end by its own old conn, and answers a new child SA inside
-# of it with TS_UNACCEPTABLE; so the old one goes first, and a new one is made.
-reopen_sas() {
-    for sa in $1; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
-    for sa in $1; do
-        conn=${sa%%\[*}
-        has_child "$conn" || timeout 20 ipsec up "$conn" >/dev/null 2>&1 || :
-        n=0
-        until has_child "$conn"; do
-            n=$((n + 1)); [ "$n" -lt 50 ] || { echo "$conn: no child SA came up with what the conn is now"; ipsec status; return 1; }
-            sleep 0.2
-        done
-    done
-}
-
-# take_down CONN...: no SA of them is left
-take_down() {
-    for conn in "$@"; do
-        n=0
-        while sa=$(ipsec status 2>/dev/null | sed -n "s/^ *\\(${conn}\\[[0-9]*\\]\\): .*/\\1/p" | head -n 1); [ -n "$sa" ] && [ "$n" -lt 10 ]; do
-            timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
-            n=$((n + 1))
-        done
-    done
-}
-
 # --- the dead man's switch ---------------------------------------------
 
-# back PATH: keep what is there, or that nothing is
-back() {
+# backup PATH: keep what is there, or that nothing is
+backup() {
     d=${1%/*}
     sweep "$d"
     while [ -n "$d" ] && ! there "$d"; do printf '%s\n' "$d" >>"$txn/backup.dirs"; d=${d%/*}; done
@@ -294,7 +85,7 @@ Description=Revert an unconfirmed vpnpush apply
 DefaultDependencies=no
 ConditionPathExists=/var/lib/vpnpush/pending
 After=local-fs.target
-Before=network-pre.target sysinit.target strongswan-starter.service strongswan.service xl2tpd.service netfilter-persistent.service systemd-sysctl.service
+Before=network-pre.target sysinit.target systemd-sysctl.service'"${units:+ $units}"'
 [Service]
 Type=oneshot
 ExecStart=/bin/sh /var/lib/vpnpush/revert.sh
@@ -433,11 +224,10 @@ main_run() {
     preconditions
     enter packages
     want_packages
-    install_packages 9>&-
     enter arm
     boot_id >"$txn/boot"
     : >"$txn/backup.list"
-    backups
+    backup_all
     reserve
     sync
     sh -n "$txn/apply.sh"
@@ -499,6 +289,7 @@ main_confirm() {
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
     record "$did" "$summary"
+    folders
     if [ "$leave" = 1 ]; then leave_host; fi
     prune 1 4
     prune 0 5
@@ -521,7 +312,6 @@ leave_host() {
     systemctl --quiet disable vpnpush-revert.service 2>/dev/null || :
     rm -f -- "$boot_guard"
     systemctl daemon-reload
-    rmdir -- /etc/ipsec.d/vpnpush 2>/dev/null || :
     rm -rf -- "$state" /run/vpnpush
     echo confirmed
     exit 0

@@ -1,44 +1,18 @@
-package tasks
+package host
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
-
-// A package that is none of strongSwan's brings no restart of charon: that
-// would take down every tunnel of the hub that gets its L2TP layer.
-func TestLoadRestartsOnlyFreshStrongSwan(t *testing.T) {
-	for name, argv := range shells(t) {
-		for _, tt := range []struct{ installed, did string }{
-			{"", "ipsec update"},
-			{" ppp xl2tpd iptables-persistent", "ipsec update"},
-			{" strongswan-starter strongswan-charon libstrongswan-standard-plugins xl2tpd", "systemctl restart strongswan-starter.service"},
-			{" libstrongswan-standard-plugins", "systemctl restart strongswan-starter.service"},
-		} {
-			out, err := inPrelude(t, argv, `sleep() { :; }
-ipsec() { [ "$1" = status ] || echo "ipsec $*"; }
-systemctl() { [ "$1" = --quiet ] || echo "systemctl $*"; }
-installed='`+tt.installed+`'
-ipsec_load strongswan-starter.service`, "")
-			if err != nil {
-				t.Fatalf("%s, %q: %v\n%s", name, tt.installed, err, out)
-			}
-			if !strings.Contains(out, tt.did+"\n") || strings.Contains(out, "restart") != strings.Contains(tt.did, "restart") {
-				t.Errorf("%s: with%q installed it did\n%swant %s", name, tt.installed, out, tt.did)
-			}
-		}
-	}
-}
 
 // That an earlier revert failed is not forgotten because a later one did not:
 // what that one put back is what the failed one had left.
 func TestRevertKeepsWordOfAnEarlierFailure(t *testing.T) {
 	for name, argv := range shells(t) {
-		out, err := inPrelude(t, argv, `state=`+t.TempDir()+` pending=$state/pending
+		out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending
 put_back() { return 0; }
 disarm() { :; }
 echo test >"$pending"
@@ -73,9 +47,10 @@ func TestConfirmKeepsFiveBackups(t *testing.T) {
 			make(fmt.Sprintf("2026020%d-b", i), false)
 		}
 		make("20250101-now", false)
-		out, err := inPrelude(t, argv, `state=`+state+` pending=$state/pending id=20250101-now leave=0
+		out, err := inScript(t, argv, `state=`+state+` pending=$state/pending id=20250101-now leave=0
 txn=$state/txn/$id
 lock() { :; }
+folders() { :; }
 disarm() { :; }
 echo "$id" >"$pending"
 set +e

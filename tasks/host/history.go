@@ -1,9 +1,11 @@
-package tasks
+package host
 
 import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
 // The history of a host is a file of lines, each
@@ -13,7 +15,7 @@ import (
 // in the order in which things ended there, by the host's clock. OUTCOME is
 // "applied", "rolled-back to before APPLY", "reverted" or "revert-failed"; WHAT
 // is what changed, and for the last two why.
-const HistoryPath = StateDir + "/history"
+const HistoryPath = tasks.StateDir + "/history"
 
 // RolledBackBefore is how the outcome of a rollback begins.
 const RolledBackBefore = "rolled-back to before "
@@ -29,11 +31,11 @@ type Past struct {
 	Why     string   // of a revert
 }
 
-// Stands tells whether what was done still counts: it was confirmed.
+// Stands reports whether what was done still counts: it was confirmed.
 func (p Past) Stands() bool { return p.Outcome == "applied" || p.Outcome == "rolled-back" }
 
-// ParseHistory reads a history file. A line that was cut short, on a full
-// disk, is left out; any other that is no line of a history is an error.
+// ParseHistory parses a history file. What is no line of a history is left out: a full
+// disk has cut it.
 func ParseHistory(b []byte) []Past {
 	var out []Past
 	for l := range strings.Lines(string(b)) {
@@ -67,7 +69,7 @@ func ParseHistory(b []byte) []Past {
 	return out
 }
 
-// isTxn tells whether s can be the ID of an apply (Txn.ID), and so a part of a
+// isTxn reports whether s can be the ID of an apply (Txn.ID), and so a part of a
 // path on the host.
 func isTxn(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-") == ""
@@ -76,37 +78,35 @@ func isTxn(s string) bool {
 // Backup is what an apply found before it changed anything: kept on the host
 // for the last five.
 type Backup struct {
-	Txn       string
-	Confirmed bool
+	Txn string
 	// Files has a path for everything that could have changed; false: there was
 	// no file.
 	Files map[string]bool
 }
 
 // BackupPath is where a backup keeps a file.
-func BackupPath(txn, path string) string { return StateDir + "/txn/" + txn + "/backup" + path }
+func BackupPath(txn, path string) string { return tasks.StateDir + "/txn/" + txn + "/backup" + path }
 
 // readBackups tells which backups are kept and what is in them, as lines of
-// "txn ID", "confirmed", and those of backup.list. What began and did not get
+// "txn ID", and those of backup.list. What began and did not get
 // to its backup has none.
-var readBackups = Read{Kind: ReadCommand, Arg: "backups", Shell: `cd ` + StateDir + `/txn 2>/dev/null || exit 0
+var readBackups = tasks.Read{Kind: tasks.ReadCommand, Arg: "backups", Shell: `cd ` + tasks.StateDir + `/txn 2>/dev/null || exit 0
 for x in *; do
 [ -e "$x/backup.list" ] || continue
 printf 'txn\t%s\n' "$x"
-[ ! -e "$x/confirmed" ] || echo confirmed
 cat "$x/backup.list" || exit 1
 done`}
 
 // HistoryReads is what History and Backups need.
-func HistoryReads() []Read {
-	return []Read{{Kind: ReadFile, Arg: HistoryPath}, {Kind: ReadFile, Arg: PendingPath}, readBackups}
+func HistoryReads() []tasks.Read {
+	return []tasks.Read{{Kind: tasks.ReadFile, Arg: HistoryPath}, {Kind: tasks.ReadFile, Arg: PendingPath}, readBackups}
 }
 
 // PendingPath names the apply that waits to be confirmed or put back.
-const PendingPath = StateDir + "/pending"
+const PendingPath = tasks.StateDir + "/pending"
 
-// History gives what was done on a host, the oldest first.
-func History(f Facts) ([]Past, error) {
+// History returns what was done on a host, the oldest first.
+func History(f tasks.Facts) ([]Past, error) {
 	s, err := f.File(HistoryPath)
 	if err != nil {
 		return nil, err
@@ -114,8 +114,8 @@ func History(f Facts) ([]Past, error) {
 	return ParseHistory(s.Content), nil
 }
 
-// Backups gives the backups that a host keeps.
-func Backups(f Facts) (map[string]Backup, error) {
+// Backups returns the backups that a host keeps.
+func Backups(f tasks.Facts) (map[string]Backup, error) {
 	out, err := f.Output(readBackups.Arg)
 	if err != nil {
 		return nil, err
@@ -134,13 +134,11 @@ func parseBackups(out []byte) (map[string]Backup, error) {
 			id = path
 			b = Backup{Txn: id, Files: map[string]bool{}}
 		case id == "":
-			return nil, fmt.Errorf("backups: %w: %.80q", ErrUnknown, l)
-		case kind == "confirmed":
-			b.Confirmed = true
+			return nil, fmt.Errorf("backups: %w: %.80q", tasks.ErrUnknown, l)
 		case (kind == "file" || kind == "absent") && strings.HasPrefix(path, "/"):
 			b.Files[path] = kind == "file"
 		default:
-			return nil, fmt.Errorf("backup %s: %w: %.80q", id, ErrUnknown, l)
+			return nil, fmt.Errorf("backup %s: %w: %.80q", id, tasks.ErrUnknown, l)
 		}
 		all[id] = b
 	}

@@ -1,11 +1,14 @@
 package tasks
 
-import (
-	"bytes"
-	"fmt"
+import "github.com/vpnpush/vpnpush/transport"
 
-	"github.com/vpnpush/vpnpush/transport"
-)
+// Stopped wants a service of ours that nothing wants any more stopped, and not
+// started at boot.
+type Stopped struct {
+	Name string
+	// Enabled and Active leave that much of it as it is.
+	Enabled, Active bool
+}
 
 // ID implements Task.
 func (t Stopped) ID() string { return "unit:" + t.Name }
@@ -19,15 +22,18 @@ func (t Stopped) Check(f Facts) (*Change, error) {
 	if err != nil || !u.Loaded {
 		return nil, err
 	}
-	c := &Change{Task: t.ID(), Action: Update}
+	c := &Change{Task: t.ID(), Action: Delete}
+	if t.Enabled || t.Active { // it is left as it was before us
+		c.Action = Update
+	}
 	name := transport.Quote(t.Name)
 	var undo []Step
-	if u.Enabled {
+	if u.Enabled && !t.Enabled {
 		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("yes"), New: []byte("no")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl --quiet disable " + name})
 		undo = append(undo, Step{Phase: PhaseFiles, Shell: "enabled " + name})
 	}
-	if u.Active == "active" {
+	if u.Active == "active" && !t.Active {
 		c.Attrs = append(c.Attrs, Attr{Name: "active", Old: []byte("active"), New: []byte("inactive")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl stop " + name})
 		undo = append(undo, Step{Phase: PhaseServices, Shell: "systemctl restart " + name})
@@ -35,39 +41,8 @@ func (t Stopped) Check(f Facts) (*Change, error) {
 	if len(c.Do) == 0 {
 		return nil, nil
 	}
-	c.Backs = []string{loadedPath(t.Name)}
+	c.Backups = []string{loadedPath(t.Name)}
 	c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Name))})
 	c.Undo = undo
 	return c, nil
-}
-
-// ID implements Task.
-func (t NoLine) ID() string { return "line:" + t.Path }
-
-// Reads implements Task.
-func (t NoLine) Reads() []Read { return []Read{{Kind: ReadFile, Arg: t.Path}} }
-
-// Check implements Task.
-func (t NoLine) Check(f Facts) (*Change, error) {
-	s, err := f.File(t.Path)
-	if err != nil || !s.Exists {
-		return nil, err
-	}
-	want, _ := t.Edit(s.Content)
-	if bytes.Equal(want, s.Content) {
-		return nil, nil
-	}
-	shell := fmt.Sprintf("no_line %s %s", transport.Quote(t.Path), transport.Quote(t.Line))
-	return sharedChange(t.ID(), t.Path, s.Mode, t.Syntax, s, want, Step{Phase: PhaseFiles, Shell: shell}), nil
-}
-
-// Edit is what the file is to be, given what it is.
-func (t NoLine) Edit(old []byte) ([]byte, error) {
-	var out []byte
-	for l := range bytes.Lines(old) {
-		if string(bytes.TrimSuffix(l, []byte("\n"))) != t.Line {
-			out = append(out, l...)
-		}
-	}
-	return out, nil
 }

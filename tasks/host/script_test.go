@@ -1,44 +1,27 @@
-package tasks
+package host
 
 import (
 	"bytes"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
-
-// inPrelude runs shell with the functions of the apply script, its transaction
-// folder in a scratch one.
-func inPrelude(t *testing.T, argv []string, shell, stdin string) (string, error) {
-	t.Helper()
-	txn := t.TempDir()
-	script := "id=test by=me summary=s did=applied confirm_timeout=60\n" + applyPrelude + "\ntxn='" + txn + "'\n"
-	if os.Getuid() != 0 {
-		script += "chown() { :; }\n" // only root may; who owns a file is for the lab
-	}
-	cmd := exec.Command(argv[0], append(argv[1:], "-c", script+"set -eu\n"+shell)...)
-	cmd.Stdin = strings.NewReader(stdin)
-	out, err := cmd.CombinedOutput()
-	if left, _ := filepath.Glob(txn + "/*"); err == nil && len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	return string(out), err
-}
 
 // The edit that the plan shows (in Go) and the one the host makes (in shell)
 // are the same, byte for byte, in every shell; and a second edit changes
 // nothing.
 func TestSharedEditsAgree(t *testing.T) {
-	block := Block{Owner: "me", Content: []byte("\"alice\" l2tpd \"pw\" *\n\"bob\" l2tpd \"p\\\\w\" 10.0.0.1\n")}
-	gone := Block{Owner: "me"}
-	line := Line{Line: "include /etc/ipsec.d/vpnpush/*.conf"}
-	own := BlockBegin("me") + "\nold\nlines\n" + BlockEnd + "\n"
+	block := tasks.Block{Owner: "me", Content: []byte("\"alice\" l2tpd \"pw\" *\n\"bob\" l2tpd \"p\\\\w\" 10.0.0.1\n")}
+	gone := tasks.Block{Owner: "me"}
+	line := tasks.Line{Line: "include /etc/ipsec.d/vpnpush/*.conf"}
+	own := tasks.BlockBegin("me") + "\nold\nlines\n" + tasks.BlockEnd + "\n"
 	files := map[string]string{
 		"empty": "", "text": "a\nb\n", "no end": "a\nb", "blank lines": "\n\n", "crlf": "a\r\nb\r\n",
 		"own alone": own, "own first": own + "after\n", "own last": "before\n" + own, "own amid": "a\n\n" + own + "\nb\n", "own, no end": "a\n" + strings.TrimSuffix(own, "\n"),
@@ -46,7 +29,7 @@ func TestSharedEditsAgree(t *testing.T) {
 		"backslashes": "pppoe * \"a\\\\b\" *\n%s & \\1\n",
 	}
 	type editor interface{ Edit([]byte) ([]byte, error) }
-	kinds := map[string]editor{"line": line, "no line": NoLine{Line: line.Line}, "block": block, "no block": gone}
+	kinds := map[string]editor{"line": line, "no line": tasks.NoLine{Line: line.Line}, "block": block, "no block": gone}
 	for name, argv := range shells(t) {
 		// one shell makes all the edits, each of them twice
 		var script strings.Builder
@@ -60,17 +43,17 @@ func TestSharedEditsAgree(t *testing.T) {
 				}
 				for range 2 {
 					switch e := task.(type) {
-					case Line:
+					case tasks.Line:
 						fmt.Fprintf(&script, "line '%s' 0600 '%s'\n", p, e.Line)
-					case NoLine:
+					case tasks.NoLine:
 						fmt.Fprintf(&script, "no_line '%s' '%s'\n", p, e.Line)
-					case Block:
-						fmt.Fprintf(&script, "block '%s' 0600 '%s' '%s' <<'X'\n%sX\n", p, BlockBegin(e.Owner), BlockEnd, e.Content)
+					case tasks.Block:
+						fmt.Fprintf(&script, "block '%s' 0600 '%s' '%s' <<'X'\n%sX\n", p, tasks.BlockBegin(e.Owner), tasks.BlockEnd, e.Content)
 					}
 				}
 			}
 		}
-		if out, err := inPrelude(t, argv, script.String(), ""); err != nil {
+		if out, err := inScript(t, argv, script.String(), ""); err != nil {
 			t.Fatalf("%s: %v\n%s", name, err, out)
 		}
 		for what, old := range files {
@@ -101,11 +84,11 @@ func TestSharedEditsAgree(t *testing.T) {
 // Taking our block out again gives the file back as it was.
 func TestBlockRoundTrip(t *testing.T) {
 	for _, old := range []string{"", "a\n", "a\n\nb\n", "* * \"pppoe\" *\n"} {
-		with, err := Block{Owner: "me", Content: []byte("x\n")}.Edit([]byte(old))
+		with, err := tasks.Block{Owner: "me", Content: []byte("x\n")}.Edit([]byte(old))
 		if err != nil {
 			t.Fatal(err)
 		}
-		without, err := Block{Owner: "me"}.Edit(with)
+		without, err := tasks.Block{Owner: "me"}.Edit(with)
 		if err != nil || string(without) != old {
 			t.Errorf("%q became %q, %v", old, without, err)
 		}
@@ -115,11 +98,11 @@ func TestBlockRoundTrip(t *testing.T) {
 // Markers that do not pair up stop the plan; they are not repaired by guess.
 func TestBlockBroken(t *testing.T) {
 	for _, old := range []string{
-		BlockBegin("me") + "\nx\n", "x\n" + BlockEnd + "\n", BlockBegin("other") + "\n" + BlockEnd + "\n",
-		BlockBegin("me") + "\n" + BlockBegin("me") + "\n" + BlockEnd + "\n",
+		tasks.BlockBegin("me") + "\nx\n", "x\n" + tasks.BlockEnd + "\n", tasks.BlockBegin("other") + "\n" + tasks.BlockEnd + "\n",
+		tasks.BlockBegin("me") + "\n" + tasks.BlockBegin("me") + "\n" + tasks.BlockEnd + "\n",
 	} {
-		b := Block{Path: "/x", Owner: "me", Content: []byte("y\n")}
-		c, err := b.Check(Facts{files: map[string]FileState{"/x": {Path: "/x", Exists: true, Type: '0', Content: []byte(old)}}})
+		b := tasks.Block{Path: "/x", Owner: "me", Content: []byte("y\n")}
+		c, err := b.Check(answered(nil, tasks.FileState{Path: "/x", Exists: true, Type: '0', Content: []byte(old)}))
 		if err != nil || c == nil || c.Blocked == "" {
 			t.Errorf("%q: %+v, %v", old, c, err)
 		}
@@ -136,7 +119,7 @@ func TestPutLeavesNoHalfFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			// a cat that writes half and dies stands for a full disk
-			out, err := inPrelude(t, argv, "cat() { printf ha; return 1; }\nput "+path+" 0600 root:root", "new\n")
+			out, err := inScript(t, argv, "cat() { printf ha; return 1; }\nput "+path+" 0600 root:root", "new\n")
 			if err == nil {
 				t.Fatalf("a failed write was taken for good: %s", out)
 			}
@@ -153,13 +136,13 @@ func TestPutLeavesNoHalfFile(t *testing.T) {
 func exampleTxn() Txn {
 	return Txn{
 		ID: "20260102T030405-abcdef01", Host: "tokyo", By: "admin@desk", Summary: "it's a test", ConfirmTimeout: time.Minute,
-		Manifest: []byte("{}\n"),
-		Changes: []Change{
-			{Task: "package:xl2tpd", Do: []Step{{Phase: PhasePackages, Shell: `packages="$packages "xl2tpd`}}},
-			{Task: "file:/etc/x", Backs: []string{"/etc/x"}, Pre: []Precondition{{Path: "/etc/x"}, {Path: "/etc/y", SHA256: SHA256(nil)}},
-				Do: []Step{{Phase: PhaseFiles, Shell: "put /etc/x 0600 root:root", Stdin: secret.New("a 'b' $c `d`\n")}}},
-			{Task: "unit:xl2tpd.service", Do: []Step{{Phase: PhaseServices, Shell: "restart_unit xl2tpd.service /etc/x"}, {Phase: PhaseVerify, Shell: "is_active xl2tpd.service"}},
-				Undo: []Step{{Phase: PhaseServices, Shell: "systemctl restart xl2tpd.service"}}},
+		Manifest: []byte("{}\n"), Units: []string{"xl2tpd.service"},
+		Changes: []tasks.Change{
+			{Task: "package:xl2tpd", Parts: []tasks.Part{tasks.PartPackages}, Do: []tasks.Step{{Phase: tasks.PhasePackages, Shell: `packages="$packages "xl2tpd`}}},
+			{Task: "file:/etc/x", Backups: []string{"/etc/x"}, Pre: []tasks.Precondition{{Path: "/etc/x"}, {Path: "/etc/y", SHA256: tasks.SHA256(nil)}},
+				Do: []tasks.Step{{Phase: tasks.PhaseFiles, Shell: "put /etc/x 0600 root:root", Stdin: secret.New("a 'b' $c `d`\n")}}},
+			{Task: "unit:xl2tpd.service", Parts: []tasks.Part{tasks.PartUnits}, Folders: []string{"/etc/z"}, Do: []tasks.Step{{Phase: tasks.PhaseServices, Shell: "restart_unit xl2tpd.service /etc/x"}, {Phase: tasks.PhaseVerify, Shell: "is_active xl2tpd.service"}},
+				Undo: []tasks.Step{{Phase: tasks.PhaseServices, Shell: "systemctl restart xl2tpd.service"}}},
 		},
 	}
 }
@@ -172,9 +155,9 @@ func TestScriptsAreCleanShell(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	probe, err := Probe([]Read{
-		{Kind: ReadFile, Arg: "/etc/ipsec.conf"}, {Kind: ReadGlob, Arg: "/etc/ipsec.d/vpnpush/*"}, {Kind: ReadPackage, Arg: "xl2tpd"},
-		{Kind: ReadUnit, Arg: "xl2tpd.service"}, {Kind: ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: ReadCommand, Arg: "iptables-save", Shell: "iptables-save"},
+	probe, err := Probe([]tasks.Read{
+		{Kind: tasks.ReadFile, Arg: "/etc/ipsec.conf"}, {Kind: tasks.ReadGlob, Arg: "/etc/ipsec.d/vpnpush/*"}, {Kind: tasks.ReadPackage, Arg: "xl2tpd"},
+		{Kind: tasks.ReadUnit, Arg: "xl2tpd.service"}, {Kind: tasks.ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: tasks.ReadCommand, Arg: "iptables-save", Shell: "iptables-save"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -184,30 +167,14 @@ func TestScriptsAreCleanShell(t *testing.T) {
 		"confirm": "#!/bin/sh\n" + x.Confirm(), "outcome": "#!/bin/sh\n" + x.Outcome(), "revert": "#!/bin/sh\n" + x.Revert("why"), "extend": "#!/bin/sh\n" + x.Extend(time.Minute),
 	}
 	for what, text := range all {
-		for name, argv := range shells(t) {
-			cmd := exec.Command(argv[0], append(argv[1:], "-n")...)
-			cmd.Stdin = strings.NewReader(text)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%s -n, %s: %v\n%s", name, what, err, out)
-			}
-		}
-		if _, err := exec.LookPath("shellcheck"); err != nil {
-			t.Log("no shellcheck here: not tried")
-			continue
-		}
-		// SC2043: a loop over a list that happens to have one member here
-		cmd := exec.Command("shellcheck", "-s", "sh", "-e", "SC2043", "-")
-		cmd.Stdin = strings.NewReader(text)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("shellcheck, %s: %v\n%s", what, err, out)
-		}
+		t.Run(what, func(t *testing.T) { transporttest.CleanShell(t, text) })
 	}
 }
 
 // A script begins only on the manifest that its plan was made against, and a
 // rollback to a time without one takes it away.
 func TestScriptFencesManifest(t *testing.T) {
-	for sha, want := range map[string]string{"": "pre " + ManifestPath + " \n", SHA256(nil): "pre " + ManifestPath + " " + SHA256(nil) + "\n"} {
+	for sha, want := range map[string]string{"": "pre " + tasks.ManifestPath + " \n", tasks.SHA256(nil): "pre " + tasks.ManifestPath + " " + tasks.SHA256(nil) + "\n"} {
 		x := exampleTxn()
 		x.ManifestSHA = sha
 		s, err := x.Script()
@@ -222,7 +189,7 @@ func TestScriptFencesManifest(t *testing.T) {
 	x := exampleTxn()
 	x.Manifest = nil
 	s, err := x.Script()
-	if err != nil || !strings.Contains(s.Reveal(), "at manifest\nrm -f -- "+ManifestPath+"\n") {
+	if err != nil || !strings.Contains(s.Reveal(), "at manifest\nrm -f -- "+tasks.ManifestPath+"\n") {
 		t.Errorf("the manifest stays: %v", err)
 	}
 }
@@ -237,11 +204,11 @@ func TestPreconditions(t *testing.T) {
 		path, sha string
 		holds     bool
 	}{
-		{path, SHA256([]byte("x\n")), true}, {path, SHA256([]byte("y\n")), false}, {path, "", false},
-		{path + "2", "", true}, {path + "2", SHA256(nil), false},
+		{path, tasks.SHA256([]byte("x\n")), true}, {path, tasks.SHA256([]byte("y\n")), false}, {path, "", false},
+		{path + "2", "", true}, {path + "2", tasks.SHA256(nil), false},
 	} {
 		for name, argv := range shells(t) {
-			out, err := inPrelude(t, argv, "refuse() { echo \"$1\"; exit 1; }\npre "+tt.path+" "+tt.sha, "")
+			out, err := inScript(t, argv, "refuse() { echo \"$1\"; exit 1; }\npre "+tt.path+" "+tt.sha, "")
 			if (err == nil) != tt.holds || !tt.holds && out != "stale\n" {
 				t.Errorf("%s: pre %s %q: %v, %q", name, tt.path, tt.sha, err, out)
 			}

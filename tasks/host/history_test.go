@@ -1,4 +1,4 @@
-package tasks
+package host
 
 import (
 	"os"
@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
 const historyText = `2026-01-02T03:04:05Z	20260102T030405-00000001	applied	admin@desk	install package:xl2tpd, create file:/etc/x
@@ -60,12 +61,12 @@ func TestBackups(t *testing.T) {
 		}
 	}
 	want := map[string]Backup{
-		"20260102T030405-00000001": {Txn: "20260102T030405-00000001", Confirmed: true, Files: map[string]bool{"/etc/a b": true, "/etc/x": false}},
+		"20260102T030405-00000001": {Txn: "20260102T030405-00000001", Files: map[string]bool{"/etc/a b": true, "/etc/x": false}},
 		"20260102T040405-00000002": {Txn: "20260102T040405-00000002", Files: map[string]bool{}},
 	}
 	for name, argv := range shells(t) {
 		for dir, want := range map[string]map[string]Backup{state: want, state + "/none": {}} {
-			cmd := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(readBackups.Shell, StateDir, dir))...)
+			cmd := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(readBackups.Shell, tasks.StateDir, dir))...)
 			out, err := cmd.Output()
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -87,8 +88,7 @@ func TestBackups(t *testing.T) {
 }
 
 func FuzzParseBackups(f *testing.F) {
-	f.Add("txn\t20260102T030405-00000001\nconfirmed\nfile\t/etc/x\nabsent\t/etc/y\n")
-	f.Add("confirmed\n")
+	f.Add("txn\t20260102T030405-00000001\nfile\t/etc/x\nabsent\t/etc/y\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		all, err := parseBackups([]byte(text))
 		for id, b := range all {

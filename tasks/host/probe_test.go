@@ -1,4 +1,4 @@
-package tasks
+package host
 
 import (
 	"archive/tar"
@@ -9,22 +9,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
-// shells are the POSIX shells a host may have as /bin/sh.
-func shells(t *testing.T) map[string][]string {
-	t.Helper()
-	all := map[string][]string{"sh": {"sh"}, "dash": {"dash"}, "bash": {"bash", "--posix"}, "busybox": {"busybox", "sh"}}
-	for name, argv := range all {
-		if _, err := exec.LookPath(argv[0]); err != nil {
-			t.Logf("no %s here: not tried", name)
-			delete(all, name)
-		}
-	}
-	return all
-}
-
-func probe(t *testing.T, argv []string, reads []Read) ([]byte, Facts) {
+func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts) {
 	t.Helper()
 	script, err := Probe(reads)
 	if err != nil {
@@ -68,13 +57,13 @@ func TestProbeReadsFiles(t *testing.T) {
 	if err := os.Symlink("nowhere", link); err != nil {
 		t.Fatal(err)
 	}
-	reads := []Read{
-		{Kind: ReadFile, Arg: binary}, {Kind: ReadFile, Arg: odd}, {Kind: ReadFile, Arg: empty},
-		{Kind: ReadFile, Arg: absent}, {Kind: ReadFile, Arg: link},
-		{Kind: ReadGlob, Arg: dir + "/glob-*.conf"}, {Kind: ReadGlob, Arg: dir + "/none-*"},
-		{Kind: ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: ReadSysctl, Arg: "net.ipv4.no_such_thing"},
-		{Kind: ReadCommand, Arg: "both", Shell: `printf 'out\n\nx'; echo err >&2; exit 3`},
-		{Kind: ReadCommand, Arg: "none", Shell: "no-such-command-here --now"},
+	reads := []tasks.Read{
+		{Kind: tasks.ReadFile, Arg: binary}, {Kind: tasks.ReadFile, Arg: odd}, {Kind: tasks.ReadFile, Arg: empty},
+		{Kind: tasks.ReadFile, Arg: absent}, {Kind: tasks.ReadFile, Arg: link},
+		{Kind: tasks.ReadGlob, Arg: dir + "/glob-*.conf"}, {Kind: tasks.ReadGlob, Arg: dir + "/none-*"},
+		{Kind: tasks.ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: tasks.ReadSysctl, Arg: "net.ipv4.no_such_thing"},
+		{Kind: tasks.ReadCommand, Arg: "both", Shell: `printf 'out\n\nx'; echo err >&2; exit 3`},
+		{Kind: tasks.ReadCommand, Arg: "none", Shell: "no-such-command-here --now"},
 	}
 	for name, argv := range shells(t) {
 		t.Run(name, func(t *testing.T) {
@@ -113,7 +102,7 @@ func TestProbeReadsFiles(t *testing.T) {
 			if c, err := f.Command("none"); err != nil || c.Code != 127 {
 				t.Errorf("no command: %d, %v", c.Code, err)
 			}
-			if _, err := f.Output("both"); !errors.Is(err, ErrUnknown) {
+			if _, err := f.Output("both"); !errors.Is(err, tasks.ErrUnknown) {
 				t.Errorf("output of a command that went wrong: %v", err)
 			}
 			if f.Host.Kernel == "" || f.Host.UID != os.Getuid() || f.Host.Now.IsZero() || f.Host.BootID == "" || len(f.Host.FreeKiB) == 0 {
@@ -126,12 +115,12 @@ func TestProbeReadsFiles(t *testing.T) {
 // What was not asked for, and an answer that is cut anywhere, is unknown: never
 // absent.
 func TestFactsNeverGuess(t *testing.T) {
-	out, f := probe(t, []string{"sh"}, []Read{{Kind: ReadFile, Arg: "/etc/passwd"}})
+	out, f := probe(t, []string{"sh"}, []tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/passwd"}})
 	for what, err := range map[string]error{
 		"file": second(f.File("/etc/other")), "package": second(f.Package("x")), "unit": second(f.Unit("x.service")),
 		"sysctl": second(f.Sysctl("a.b")), "command": second(f.Command("x")), "glob": second(f.Glob("/etc/*")),
 	} {
-		if !errors.Is(err, ErrUnknown) {
+		if !errors.Is(err, tasks.ErrUnknown) {
 			t.Errorf("%s that was not read: %v", what, err)
 		}
 	}
@@ -153,7 +142,7 @@ func TestFactsAfterNoise(t *testing.T) {
 }
 
 func FuzzParseFacts(f *testing.F) {
-	script, err := Probe([]Read{{Kind: ReadFile, Arg: "/etc/hostname"}, {Kind: ReadPackage, Arg: "dpkg"}, {Kind: ReadUnit, Arg: "ssh.service"}})
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/hostname"}, {Kind: tasks.ReadPackage, Arg: "dpkg"}, {Kind: tasks.ReadUnit, Arg: "ssh.service"}})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -165,8 +154,11 @@ func FuzzParseFacts(f *testing.F) {
 	f.Add([]byte("vpnpush-facts 1\n\x01host\tuid\n0\n\x01packages\ndpkg\tinstalled\t1\n\n\x01packages-status\t0\n\x01files\n\n\x01end\t0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		facts, err := ParseFacts(bytes.NewReader(b))
-		if err == nil && (facts.files == nil || facts.commands == nil) {
-			t.Error("facts without maps")
+		if err != nil {
+			return
+		}
+		if _, err := facts.File("/etc/nobody-asked"); !errors.Is(err, tasks.ErrUnknown) {
+			t.Errorf("a file that was not asked for: %v", err)
 		}
 	})
 }
@@ -179,7 +171,7 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 	if err := os.WriteFile(orphan, []byte("x\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	m := &Manifest{FormatVersion: 1, Owner: "me", Files: []OwnedFile{{Path: orphan}, {Path: "/etc/gone-long-ago"}}}
+	m := &tasks.Manifest{FormatVersion: 2, Owner: "me", Tasks: []tasks.Entry{{ID: "file:" + orphan, Kind: "file", Path: orphan}, {ID: "x", Kind: "file", Path: "/etc/gone-long-ago"}}}
 	b, err := m.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -193,7 +185,7 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, argv := range shells(t) {
-		out, err := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(script, ManifestPath, manifest))...).Output()
+		out, err := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(script, tasks.ManifestPath, manifest))...).Output()
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

@@ -1,4 +1,4 @@
-package tasks
+package host
 
 import (
 	"archive/tar"
@@ -10,50 +10,56 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
-// ParseFacts reads what a Probe printed. An answer that is cut short, or that a
-// host's shell garbled, is an error: there are no half facts.
-func ParseFacts(r io.Reader) (Facts, error) {
+// ParseFacts parses what the script of Probe printed. An answer that is cut short, or
+// that a host's shell garbled, is an error: there are no half facts.
+func ParseFacts(r io.Reader) (tasks.Facts, error) {
 	data, err := io.ReadAll(r)
 	if err != nil {
-		return Facts{}, fmt.Errorf("read facts: %w", err)
+		return tasks.Facts{}, fmt.Errorf("read facts: %w", err)
 	}
-	return parseFacts(data)
+	f, err := parseAnswer(data)
+	if err != nil {
+		return tasks.Facts{}, fmt.Errorf("read facts: %w", err)
+	}
+	return tasks.NewFacts(*f), nil
 }
 
-func parseFacts(data []byte) (Facts, error) {
-	f := Facts{
-		Host:  Platform{FreeKiB: map[string]int64{}, OS: map[string]string{}},
-		files: map[string]FileState{}, globs: map[string]bool{}, packages: map[string]PackageState{},
-		units: map[string]UnitState{}, sysctls: map[string]SysctlState{}, commands: map[string]CommandState{},
+func parseAnswer(data []byte) (*tasks.Known, error) {
+	f := &tasks.Known{
+		Host:  tasks.Platform{FreeKiB: map[string]int64{}, OS: map[string]string{}},
+		Files: map[string]tasks.FileState{}, Globs: map[string]bool{}, Packages: map[string]tasks.PackageState{},
+		Units: map[string]tasks.UnitState{}, Sysctls: map[string]tasks.SysctlState{}, Commands: map[string]tasks.CommandState{},
 	}
 	// A login script that prints something comes before the answer.
 	if i := bytes.Index(data, []byte("vpnpush-facts 1\n"+sectionMark)); i >= 0 {
 		data = data[i+len("vpnpush-facts 1"):]
 	} else {
-		return f, fmt.Errorf("read facts: %w: the answer does not start as one: %.60q", ErrUnknown, data)
+		return f, fmt.Errorf("%w: the answer does not start as one: %.60q", tasks.ErrUnknown, data)
 	}
 	text, archive, ok := bytes.Cut(data, []byte(tarMark))
 	if !ok {
-		return f, fmt.Errorf("read facts: %w: the answer is cut short after %d bytes", ErrUnknown, len(data))
+		return f, fmt.Errorf("%w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(data))
 	}
 	archive, ok = bytes.CutSuffix(archive, []byte(endMark))
 	if !ok {
-		return f, fmt.Errorf("read facts: %w: the files were not read to the end: %.60q", ErrUnknown, archive[max(0, len(archive)-60):])
+		return f, fmt.Errorf("%w: the files were not read to the end: %.60q", tasks.ErrUnknown, archive[max(0, len(archive)-60):])
 	}
 	var p sections
 	for _, s := range bytes.Split(text, []byte("\n"+sectionMark))[1:] {
 		head, body, _ := bytes.Cut(s, []byte("\n"))
-		if err := p.add(&f, strings.Split(string(head), "\t"), body); err != nil {
-			return f, fmt.Errorf("read facts: %w", err)
+		if err := p.add(f, strings.Split(string(head), "\t"), body); err != nil {
+			return f, err
 		}
 	}
-	if err := readTar(&f, archive); err != nil {
-		return f, fmt.Errorf("read facts: %w", err)
+	if err := readTar(f, archive); err != nil {
+		return f, err
 	}
-	if err := p.finish(&f); err != nil {
-		return f, fmt.Errorf("read facts: %w", err)
+	if err := p.finish(f); err != nil {
+		return f, err
 	}
 	return f, nil
 }
@@ -69,7 +75,7 @@ type sections struct {
 	stdout    map[string][]byte
 }
 
-func (p *sections) add(f *Facts, head []string, body []byte) error {
+func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 	arg := func(i int) string {
 		if i < len(head) {
 			return head[i]
@@ -82,14 +88,14 @@ func (p *sections) add(f *Facts, head []string, body []byte) error {
 		return p.host(f, arg(1), arg(2), line)
 	case "host-absent":
 	case "sysctl":
-		f.sysctls[arg(1)] = SysctlState{Exists: true, Value: line}
+		f.Sysctls[arg(1)] = tasks.SysctlState{Exists: true, Value: line}
 	case "sysctl-absent":
-		f.sysctls[arg(1)] = SysctlState{}
+		f.Sysctls[arg(1)] = tasks.SysctlState{}
 	case "packages":
 		p.packages, p.hasPkgs = body, true
 	case "package-names":
 		for _, n := range strings.Fields(line) {
-			f.packages[n] = PackageState{Name: n}
+			f.Packages[n] = tasks.PackageState{Name: n}
 		}
 	case "packages-status":
 		n, err := strconv.Atoi(arg(1))
@@ -108,7 +114,7 @@ func (p *sections) add(f *Facts, head []string, body []byte) error {
 		if !ok || err != nil {
 			return fmt.Errorf("status of command %q: %q", arg(1), arg(2))
 		}
-		f.commands[arg(1)] = CommandState{Stdout: out, Stderr: body, Code: n}
+		f.Commands[arg(1)] = tasks.CommandState{Stdout: out, Stderr: body, Code: n}
 	case "unit-names":
 		p.unitNames = strings.Fields(line)
 	case "sysv":
@@ -117,23 +123,21 @@ func (p *sections) add(f *Facts, head []string, body []byte) error {
 		}
 		p.sysv[arg(1)] = true
 	case "absent":
-		f.files[arg(1)] = FileState{Path: arg(1)}
+		f.Files[arg(1)] = tasks.FileState{Path: arg(1)}
 	case "glob":
-		f.globs[arg(1)] = true
+		f.Globs[arg(1)] = true
 	default:
-		return fmt.Errorf("%w: section %q", ErrUnknown, head[0])
+		return fmt.Errorf("%w: section %q", tasks.ErrUnknown, head[0])
 	}
 	return nil
 }
 
-func (p *sections) host(f *Facts, what, arg, line string) error {
+func (p *sections) host(f *tasks.Known, what, arg, line string) error {
 	h := &f.Host
 	var err error
 	switch what {
 	case "kernel":
 		h.Kernel = line
-	case "hostname":
-		h.Hostname = line
 	case "boot_id":
 		h.BootID = line
 	case "arch":
@@ -161,7 +165,7 @@ func (p *sections) host(f *Facts, what, arg, line string) error {
 			}
 		}
 	default:
-		return fmt.Errorf("%w: host fact %q", ErrUnknown, what)
+		return fmt.Errorf("%w: host fact %q", tasks.ErrUnknown, what)
 	}
 	if err != nil {
 		return fmt.Errorf("host fact %s: %w", what, err)
@@ -169,23 +173,23 @@ func (p *sections) host(f *Facts, what, arg, line string) error {
 	return nil
 }
 
-func (p *sections) finish(f *Facts) error {
+func (p *sections) finish(f *tasks.Known) error {
 	f.Host.Boot = f.Host.Now.Add(-time.Duration(p.uptime * float64(time.Second)))
-	if osr, err := f.File("/etc/os-release"); err == nil && osr.Exists {
+	if osr := f.Files["/etc/os-release"]; osr.Exists && osr.Err == "" {
 		f.Host.OS = osRelease(osr.Content)
-	} else if l := f.files["/usr/lib/os-release"]; l.Exists {
+	} else if l := f.Files["/usr/lib/os-release"]; l.Exists {
 		f.Host.OS = osRelease(l.Content)
 	}
 	if p.hasPkgs {
 		// 1: one of them is unknown to dpkg. 127: no dpkg, so nothing is installed.
 		if p.pkgStatus != 0 && p.pkgStatus != 1 && p.pkgStatus != 127 {
-			return fmt.Errorf("%w: dpkg-query: exit status %d", ErrUnknown, p.pkgStatus)
+			return fmt.Errorf("%w: dpkg-query: exit status %d", tasks.ErrUnknown, p.pkgStatus)
 		}
 		if err := readPackages(f, p.packages); err != nil {
 			return err
 		}
 	}
-	if u, ok := f.commands["units"]; ok {
+	if u, ok := f.Commands["units"]; ok {
 		if err := readUnits(f, u, p.unitNames, p.sysv); err != nil {
 			return err
 		}
@@ -205,7 +209,7 @@ func osRelease(b []byte) map[string]string {
 	return m
 }
 
-func readTar(f *Facts, archive []byte) error {
+func readTar(f *tasks.Known, archive []byte) error {
 	if len(archive) == 0 {
 		return nil
 	}
@@ -218,7 +222,7 @@ func readTar(f *Facts, archive []byte) error {
 		if err != nil {
 			return fmt.Errorf("files: %w", err)
 		}
-		s := FileState{
+		s := tasks.FileState{
 			Path: h.Name, Exists: true, Type: h.Typeflag, Mode: fs.FileMode(h.Mode) & 0o7777,
 			Owner: h.Uname + ":" + h.Gname, ModTime: h.ModTime.UTC(),
 		}
@@ -232,17 +236,17 @@ func readTar(f *Facts, archive []byte) error {
 		if h.Name == "/etc/os-release" && h.Typeflag == tar.TypeSymlink {
 			continue
 		}
-		f.files[h.Name] = s
+		f.Files[h.Name] = s
 	}
 }
 
 // readPackages reads dpkg-query's "NAME\tSTATUS\tVERSION\n" records, each
 // followed by its conffiles (" PATH MD5[ obsolete]") and an empty line.
-func readPackages(f *Facts, out []byte) error {
-	var cur *PackageState
+func readPackages(f *tasks.Known, out []byte) error {
+	var cur *tasks.PackageState
 	put := func() {
 		if cur != nil {
-			f.packages[cur.Name] = *cur
+			f.Packages[cur.Name] = *cur
 		}
 	}
 	for l := range strings.Lines(string(out)) {
@@ -252,7 +256,7 @@ func readPackages(f *Facts, out []byte) error {
 		case strings.HasPrefix(l, " "):
 			w := strings.Fields(l)
 			if cur == nil || len(w) < 2 {
-				return fmt.Errorf("%w: dpkg-query printed %q", ErrUnknown, l)
+				return fmt.Errorf("%w: dpkg-query printed %q", tasks.ErrUnknown, l)
 			}
 			if cur.Conffiles == nil {
 				cur.Conffiles = map[string]string{}
@@ -261,17 +265,17 @@ func readPackages(f *Facts, out []byte) error {
 		default:
 			w := strings.Split(l, "\t")
 			if len(w) != 3 {
-				return fmt.Errorf("%w: dpkg-query printed %q", ErrUnknown, l)
+				return fmt.Errorf("%w: dpkg-query printed %q", tasks.ErrUnknown, l)
 			}
 			put()
-			cur = &PackageState{Name: w[0], Installed: w[1] == "installed"}
+			cur = &tasks.PackageState{Name: w[0], Installed: w[1] == "installed"}
 			if cur.Installed {
 				cur.Version = w[2]
 			}
 		}
 	}
 	put()
-	if c, ok := f.commands["apt-policy"]; ok && c.Code == 0 {
+	if c, ok := f.Commands["apt-policy"]; ok && c.Code == 0 {
 		name := ""
 		for l := range strings.Lines(string(c.Stdout)) {
 			if !strings.HasPrefix(l, " ") {
@@ -279,25 +283,25 @@ func readPackages(f *Facts, out []byte) error {
 				continue
 			}
 			if v, ok := strings.CutPrefix(strings.TrimSpace(l), "Candidate: "); ok && name != "" && v != "(none)" {
-				s := f.packages[name]
+				s := f.Packages[name]
 				s.Name, s.Candidate = name, v
-				f.packages[name] = s
+				f.Packages[name] = s
 			}
 		}
 	}
 	return nil
 }
 
-func readUnits(f *Facts, c CommandState, names []string, sysv map[string]bool) error {
+func readUnits(f *tasks.Known, c tasks.CommandState, names []string, sysv map[string]bool) error {
 	if c.Code != 0 {
 		if !f.Host.Systemd {
 			return nil // no systemd: units stay unknown, and the preflight says so
 		}
-		return fmt.Errorf("%w: systemctl show: exit status %d: %s", ErrUnknown, c.Code, bytes.TrimSpace(c.Stderr))
+		return fmt.Errorf("%w: systemctl show: exit status %d: %s", tasks.ErrUnknown, c.Code, bytes.TrimSpace(c.Stderr))
 	}
 	blocks := strings.Split(strings.TrimSpace(string(c.Stdout)), "\n\n")
 	if len(blocks) != len(names) {
-		return fmt.Errorf("%w: systemctl show told of %d units, asked for %d", ErrUnknown, len(blocks), len(names))
+		return fmt.Errorf("%w: systemctl show told of %d units, asked for %d", tasks.ErrUnknown, len(blocks), len(names))
 	}
 	for i, b := range blocks {
 		kv := map[string]string{}
@@ -305,14 +309,14 @@ func readUnits(f *Facts, c CommandState, names []string, sysv map[string]bool) e
 			k, v, _ := strings.Cut(strings.TrimRight(l, "\n"), "=")
 			kv[k] = v
 		}
-		u := UnitState{
-			Name: names[i], Loaded: kv["LoadState"] == "loaded", Active: kv["ActiveState"], Sub: kv["SubState"],
+		u := tasks.UnitState{
+			Name: names[i], Loaded: kv["LoadState"] == "loaded", Active: kv["ActiveState"],
 			State: kv["UnitFileState"], Enabled: kv["UnitFileState"] == "enabled" || sysv[names[i]],
 		}
 		if us, err := strconv.ParseInt(kv["ActiveEnterTimestampMonotonic"], 10, 64); err == nil && us > 0 {
 			u.Started = f.Host.Boot.Add(time.Duration(us) * time.Microsecond)
 		}
-		f.units[names[i]] = u
+		f.Units[names[i]] = u
 	}
 	return nil
 }

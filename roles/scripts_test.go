@@ -1,0 +1,71 @@
+package roles
+
+import (
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
+	"github.com/vpnpush/vpnpush/transport/transporttest"
+)
+
+// firstApply returns what runs as root on a bare hub: the probe, and the apply script.
+func firstApply(t *testing.T, inv *inventory.Inventory) (probe, apply string) {
+	t.Helper()
+	name := inv.Hub.Name
+	probe, err := host.Probe(Reads(inv, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := bare(inv, name)
+	ts, err := Tasks(inv, name, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := tasks.NextManifest(nil, inv.ID, name, "admin@desk", time.Unix(1700000000, 0), ts, f).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x := host.Txn{
+		ID: "20260102T030405-abcdef01", Host: name, By: "admin@desk", Summary: "a first apply", Manifest: m,
+		Units: []string{unitFirewall, starter.Unit, unitXL2TPD}, ConfirmTimeout: time.Minute,
+	}
+	for _, task := range ts {
+		c, err := task.Check(f)
+		if err != nil {
+			t.Fatalf("check %s: %v", task.ID(), err)
+		}
+		if c != nil {
+			x.Changes = append(x.Changes, *c)
+		}
+	}
+	script, err := x.Script()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return probe, script.Reveal()
+}
+
+// What runs as root on a host is seen in a review, whole: a change of a part shows here
+// as the line that a host will run.
+func TestScriptsGolden(t *testing.T) {
+	probe, apply := firstApply(t, full())
+	compare(t, filepath.Join("testdata", "scripts", "probe.golden"), []byte(probe))
+	compare(t, filepath.Join("testdata", "scripts", "apply.golden"), []byte(apply))
+}
+
+// Each part is clean shell by itself, in the eyes of shellcheck and of each shell, and
+// so is the whole that a hub with every layer gets.
+func TestPartsAreCleanShell(t *testing.T) {
+	probe, apply := firstApply(t, full())
+	scripts := map[string]string{"probe": "#!/bin/sh\n" + probe, "apply": apply}
+	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, starter.Part} {
+		// what txn.sh gives to all of them
+		scripts["part "+p.Name] = "#!/bin/sh\nstage=x txn=/x\n: \"$stage\" \"$txn\"\n" + p.Text
+	}
+	for name, text := range scripts {
+		t.Run(name, func(t *testing.T) { transporttest.CleanShell(t, text) })
+	}
+}

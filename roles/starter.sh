@@ -1,0 +1,85 @@
+# shellcheck shell=sh
+# The part of an apply script that speaks to strongSwan's starter (ipsec.conf).
+
+# Exit codes of reloads lie, so nothing here trusts one: the state is read back.
+
+# starter_start UNIT: `ipsec restart` by hand leaves a starter that systemd does not
+# know of, and beside which its own does not start
+starter_start() {
+    if ipsec status >/dev/null 2>&1; then ipsec stop || :; fi
+    start_unit "$@"
+}
+
+# starter_sas CONN...: their IKE SAs, as NAME[N], one a line
+starter_sas() {
+    [ $# -gt 0 ] || return 0
+    ipsec status 2>/dev/null | awk -v names=" $* " '
+        { n = $1; sub(/:$/, "", n); conn = n }
+        sub(/\[[0-9]+\]$/, "", conn) && index(names, " " conn " ") { print n }'
+}
+
+# starter_has_child CONN: a child SA of it is INSTALLED
+starter_has_child() {
+    ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'
+}
+
+# starter_load UNIT FILE...: charon runs with what the files say
+starter_load() {
+    u=$1
+    # strongSwan's own start by its package can come before its plugins are
+    # unpacked. Any other package is no reason to drop the tunnels.
+    case ${installed-} in *strongswan*) fresh=1 ;; *) fresh=0 ;; esac
+    if [ "$fresh" = 0 ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
+        # starter answers before its charon does
+        n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
+        sleep 1
+    else
+        systemctl restart "$u" || { unit_log "$u"; return 1; }
+        n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done
+    fi
+    note_loaded "$@"
+}
+
+# starter_loaded UNIT CONN...: charon knows each of them
+starter_loaded() {
+    u=$1; shift
+    n=0
+    while :; do
+        have=$(ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/s/^ *\([^ :]*\):  .*/\1/p')
+        missing=
+        for c in "$@"; do printf '%s\n' "$have" | grep -qxF -e "$c" || missing="$missing $c"; done
+        [ -n "$missing" ] || return 0
+        n=$((n + 1)); [ "$n" -lt 50 ] || break
+        sleep 0.2
+    done
+    echo "strongSwan has not loaded$missing"
+    unit_log "$u"
+    return 1
+}
+
+# starter_reopen SAS: these IKE SAs were made with what their conns were before.
+# The peer holds its end by its own old conn, and answers a new child SA inside
+# of it with TS_UNACCEPTABLE; so the old one goes first, and a new one is made.
+starter_reopen() {
+    for sa in $1; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
+    for sa in $1; do
+        conn=${sa%%\[*}
+        starter_has_child "$conn" || timeout 20 ipsec up "$conn" >/dev/null 2>&1 || :
+        n=0
+        until starter_has_child "$conn"; do
+            n=$((n + 1)); [ "$n" -lt 50 ] || { echo "$conn: no child SA came up with what the conn is now"; ipsec status; return 1; }
+            sleep 0.2
+        done
+    done
+}
+
+# starter_down CONN...: no SA of them is left
+starter_down() {
+    for conn in "$@"; do
+        n=0
+        while sa=$(ipsec status 2>/dev/null | sed -n "s/^ *\\(${conn}\\[[0-9]*\\]\\): .*/\\1/p" | head -n 1); [ -n "$sa" ] && [ "$n" -lt 10 ]; do
+            timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
+            n=$((n + 1))
+        done
+    done
+}

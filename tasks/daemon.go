@@ -1,0 +1,36 @@
+package tasks
+
+import "path"
+
+// Daemon is how strongSwan runs on a host, and is told what to do: by starter and
+// ipsec.conf, or by vici. Package roles has a value for each.
+type Daemon struct {
+	// Name is what the names of the functions in Part begin with:
+	//
+	//	NAME_start UNIT              start it, for a Unit
+	//	NAME_load UNIT FILE...       it runs with what the files say
+	//	NAME_loaded UNIT CONN...     read back: it knows each of them
+	//	NAME_sas CONN...             print their IKE SAs, one a line
+	//	NAME_reopen SAS              make these anew, with what their conns are now
+	//	NAME_down CONN...            no SA of them is left
+	Name string
+	Unit string
+	Part Part
+	// Dir is the folder of our conns, in which they are CONN and an ending, and which
+	// goes with the last of them.
+	Dir string
+	// ConfSuffix ends the name of a conn's file.
+	ConfSuffix string
+	// Dial returns the shell that starts a conn which is not up, as charon does when it
+	// loads it. How that ends is seen in the SAs.
+	Dial func(conn string) string
+}
+
+// connOf returns the conn that is in a file of the daemon's, "" for no conn.
+func (d Daemon) connOf(file string) string {
+	name := path.Base(file)
+	if path.Dir(file) != d.Dir || len(name) <= len(d.ConfSuffix) || name[len(name)-len(d.ConfSuffix):] != d.ConfSuffix {
+		return ""
+	}
+	return name[:len(name)-len(d.ConfSuffix)]
+}
