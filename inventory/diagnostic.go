@@ -2,12 +2,11 @@ package inventory
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 )
 
-// Severity says whether a Diagnostic stops the run.
+// Severity is whether a Diagnostic stops the run.
 type Severity int
 
 const (
@@ -24,8 +23,8 @@ type Diagnostic struct {
 	Mend     string // what to write instead; may be empty
 }
 
-// String gives `file:line: summary; mend`, the form that editors and CI jump
-// to (DESIGN section 3).
+// String returns `file:line: summary; mend`. Editors and CI systems know this
+// form and lead to the line.
 func (d Diagnostic) String() string {
 	s := d.File
 	if d.Line > 0 {
@@ -42,16 +41,13 @@ func (d Diagnostic) String() string {
 	return s
 }
 
-// Error makes a Diagnostic an error, see Diagnostics.Err.
-func (d Diagnostic) Error() string { return d.String() }
-
-// Diagnostics is all that was found, in the order of the lines.
+// Diagnostics is everything that was found, in the order of the lines.
 type Diagnostics []Diagnostic
 
-// Errors gives those that make the inventory unusable.
+// Errors returns those that make the inventory unusable.
 func (ds Diagnostics) Errors() Diagnostics { return ds.only(Error) }
 
-// Warnings gives the others.
+// Warnings returns the others.
 func (ds Diagnostics) Warnings() Diagnostics { return ds.only(Warning) }
 
 func (ds Diagnostics) only(s Severity) Diagnostics {
@@ -62,15 +58,6 @@ func (ds Diagnostics) only(s Severity) Diagnostics {
 		}
 	}
 	return out
-}
-
-// Err joins the errors into one, a line each; nil if there are none.
-func (ds Diagnostics) Err() error {
-	var errs []error
-	for _, d := range ds.Errors() {
-		errs = append(errs, d)
-	}
-	return errors.Join(errs...)
 }
 
 func (ds Diagnostics) sorted() Diagnostics {

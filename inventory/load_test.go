@@ -14,7 +14,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-// writeInventory puts text into a fresh folder at the given mode.
+// writeInventory writes text to a file of the given mode in a new directory.
 func writeInventory(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "vpnpush.toml")
@@ -27,15 +27,15 @@ func writeInventory(t *testing.T, text string, mode os.FileMode) string {
 	return path
 }
 
-// The whole way: every kind of source, paths made absolute, and the values
+// Load fetches every kind of source, makes paths absolute, and puts the values
 // where the roles look for them.
 func TestLoadFull(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("VPNPUSH_TEST_SUDO", "sudo-password")
 	inv, diags := Load(context.Background(), filepath.Join(fixtures, "full.toml"))
-	if err := diags.Err(); err != nil {
-		t.Fatal(err)
+	if len(diags.Errors()) > 0 {
+		t.Fatal(diags)
 	}
 	var got []string
 	for _, v := range inv.SecretValues() {
@@ -121,7 +121,7 @@ func TestLoadRunsCommandsOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeInventory(t, fmt.Sprintf(siteText, `{ command = ["sh", "-c", "echo ran >> log; echo tokyo-Ahquai3ohGhaeXo8"] }`, tt.osaka), 0o600)
 			_, diags := Load(context.Background(), path)
-			if (tt.ran == "") != (diags.Err() != nil) {
+			if (tt.ran == "") != (len(diags.Errors()) > 0) {
 				t.Errorf("faults: %v", diags)
 			}
 			ran, err := os.ReadFile(filepath.Join(filepath.Dir(path), "log"))
@@ -188,29 +188,22 @@ func TestLoadNoFile(t *testing.T) {
 // What init writes is valid as it stands, with keys of its own each time.
 func TestStarter(t *testing.T) {
 	seen := map[string]bool{}
-	for _, address := range []string{"", "198.51.100.7", "10.1.2.3"} {
-		text := Starter(address)
+	for range 3 {
+		text := Starter()
 		inv, diags := Parse("starter.toml", text)
 		if len(diags) > 0 {
 			t.Fatalf("%s\n%s", diags, text)
 		}
-		if want := addr(map[bool]string{true: ExampleAddress, false: address}[address == ""]); inv.Hub.Address != want {
-			t.Errorf("hub address %s, want %s", inv.Hub.Address, want)
-		}
 		if len(inv.Sites) != 2 || inv.L2TP == nil || len(inv.L2TP.Users) != 1 {
 			t.Errorf("%d sites, l2tp %v", len(inv.Sites), inv.L2TP)
 		}
-		psks := append([]secret.Value{inv.L2TP.PSK}, inv.Sites[0].PSK, inv.Sites[1].PSK)
+		psks := []secret.Value{inv.L2TP.PSK, inv.Sites[0].PSK, inv.Sites[1].PSK}
 		for _, v := range psks {
 			if len(v.Reveal()) < 32 || seen[v.Reveal()] {
 				t.Error("a key is short, or not fresh")
 			}
 			seen[v.Reveal()] = true
 		}
-	}
-	// An address that is none is for the check to find, not to be lost.
-	if _, diags := Parse("starter.toml", Starter("vps.example.com")); len(diags) != 1 || !strings.Contains(diags[0].Summary, "vps.example.com") {
-		t.Errorf("bad address: %v", diags)
 	}
 }
 

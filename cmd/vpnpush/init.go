@@ -27,7 +27,7 @@ file that --inventory names, readable by you alone. It never replaces a file.`,
 			if err != nil {
 				return fmt.Errorf("init: %w", err)
 			}
-			_, err = f.Write(inventory.Starter(""))
+			_, err = f.Write(inventory.Starter())
 			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 				return fmt.Errorf("init: %w", errors.Join(err, os.Remove(a.inventory)))
 			}
