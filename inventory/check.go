@@ -87,7 +87,7 @@ func (r *reader) checkOverlaps(inv *Inventory) {
 		spans = append(spans, span{u32(from), u32(to), site, text, at})
 	}
 	addSubnets := func(site bool, subnets []netip.Prefix, path ...string) {
-		elems := r.elems[pathKey(path)]
+		elems := r.elems[toml.Key(path).String()]
 		for i, p := range subnets {
 			at := toml.Key(path)
 			if i < len(elems) { // not so for the hub's default
@@ -130,10 +130,10 @@ func (r *reader) checkOverlaps(inv *Inventory) {
 
 // overlap reports at the one that stands further down in the file.
 func (r *reader) overlap(a, b *span) {
-	if r.lines.of(a.at) > r.lines.of(b.at) {
+	if r.pos.line(a.at) > r.pos.line(b.at) {
 		a, b = b, a
 	}
-	r.errorf(b.at, "give every site a network of its own", "%s overlaps %s (line %d)", b.text, a.text, r.lines.of(a.at))
+	r.errorf(b.at, "give every site a network of its own", "%s overlaps %s (line %d)", b.text, a.text, r.pos.line(a.at))
 }
 
 // u32 is an IPv4 address as a number.

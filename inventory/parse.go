@@ -41,7 +41,10 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 		}
 		return nil, Diagnostics{d}
 	}
-	r.lines = scanLines(data)
+	var refused Diagnostics
+	if r.pos, refused = locate(name, data); refused != nil {
+		return nil, refused
+	}
 	inv := r.inventory(&table{r: r, m: m})
 	inv.Path = name
 	inv.refs = r.refs
@@ -193,7 +196,7 @@ func (r *reader) tunnel(t *table) Tunnel {
 	if _, ok := t.get("ah"); ok {
 		r.errorf(t.at("ah"), "leave it out: ESP authenticates as well", "%s: strongSwan cannot combine AH with ESP", t.name("ah"))
 	}
-	// A key that is only there to be refused is none to suggest.
+	// A key that is known only to be refused is not one to suggest.
 	t.known = slices.DeleteFunc(t.known, func(k string) bool { return k == "ah" && !t.has("ah") })
 	t.done()
 	return tun

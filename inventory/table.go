@@ -17,7 +17,7 @@ import (
 // reader collects what is found while a document is turned into a model.
 type reader struct {
 	file  string
-	lines lineMap
+	pos   *positions
 	diags Diagnostics
 	refs  []*secretRef
 	// elems has, for a list of subnets, where each one that was understood stands.
@@ -26,7 +26,7 @@ type reader struct {
 
 func (r *reader) report(sev Severity, at toml.Key, mend, format string, a ...any) {
 	r.diags = append(r.diags, Diagnostic{
-		File: r.file, Line: r.lines.of(at), Severity: sev, Summary: fmt.Sprintf(format, a...), Mend: mend,
+		File: r.file, Line: r.pos.line(at), Severity: sev, Summary: fmt.Sprintf(format, a...), Mend: mend,
 	})
 }
 
@@ -284,7 +284,7 @@ func (t *table) prefixes(key string, everything bool) (out []netip.Prefix, ok bo
 			t.r.errorf(at, `write the network of the office, such as "192.168.1.0/24"`, "%s: %q is no subnet of a site or hub", t.name(key), s)
 		default:
 			out = append(out, p)
-			k := pathKey(t.at(key))
+			k := t.name(key)
 			t.r.elems[k] = append(t.r.elems[k], at)
 		}
 	}
@@ -326,7 +326,7 @@ func (t *table) secret(key string, rule rule, dst *secret.Value) bool {
 	if !ok {
 		return false
 	}
-	ref := &secretRef{name: t.name(key), line: t.r.lines.of(t.at(key)), rule: rule, dst: dst}
+	ref := &secretRef{name: t.name(key), line: t.r.pos.line(t.at(key)), rule: rule, dst: dst}
 	switch v := v.(type) {
 	case string:
 		if strings.HasPrefix(v, "age:") {
