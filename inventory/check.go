@@ -14,7 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// nameRule is a pattern for names and how people say it.
+// nameRule is a pattern for names, and the words for it in a message.
 type nameRule struct {
 	pattern *regexp.Regexp
 	text    string
@@ -69,7 +69,7 @@ func (r *reader) checkUnique(seen map[string]string, at toml.Key, kind, name str
 	seen[lower] = kind + " " + strconv.Quote(name)
 }
 
-// span is a stretch of addresses, both ends included, and whose it is.
+// span is a range of addresses, both ends included, and whose it is.
 type span struct {
 	from, to uint32
 	site     bool
@@ -78,9 +78,9 @@ type span struct {
 }
 
 // checkOverlaps refuses a site's subnet that another site, the hub or the L2TP
-// layer has as well. One sweep over the spans in order of their beginnings: a
-// span overlaps one before it if and only if it begins before the furthest end
-// so far. That finds every span that overlaps, against one other, in n log n.
+// layer has as well. It sweeps once over the spans in the order of their first
+// addresses: a span overlaps one before it if and only if it begins before the
+// furthest end so far. That finds every span that overlaps another, in n log n.
 func (r *reader) checkOverlaps(inv *Inventory) {
 	var spans []span
 	add := func(site bool, from, to netip.Addr, text string, at ...string) {
@@ -128,7 +128,7 @@ func (r *reader) checkOverlaps(inv *Inventory) {
 	}
 }
 
-// overlap reports at the one that stands further down in the file.
+// overlap reports a and b, on the line of the one that stands further down.
 func (r *reader) overlap(a, b *span) {
 	if r.pos.line(a.at) > r.pos.line(b.at) {
 		a, b = b, a
@@ -136,7 +136,7 @@ func (r *reader) overlap(a, b *span) {
 	r.errorf(b.at, "give every site a network of its own", "%s overlaps %s (line %d)", b.text, a.text, r.pos.line(a.at))
 }
 
-// u32 is an IPv4 address as a number.
+// u32 returns an IPv4 address as a number.
 func u32(a netip.Addr) uint32 {
 	b := a.As4()
 	return binary.BigEndian.Uint32(b[:])
@@ -147,7 +147,7 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, last)))
 }
 
-// checkJumps refuses a hop that is nowhere, and hosts that are each reached
+// checkJumps refuses a hop that no host is, and hosts that are each reached
 // through the other.
 func (r *reader) checkJumps(inv *Inventory) {
 	hosts := inv.Hosts()
@@ -198,7 +198,7 @@ func (r *reader) checkJumps(inv *Inventory) {
 	}
 }
 
-// sshAt is where a host's ssh key stands, or would.
+// sshAt returns the path of a key of a host's ssh table.
 func sshAt(h Host, key string) toml.Key {
 	if h.Role == RoleHub {
 		return toml.Key{"hub", "ssh", key}
@@ -206,8 +206,8 @@ func sshAt(h Host, key string) toml.Key {
 	return toml.Key{"sites", h.Name, "ssh", key}
 }
 
-// checkHops checks a jump list: each hop a host of ours, or an address or
-// user@host:port of any.
+// checkHops checks a jump list: each hop is a host of the inventory, or the
+// address or user@host:port of another.
 func (r *reader) checkHops(at toml.Key, jump string, names []string) {
 	if jump == "" {
 		return
@@ -230,7 +230,7 @@ func (r *reader) checkHops(at toml.Key, jump string, names []string) {
 	}
 }
 
-// checkHop checks [user@]host[:port], an IPv6 host in brackets.
+// checkHop checks [user@]host[:port]. An IPv6 host stands in brackets.
 func checkHop(hop string) error {
 	host := hop
 	if i := strings.LastIndexByte(hop, '@'); i >= 0 {

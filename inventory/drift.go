@@ -16,7 +16,7 @@ type Ignore struct {
 	Until  time.Time // the first moment at which it is reported again, local time
 }
 
-// ignores reads [[drift.ignore]].
+// ignores reads [[drift.ignore]] into inv.
 func (r *reader) ignores(t *table, inv *Inventory) {
 	defer t.done()
 	v, ok := t.get("ignore")
@@ -77,7 +77,7 @@ func (r *reader) ignore(t *table, inv *Inventory) Ignore {
 	return ig
 }
 
-// ignoreHost refuses a name that no host has: the rule would do nothing.
+// ignoreHost refuses a name that no host has, as the rule would do nothing.
 func (r *reader) ignoreHost(t *table, host string, inv *Inventory) {
 	names := []string{inv.Hub.Name}
 	for _, s := range inv.Sites {
@@ -98,7 +98,7 @@ func (r *reader) ignoreHost(t *table, host string, inv *Inventory) {
 	r.errorf(t.at("host"), mend, "%s: there is no host %q", t.name("host"), host)
 }
 
-// Matches tells whether the rule is about a task of a host.
+// Matches reports whether the rule is about a task of a host.
 func (ig Ignore) Matches(host, task string) bool {
 	h, err := path.Match(ig.Host, host)
 	if err != nil || !h {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Hosts gives every host, the hub first and then the sites by name, each with
+// Hosts returns every host, the hub first and then the sites by name, each with
 // what its own ssh table says over the [ssh] defaults. SSH.Host defaults to
 // the address, and for a site without one to its name, which ~/.ssh/config may
 // know. A default jump applies to the hosts it does not name: a host is not
@@ -31,7 +31,7 @@ func (inv *Inventory) Hosts() []Host {
 	return hosts
 }
 
-// merge lays the ssh table of a host over the defaults.
+// merge returns the ssh table of a host laid over the defaults.
 func (inv *Inventory) merge(name string, own SSH) SSH {
 	s, def, set := own, inv.SSH, inv.explicit[name]
 	if s.User == "" && !set["user"] {
@@ -73,7 +73,7 @@ func (inv *Inventory) merge(name string, own SSH) SSH {
 	return s
 }
 
-// hops splits a jump list, with the hub's name in the place of "hub".
+// hops splits a jump list, and replaces "hub" by the hub's name.
 func (inv *Inventory) hops(jump string) []string {
 	hops := strings.Split(jump, ",")
 	for i, hop := range hops {
@@ -84,10 +84,10 @@ func (inv *Inventory) hops(jump string) []string {
 	return hops
 }
 
-// Select gives the names of the hosts that patterns choose, in the order of
+// Select returns the names of the hosts that patterns choose, in the order of
 // Hosts. A pattern is a name, "hub", or a glob as in path.Match; "!" before it
-// takes its hosts out again, whatever the order. Without any that adds, all
-// hosts are there to begin with. A pattern that matches nothing is an error:
+// takes its hosts out again, whatever the order. Without a pattern that adds,
+// all hosts are there to begin with. A pattern that matches nothing is an error:
 // a misspelt name must not mean "no host", and least of all "every host".
 func (inv *Inventory) Select(patterns []string) ([]string, error) {
 	var names []string

@@ -10,8 +10,8 @@ import (
 )
 
 // Load reads the inventory at path, checks it, fetches its secrets and checks
-// those (see Resolve). Commands that give secrets run only when nothing else is
-// wrong, so that nobody is asked for a passphrase in vain. The Inventory is
+// those (see Resolve). Commands that print secrets run only when nothing else
+// is wrong, so that nobody is asked for a passphrase in vain. The Inventory is
 // nil when there are errors.
 func Load(ctx context.Context, path string) (*Inventory, Diagnostics) {
 	data, mode, err := readFile(path)
@@ -38,7 +38,8 @@ func Load(ctx context.Context, path string) (*Inventory, Diagnostics) {
 	return inv, diags
 }
 
-// readFile gives content and mode of one and the same file.
+// readFile returns the content and the mode of one and the same file: it is
+// opened once, so that nothing can be put in its place in between.
 func readFile(path string) ([]byte, os.FileMode, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -54,7 +55,7 @@ func readFile(path string) ([]byte, os.FileMode, error) {
 }
 
 // modeWarning warns of secrets in a file that other users can read. One
-// warning is enough: chmod mends them all.
+// warning is enough, as chmod mends them all.
 func (inv *Inventory) modeWarning(mode os.FileMode) Diagnostics {
 	if mode.Perm()&0o044 == 0 {
 		return nil
@@ -71,7 +72,7 @@ func (inv *Inventory) modeWarning(mode os.FileMode) Diagnostics {
 	return nil
 }
 
-// expandPaths makes every path of inv one that can be opened from anywhere.
+// expandPaths makes every path of inv absolute.
 func (inv *Inventory) expandPaths() error {
 	paths := []*string{&inv.SSH.IdentityFile, &inv.SSH.KnownHosts, &inv.Hub.SSH.IdentityFile, &inv.Hub.SSH.KnownHosts, &inv.Secrets.Identity}
 	for i := range inv.Sites {

@@ -1,6 +1,7 @@
 // Package inventory reads the one TOML file that describes the network, checks
-// all of it, and gives the rest of vpnpush a model that needs no second look.
-// It touches no network. Keys and refusals: DESIGN section 4, docs/inventory.md.
+// all of it, and returns a model that the rest of vpnpush need not check again.
+// It touches no network. docs/inventory.md describes the keys and what is
+// refused.
 package inventory
 
 import (
@@ -10,7 +11,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-// Role says what a host is in the network.
+// Role is the part that a host has in the network.
 type Role string
 
 const (
@@ -31,16 +32,16 @@ type Inventory struct {
 	L2TP     *L2TP // nil: no L2TP layer
 	Firewall Firewall
 	Secrets  SecretsConfig
-	Ignores  []Ignore // what drift is not to report (drift.go)
+	Ignores  []Ignore // what drift is not to report
 
-	// explicit has the keys that stand in each host's own ssh table: there,
-	// false and "" override a default, which the zero value cannot say.
+	// explicit has the keys that stand in each host's own ssh table. There,
+	// false and "" override a default, which a zero value alone cannot express.
 	explicit map[string]map[string]bool
 	refs     []*secretRef // every secret, for Resolve
 }
 
-// SSH says how to reach a host. Zero fields are unset: ~/.ssh/config and then
-// OpenSSH's defaults decide. Merge order: host table over [ssh] defaults.
+// SSH describes how to reach a host. Zero fields are unset: ~/.ssh/config and
+// then OpenSSH's defaults decide. A host's own table overrides the [ssh] defaults.
 type SSH struct {
 	Host           string // name or address to dial; default: see Inventory.Hosts
 	User           string
@@ -113,13 +114,13 @@ type User struct {
 	Address  netip.Addr // zero: from the pool
 }
 
-// Firewall says who keeps the packet filter.
+// Firewall describes who keeps the packet filter.
 type Firewall struct {
 	Backend    string // "iptables" or "none"
 	Masquerade bool   // L2TP clients reach the internet through the hub
 }
 
-// SecretsConfig says how age values are opened.
+// SecretsConfig names the age keys for encrypted values, which are reserved.
 type SecretsConfig struct {
 	Recipients []string
 	Identity   string

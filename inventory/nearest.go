@@ -1,8 +1,8 @@
 package inventory
 
-// nearest gives the word of known that is closest to s, or "" when none is
+// nearest returns the word of known that is closest to s, or "" when none is
 // close enough to be what was meant: a third of the letters may differ, and
-// always two.
+// two in any case.
 func nearest(s string, known []string) string {
 	best, bestDist := "", max(2, len(s)/3)+1
 	for _, k := range known {
@@ -13,8 +13,8 @@ func nearest(s string, known []string) string {
 	return best
 }
 
-// distance is the Levenshtein distance, or any number >= limit once it is sure
-// to be that much.
+// distance returns the Levenshtein distance of a and b, or any number >= limit
+// once it is sure to be that much.
 func distance(a, b string, limit int) int {
 	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
 		return limit

@@ -14,10 +14,9 @@ import (
 )
 
 // Parse reads an inventory and checks all of it; name stands in the messages.
-// It is pure: it reads no other file, runs nothing and looks at no
-// environment, so secrets that are kept elsewhere are unset until Resolve, and
-// "~/" stands in paths as it was written. The Inventory is nil when there are
-// errors.
+// It reads no other file, runs nothing and looks at no environment, so secrets
+// that are kept elsewhere are unset until Resolve, and "~/" stands in paths as
+// it was written. The Inventory is nil when there are errors.
 func Parse(name string, data []byte) (*Inventory, Diagnostics) {
 	inv, diags := parse(name, data)
 	if len(diags.Errors()) > 0 {
@@ -26,8 +25,8 @@ func Parse(name string, data []byte) (*Inventory, Diagnostics) {
 	return inv, diags
 }
 
-// parse also gives an inventory that has faults, as far as it was understood;
-// nil only when it is not TOML.
+// parse also returns an inventory that has faults, as far as it was understood.
+// It is nil only when the text is not TOML.
 func parse(name string, data []byte) (*Inventory, Diagnostics) {
 	r := &reader{file: name, elems: map[string][]toml.Key{}}
 	m := map[string]any{}
@@ -52,8 +51,8 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 	return inv, r.diags.sorted()
 }
 
-// withoutValues takes out of a syntax error what the library quotes of the
-// text: it may be part of a secret. Single characters and names of keys stay.
+// withoutValues returns a syntax error without what the library quotes of the
+// text, as that may be part of a secret. Single characters and names of keys stay.
 func withoutValues(msg string) string {
 	if strings.HasPrefix(msg, "Key '") {
 		return msg
@@ -117,7 +116,7 @@ func (r *reader) inventory(top *table) *Inventory {
 	return inv
 }
 
-// orEmpty gives the table key of t, or an empty one that yields the defaults.
+// orEmpty returns the table key of t, or an empty one that yields the defaults.
 func orEmpty(t *table, key string) *table {
 	if s := t.sub(key); s != nil {
 		return s
@@ -256,7 +255,8 @@ func (r *reader) hub(t *table, inv *Inventory) {
 	t.done()
 }
 
-// notPublic also knows the addresses of carrier-grade NAT (RFC 6598).
+// notPublic reports whether sites on the internet cannot reach a. It also knows
+// the addresses of carrier-grade NAT (RFC 6598).
 func notPublic(a netip.Addr) bool {
 	return a.IsPrivate() || a.IsLinkLocalUnicast() || netip.MustParsePrefix("100.64.0.0/10").Contains(a)
 }
@@ -346,8 +346,8 @@ func (l *L2TP) inPool(a netip.Addr) bool {
 	return l.PoolFrom.IsValid() && !a.Less(l.PoolFrom) && !l.PoolTo.Less(a)
 }
 
-// userAddress checks the fixed address of one user. holder has the addresses
-// of those before.
+// userAddress checks the fixed address of one user. holder has the users before
+// it by their addresses.
 func (r *reader) userAddress(t *table, l *L2TP, a netip.Addr, holder map[netip.Addr]string) {
 	if !a.IsValid() {
 		return

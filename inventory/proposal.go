@@ -26,9 +26,9 @@ var (
 		prfsha256 prfsha384 prfsha512 modp2048 modp3072 modp4096 ecp256 ecp384 ecp521 x25519 curve25519 mlkem768`)
 )
 
-// checkProposal says what is wrong with one IKE or ESP proposal, and what
-// would mend it. The rules are those of strongSwan's proposal.c. weak names
-// the keywords that want allow_weak.
+// checkProposal returns what is wrong with one IKE or ESP proposal, and what
+// would mend it. The rules are those of strongSwan's proposal.c. weak has the
+// keywords that need allow_weak.
 func checkProposal(s string, ike bool) (fault, mend string, weak []string) {
 	example := "aes256-sha256"
 	if ike {

@@ -10,7 +10,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-// rule says what a kind of secret must be.
+// rule is what a kind of secret must satisfy.
 type rule struct {
 	kind string
 	// shortest in characters; the longest is the same for all: pppd cuts at
@@ -45,8 +45,8 @@ type secretRef struct {
 
 // Resolve fetches the secrets that are kept outside of the inventory and
 // checks them. A command runs once for each key that names it. "~/" in the
-// inventory's paths becomes the home folder; relative paths, and commands,
-// start from the folder of inv.Path.
+// inventory's paths becomes the home directory; relative paths, and commands,
+// start from the directory of inv.Path.
 func (inv *Inventory) Resolve(ctx context.Context) Diagnostics {
 	return inv.resolve(ctx, func(*secretRef) bool { return true })
 }
@@ -96,7 +96,8 @@ func (inv *Inventory) resolve(ctx context.Context, want func(*secretRef) bool) D
 	return append(diags, inv.checkSecrets()...).sorted()
 }
 
-// printable replaces control characters, which a command may have written.
+// printable replaces the control characters of s, which a command may have
+// written, by spaces.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
@@ -142,7 +143,7 @@ func (inv *Inventory) checkSecrets() Diagnostics {
 	return diags
 }
 
-// check says what is wrong with s, without showing any of it.
+// check returns what is wrong with s, without showing any of it.
 func (r rule) check(s string) (fault, mend string) {
 	n := len([]rune(s))
 	switch {
@@ -174,7 +175,7 @@ func (r rule) check(s string) (fault, mend string) {
 	return "", ""
 }
 
-// SecretValues gives every secret that is known, for a secret.Redactor.
+// SecretValues returns every secret that is known, for a secret.Redactor.
 func (inv *Inventory) SecretValues() []secret.Value {
 	vs := []secret.Value{inv.SSH.BecomePassword, inv.Hub.SSH.BecomePassword}
 	for _, s := range inv.Sites {

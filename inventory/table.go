@@ -14,13 +14,14 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-// reader collects what is found while a document is turned into a model.
+// reader collects what is found while a TOML text is turned into a model.
 type reader struct {
 	file  string
 	pos   *positions
 	diags Diagnostics
 	refs  []*secretRef
-	// elems has, for a list of subnets, where each one that was understood stands.
+	// elems has the paths of the subnets that were understood, by the path of
+	// their list.
 	elems map[string][]toml.Key
 }
 
@@ -39,8 +40,8 @@ func (r *reader) warnf(at toml.Key, mend, format string, a ...any) {
 }
 
 // table reads the keys of one TOML table. Each getter notes its key as known,
-// reports a value of another type or out of bounds, and then gives what it
-// would have given had the key been left out.
+// reports a value of another type or out of bounds, and then returns what it
+// would have returned without the key, so that checking can go on.
 type table struct {
 	r     *reader
 	path  toml.Key
@@ -48,12 +49,12 @@ type table struct {
 	known []string
 }
 
-// at is the path of a key of t.
+// at returns the path of a key of t.
 func (t *table) at(key ...string) toml.Key {
 	return append(t.path[:len(t.path):len(t.path)], key...)
 }
 
-// name is the path of a key of t as people write it.
+// name returns the path of a key of t as people write it.
 func (t *table) name(key ...string) string { return t.at(key...).String() }
 
 func (t *table) has(key string) bool {
@@ -70,7 +71,7 @@ func (t *table) emptyList(key string) bool {
 	return ok && len(l) == 0
 }
 
-// get gives the value of key and notes that it is a known key.
+// get returns the value of key, and notes that it is a known key.
 func (t *table) get(key string) (any, bool) {
 	t.known = append(t.known, key)
 	v, ok := t.m[key]
@@ -173,7 +174,7 @@ func (t *table) duration(key string, def, low, high time.Duration) time.Duration
 	return d
 }
 
-// shortDuration is d without the zero units that Duration.String writes.
+// shortDuration formats d without the zero units that Duration.String writes.
 func shortDuration(d time.Duration) string {
 	s := d.String()
 	if t, ok := strings.CutSuffix(s, "m0s"); ok {
@@ -186,7 +187,7 @@ func shortDuration(d time.Duration) string {
 }
 
 // list reads a list of strings. Elements of another type are reported and
-// come as "", so that the others keep their index.
+// become "", so that the others keep their index.
 func (t *table) list(key, mend string) ([]string, bool) {
 	v, ok := t.get(key)
 	if !ok {
@@ -211,7 +212,7 @@ func (t *table) list(key, mend string) ([]string, bool) {
 	return out, true
 }
 
-// addr reads an IPv4 address. An empty string is as good as no key.
+// addr reads an IPv4 address. An empty string is the same as no key.
 func (t *table) addr(key string) netip.Addr {
 	mend := `write an IPv4 address, such as "192.0.2.1"`
 	s, _ := get[string](t, key, mend)
@@ -258,7 +259,7 @@ func parseAddr(s string) (a netip.Addr, fault, mend string) {
 }
 
 // prefixes reads a list of IPv4 subnets; ok is false when there is no such key.
-// everything says whether 0.0.0.0/0 may stand in it.
+// everything allows 0.0.0.0/0.
 func (t *table) prefixes(key string, everything bool) (out []netip.Prefix, ok bool) {
 	mend := `write a list of subnets, such as ["192.168.1.0/24"]`
 	elems, ok := t.list(key, mend)
@@ -291,7 +292,7 @@ func (t *table) prefixes(key string, everything bool) (out []netip.Prefix, ok bo
 	return out, ok
 }
 
-// sub reads a table; nil when there is none.
+// sub reads a table. It is nil when there is none.
 func (t *table) sub(key string) *table {
 	m, ok := get[map[string]any](t, key, fmt.Sprintf("write a table, [%s]", t.name(key)))
 	if !ok {
@@ -300,7 +301,7 @@ func (t *table) sub(key string) *table {
 	return &table{r: t.r, path: t.at(key), m: m}
 }
 
-// subs reads a table of named tables, by name.
+// subs reads a table of named tables, and returns them sorted by name.
 func (t *table) subs(key string) []*table {
 	all := t.sub(key)
 	if all == nil {
@@ -315,7 +316,7 @@ func (t *table) subs(key string) []*table {
 	return out
 }
 
-// base is the last part of t's path.
+// base returns the last part of t's path.
 func (t *table) base() string { return t.path[len(t.path)-1] }
 
 // secret reads a secret into dst: now if it stands here, else it is noted for

@@ -9,7 +9,7 @@ import (
 // a screen (I l 1, O o 0), and none that any configuration file or shell quotes.
 const alphabet = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz23456789"
 
-// Generate makes a random secret of n characters, 5.8 bits each.
+// Generate returns a random secret of n characters, 5.8 bits each.
 func Generate(n int) Value {
 	b := make([]byte, n)
 	size := big.NewInt(int64(len(alphabet)))

@@ -1,11 +1,11 @@
 // Package secret holds values that must not be seen: pre-shared keys and
 // passwords. A Value prints as "(secret)" under every verb and encoder, and
-// only Reveal gives the text. It is a leaf: it imports nothing of vpnpush.
+// only Reveal returns the text. The package imports nothing else of vpnpush.
 package secret
 
 import "fmt"
 
-// Mask is what stands in the place of a secret in anything that is shown.
+// Mask replaces a secret in anything that is shown.
 const Mask = "(secret)"
 
 // Value is a secret. The zero Value is "no secret".
@@ -14,10 +14,10 @@ const Mask = "(secret)"
 // reflection, past any String method, and a string there would be printed.
 type Value struct{ p *string }
 
-// New makes a Value of s. An empty s is still a set Value; see IsZero.
+// New returns a Value that holds s. An empty s is still a set Value; see IsZero.
 func New(s string) Value { return Value{p: &s} }
 
-// Reveal gives the text. Callers write it to a file's content or to a remote
+// Reveal returns the text. Callers write it to a file's content or to a remote
 // standard input, never to an argument, an error or a log.
 func (v Value) Reveal() string {
 	if v.p == nil {
@@ -29,7 +29,7 @@ func (v Value) Reveal() string {
 // IsZero reports whether v was never set.
 func (v Value) IsZero() bool { return v.p == nil }
 
-// Equal compares the texts.
+// Equal reports whether v and w have the same text, or are both unset.
 func (v Value) Equal(w Value) bool {
 	return v.IsZero() == w.IsZero() && v.Reveal() == w.Reveal()
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Source says where a secret is kept, when it is not in the inventory itself.
+// Source names the place of a secret that is not in the inventory itself.
 // Exactly one field is set.
 type Source struct {
 	Env     string   // a variable of our environment
@@ -21,8 +21,8 @@ type Source struct {
 }
 
 // Read fetches the secret. Relative paths, and the command, start from dir.
-// The error of a command has what it wrote to standard error, never what it
-// wrote to standard output.
+// The error of a command shows what it wrote to standard error, never what it
+// wrote to standard output, as that may be the secret.
 func (s Source) Read(ctx context.Context, dir string) (Value, error) {
 	switch {
 	case s.Env != "":
@@ -67,7 +67,7 @@ func runCommand(ctx context.Context, dir string, argv []string) (Value, error) {
 	return New(trimNewline(stdout.Bytes())), nil
 }
 
-// trimNewline takes one line end off, which editors and echo add.
+// trimNewline returns b without one line end, which editors and echo add.
 func trimNewline(b []byte) string {
 	s, _ := strings.CutSuffix(string(b), "\n")
 	s, _ = strings.CutSuffix(s, "\r")
