@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -101,34 +102,45 @@ func (a answer) print(t *testing.T) []byte {
 	return fmt.Appendf(nil, "%s\n\x01files\n%s\n\x01end\t0\n", b.Bytes(), archive.Bytes())
 }
 
-// hosts is a Dialer of hosts that answer any command with the next of their
-// answers, the last one again and again. A host without one cannot be reached.
+// hosts are what each host answers, in turn.
 type hosts map[string][]answer
 
-type hostConn struct {
+// network is a Dialer of hosts that answer any command with the next of their
+// answers, the last one again and again. A host without one cannot be reached.
+type network struct {
 	t     *testing.T
+	mu    sync.Mutex // the engine asks its hosts in parallel
 	hosts hosts
-	name  string
 }
 
-type dial struct {
-	t *testing.T
-	hosts
-}
+func dial(t *testing.T, h hosts) *network { return &network{t: t, hosts: h} }
 
-func (d dial) Dial(_ context.Context, host string) (transport.Conn, error) {
-	if len(d.hosts[host]) == 0 {
+func (n *network) Dial(_ context.Context, host string) (transport.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.hosts[host]) == 0 {
 		return nil, errors.New("connection refused")
 	}
-	return &hostConn{d.t, d.hosts, host}, nil
+	return &hostConn{n, host}, nil
+}
+
+func (n *network) next(host string) answer {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	as := n.hosts[host]
+	if len(as) > 1 {
+		n.hosts[host] = as[1:]
+	}
+	return as[0]
+}
+
+type hostConn struct {
+	network *network
+	name    string
 }
 
 func (c *hostConn) Run(context.Context, transport.Cmd) (transport.Result, error) {
-	as := c.hosts[c.name]
-	if len(as) > 1 {
-		c.hosts[c.name] = as[1:]
-	}
-	return transport.Result{Stdout: as[0].print(c.t)}, nil
+	return transport.Result{Stdout: c.network.next(c.name).print(c.network.t)}, nil
 }
 func (c *hostConn) Close() error { return nil }
 
@@ -299,9 +311,9 @@ func TestDrift(t *testing.T) {
 	hub := tunnel(wants("vps", conf("a\n")), "10.10.0.0/24", "192.168.1.0/24", "tokyo")
 	hub.Role = "hub"
 	tokyo := tunnel(wants("tokyo", conf("a\n")), "192.168.1.0/24", "10.10.0.0/24", "vps")
-	e := &Engine{Owner: "vps", Dialer: dial{t, hosts{
+	e := &Engine{Owner: "vps", Dialer: dial(t, hosts{
 		"vps": {sas(noSA)}, "tokyo": {sas(noSA)}, "busy": {busy}, "foreign": {foreign}, "well": {sas(noSA)},
-	}}}
+	})}
 	d := e.Drift(context.Background(), []Host{wants("well", conf("a\n")), wants("gone"), tokyo, wants("foreign"), wants("busy"), hub}, nil)
 	got := map[string]string{}
 	for i := range d.Hosts {
@@ -340,7 +352,7 @@ func TestDriftLooksAgain(t *testing.T) {
 	edited.files = map[string]string{"/etc/f": marker + "x\n"}
 	begun := edited
 	begun.commands = map[string]string{"vpnpush-run": "pending\t1700000000\t7\n"}
-	e := &Engine{Owner: "vps", Dialer: dial{t, hosts{"back": {edited, well}, "begun": {edited, begun}, "tokyo": {edited, edited}}}}
+	e := &Engine{Owner: "vps", Dialer: dial(t, hosts{"back": {edited, well}, "begun": {edited, begun}, "tokyo": {edited, edited}})}
 	d := e.Drift(context.Background(), []Host{wants("back", conf("a\n")), wants("begun", conf("a\n")), wants("tokyo", conf("a\n"))}, nil)
 	for i, want := range []Result{OK, Locked, Drifted} {
 		if h := d.Hosts[i]; h.Result != want {
@@ -354,7 +366,7 @@ func TestDriftLooksAgain(t *testing.T) {
 func TestDriftTimeout(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	cancel(ErrTime)
-	d := (&Engine{Owner: "vps", Dialer: dial{t, hosts{}}}).Drift(ctx, []Host{wants("tokyo")}, nil)
+	d := (&Engine{Owner: "vps", Dialer: dial(t, hosts{})}).Drift(ctx, []Host{wants("tokyo")}, nil)
 	if h := d.Hosts[0]; h.Result != Skipped || !errors.Is(h.Err, ErrTime) || h.Checked() {
 		t.Errorf("%s, %v", h.Result, h.Err)
 	}
@@ -431,14 +443,14 @@ func TestStatus(t *testing.T) {
 			{Name: "tokyo", Role: "site", Tunnels: []strongswan.Tunnel{one("tokyo", "192.168.1.0/24", "10.10.0.0/24")}},
 		},
 	}
-	s := (&Engine{Dialer: dial{t, hosts{"vps": {hubSees}}}}).Status(context.Background(), ask)
+	s := (&Engine{Dialer: dial(t, hosts{"vps": {hubSees}})}).Status(context.Background(), ask)
 	up, known := s.AllUp()
 	osaka, tokyo := s.Tunnels[0], s.Tunnels[1]
 	if up || !known || osaka.Up || osaka.Why == "" || !tokyo.Up || tokyo.Peer != "203.0.113.51" || s.At.Sub(tokyo.Since) != 11*time.Minute || len(s.Asked) != 1 {
 		t.Errorf("asked at the hub: up %t known %t\n%+v\n%+v", up, known, osaka, tokyo)
 	}
 
-	s = (&Engine{Dialer: dial{t, hosts{"tokyo": {siteSees}}}}).Status(context.Background(), ask)
+	s = (&Engine{Dialer: dial(t, hosts{"tokyo": {siteSees}})}).Status(context.Background(), ask)
 	up, known = s.AllUp()
 	osaka, tokyo = s.Tunnels[0], s.Tunnels[1]
 	if !up || known || osaka.Known() || !tokyo.Up || tokyo.Asked != "tokyo" || tokyo.BytesUp != 20 || tokyo.BytesDown != 10 || tokyo.SiteSubnets[0] != "192.168.1.0/24" {
