@@ -23,10 +23,10 @@ const (
 	Pending Result = "pending" // as it was left, but the inventory has moved on
 )
 
-// secondLook is how long after a first look that found something the host is
-// looked at again: an apply may have begun between two reads of the first, and
+// defaultSecondLook is how long after a first look that found something the host
+// is looked at again: an apply may have begun between two reads of the first, and
 // a tunnel is down for a moment when it is made anew.
-const secondLook = 2 * time.Second
+const defaultSecondLook = 2 * time.Second
 
 // Drift is how the hosts stand to the inventory and to what was last applied.
 type Drift struct {
@@ -113,7 +113,11 @@ func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
 		return hd
 	}
 	e.observe(Event{Host: h.Name, Stage: "check", Message: "looking again"})
-	sleep(ctx, secondLook)
+	wait := e.secondLook
+	if wait == 0 {
+		wait = defaultSecondLook
+	}
+	sleep(ctx, wait)
 	if again := e.look(ctx, h); !again.Looked.IsZero() {
 		return again
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -311,7 +312,7 @@ func TestDrift(t *testing.T) {
 	hub := tunnel(wants("vps", conf("a\n")), "10.10.0.0/24", "192.168.1.0/24", "tokyo")
 	hub.Role = "hub"
 	tokyo := tunnel(wants("tokyo", conf("a\n")), "192.168.1.0/24", "10.10.0.0/24", "vps")
-	e := &Engine{Owner: "vps", Dialer: dial(t, hosts{
+	e := &Engine{Owner: "vps", secondLook: time.Nanosecond, Dialer: dial(t, hosts{
 		"vps": {sas(noSA)}, "tokyo": {sas(noSA)}, "busy": {busy}, "foreign": {foreign}, "well": {sas(noSA)},
 	})}
 	d := e.Drift(context.Background(), []Host{wants("well", conf("a\n")), wants("gone"), tokyo, wants("foreign"), wants("busy"), hub}, nil)
@@ -344,9 +345,11 @@ func TestDrift(t *testing.T) {
 	}
 }
 
-// What is found is looked at twice: a tunnel that is back, and an apply that was
-// just about to begin, are no drift.
-func TestDriftLooksAgain(t *testing.T) {
+// What is found is looked at twice, 2 s apart: a tunnel that is back, and an apply
+// that was just about to begin, are no drift.
+func TestDriftLooksAgain(t *testing.T) { synctest.Test(t, testDriftLooksAgain) }
+
+func testDriftLooksAgain(t *testing.T) {
 	well := answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"}}
 	edited := well
 	edited.files = map[string]string{"/etc/f": marker + "x\n"}
@@ -355,8 +358,8 @@ func TestDriftLooksAgain(t *testing.T) {
 	e := &Engine{Owner: "vps", Dialer: dial(t, hosts{"back": {edited, well}, "begun": {edited, begun}, "tokyo": {edited, edited}})}
 	d := e.Drift(context.Background(), []Host{wants("back", conf("a\n")), wants("begun", conf("a\n")), wants("tokyo", conf("a\n"))}, nil)
 	for i, want := range []Result{OK, Locked, Drifted} {
-		if h := d.Hosts[i]; h.Result != want {
-			t.Errorf("%s: %s, want %s", h.Name, h.Result, want)
+		if h := d.Hosts[i]; h.Result != want || h.Took != 2*time.Second {
+			t.Errorf("%s: %s after %v, want %s after 2s", h.Name, h.Result, h.Took, want)
 		}
 	}
 }

@@ -45,6 +45,8 @@ type Engine struct {
 	// Stop, when closed, lets running hosts end and starts no new one.
 	Stop <-chan struct{}
 
+	secondLook time.Duration // before a drift looks again; 0 means 2 s, less is for tests
+
 	held  map[string]map[string]bool // by host: tasks whose files stay as they are in this run
 	mu    sync.Mutex
 	conns map[string]transport.Conn

@@ -80,11 +80,13 @@ type Source struct {
 	Owner   string
 	Text    []byte
 	Secrets []secret.Value
+
+	rounds int // PBKDF2's; 0 means defaultRounds, fewer are for tests
 }
 
-// rounds are PBKDF2's with HMAC-SHA256 (OWASP Password Storage Cheat Sheet):
-// some 0.1 s, for an inventory whose only secret is a weak one.
-const rounds = 600_000
+// defaultRounds are PBKDF2's with HMAC-SHA256 (OWASP Password Storage Cheat
+// Sheet): some 0.1 s, for an inventory whose only secret is a weak one.
+const defaultRounds = 600_000
 
 // sealer makes the digests of one plan file.
 type sealer []byte
@@ -95,6 +97,10 @@ func (s Source) sealer(salt []byte) (sealer, error) {
 		texts = append(texts, v.Reveal())
 	}
 	slices.Sort(texts)
+	rounds := s.rounds
+	if rounds == 0 {
+		rounds = defaultRounds
+	}
 	key, err := pbkdf2.Key(sha256.New, fmt.Sprintf("%q", texts), salt, rounds, sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("plan file: %w", err)

@@ -3,6 +3,7 @@ package engine
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,7 +72,23 @@ func savable(t testing.TB) *Plan {
 }
 
 func source() Source {
-	return Source{Owner: "vps", Text: []byte("[hub]\n"), Secrets: []secret.Value{secret.New(canary), secret.New("b")}}
+	return Source{Owner: "vps", Text: []byte("[hub]\n"), Secrets: []secret.Value{secret.New(canary), secret.New("b")}, rounds: 1}
+}
+
+// The key of a plan file is made of the secrets with 600,000 rounds, as another
+// implementation of PBKDF2 makes it: a plan that was saved by an older vpnpush
+// can be applied, and weak passwords cannot be tried out fast.
+func TestSavedPlanKey(t *testing.T) {
+	salt := []byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}
+	k, err := Source{Secrets: []secret.Value{secret.New("päss"), secret.New(`a "b"`)}}.sealer(salt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// python3 -c 'import hashlib; print(hashlib.pbkdf2_hmac("sha256", r"""["a \"b\"" "päss"]""".encode(), bytes(range(16)), 600000).hex())'
+	const want = "e92256addcfd91b0b96a47019f95d6f9f03df9db37662a067ecb2a56f8205ca4"
+	if got := hex.EncodeToString(k); got != want {
+		t.Errorf("key %s, want %s", got, want)
+	}
 }
 
 func save(t testing.TB, p *Plan, src Source, now time.Time) *Saved {
