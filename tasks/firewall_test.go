@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -52,7 +51,7 @@ func netns(t *testing.T, f func(t *testing.T, h *rulesHost)) {
 				t.Skip("SKIPPED: no iptables-" + backend + " here; apt-get install iptables")
 			}
 			runtime.LockOSThread() // never unlocked: the thread, and its namespace, end with this goroutine
-			if err := syscall.Unshare(syscall.CLONE_NEWNET); err != nil {
+			if err := unshareNet(); err != nil {
 				t.Skipf("SKIPPED: no network namespaces here: %v", err)
 			}
 			h := &rulesHost{t: t, dir: t.TempDir()}

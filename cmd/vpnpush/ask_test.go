@@ -2,45 +2,14 @@ package main
 
 import (
 	"bytes"
-	"fmt"
-	"os"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
-
-// open keeps terminals that a read still waits for: their numbers must not be
-// given to other files.
-var open []*os.File
 
 // Ctrl-C at a question for a password leaves, and gives the terminal its echo
 // back.
 func TestInterruptedPassword(t *testing.T) {
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
-	if err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tty, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Skipf("no terminals here: %v", err)
-	}
-	open = append(open, master, tty)
-	echo := func() bool {
-		s, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s.Lflag&unix.ECHO != 0
-	}
-
+	master, tty, echo := openTerminal(t)
 	stop := make(chan struct{})
 	var stderr bytes.Buffer
 	a := &app{stdin: tty, stderr: &stderr, stop: stop}
