@@ -12,13 +12,15 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 FUZZTIME    ?= 10s
 CHAOS_ROUNDS ?= 30
+# empty without git: the program then tells what the build knows of itself
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
 
 .PHONY: build test lint demo chaos bench fuzz clean
 
 build:
-	CGO_ENABLED=0 go build -trimpath -o vpnpush ./cmd/vpnpush
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
 
 test:
 	$(LAB)/setup.sh

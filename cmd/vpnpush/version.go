@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the build (Makefile); a `go install` knows its own.
+// version is what git says of the tree; the Makefile sets it.
 var version = ""
 
 func (a *app) versionCmd() *cobra.Command {
@@ -17,15 +17,38 @@ func (a *app) versionCmd() *cobra.Command {
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			v := version
-			if v == "" {
-				v = "devel"
-				if bi, ok := debug.ReadBuildInfo(); ok && bi.Main.Version != "" && bi.Main.Version != "(devel)" {
-					v = bi.Main.Version
-				}
-			}
-			fmt.Fprintf(a.stdout, "vpnpush %s %s %s/%s\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			bi, _ := debug.ReadBuildInfo()
+			fmt.Fprintf(a.stdout, "vpnpush %s %s %s/%s\n", versionOf(version, bi), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}
+}
+
+// versionOf returns the version that was set when the program was built; else
+// the commit that `go build` found; else the version of the module that `go
+// install` fetched. bi may be nil.
+func versionOf(set string, bi *debug.BuildInfo) string {
+	if set != "" {
+		return set
+	}
+	if bi == nil {
+		return "devel"
+	}
+	settings := map[string]string{}
+	for _, s := range bi.Settings {
+		settings[s.Key] = s.Value
+	}
+	// Before the module's version: in a checkout that is a pseudo-version, which
+	// git does not know.
+	if rev := settings["vcs.revision"]; rev != "" {
+		rev = rev[:min(len(rev), 12)]
+		if settings["vcs.modified"] == "true" {
+			rev += "+dirty"
+		}
+		return rev
+	}
+	if v := bi.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	return "devel"
 }
