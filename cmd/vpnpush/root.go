@@ -45,12 +45,14 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	// Only an apply has work that must end well; all else stops at once.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Now: Find writes into the commands, which the run is about to use.
+	cmd, _, findErr := root.Find(args)
 	done := make(chan struct{})
 	defer close(done)
 	go func() {
 		select {
 		case <-a.stop:
-			if cmd, _, err := root.Find(args); err != nil || !graceful(cmd) {
+			if findErr != nil || !graceful(cmd) {
 				cancel()
 			} else {
 				fmt.Fprintln(a.stderr, "vpnpush: interrupted: hosts at work end first; once more to leave at once")
