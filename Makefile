@@ -1,7 +1,8 @@
 # make          build ./vpnpush
 # make test     all tests; as root on Debian also those that need a lab of hosts
 #               (its three random faults are the same each time: CHAOS_SEED)
-# make lint     gofmt, vet, staticcheck, shellcheck
+# make race     the tests that need no lab under the race detector (RACE: of which packages)
+# make lint     gofmt, go.mod, vet for Linux and for a Mac, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make bench    benchmarks
@@ -16,8 +17,9 @@ CHAOS_ROUNDS ?= 30
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
+RACE        ?= ./...
 
-.PHONY: build test lint demo chaos bench fuzz clean
+.PHONY: build test race lint demo chaos bench fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
@@ -28,11 +30,23 @@ test:
 	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
 
+# a minute on 2 cores, and one more for the first build
+race:
+	$(LAB)/setup.sh race
+	@if command -v "$$(go env CC)" >/dev/null; then \
+		VPNPUSH_E2E= CGO_ENABLED=1 go test -race -timeout 20m $(RACE); \
+	else \
+		echo "make race: SKIPPED: no C compiler ($$(go env CC)), which the race detector needs" >&2; \
+	fi
+
 lint:
 	@out=$$(gofmt -l .); [ -z "$$out" ] || { echo "not gofmt-ed: $$out" >&2; exit 1; }
+	go mod verify
+	go mod tidy -diff
 	go vet ./...
+	GOOS=darwin go vet ./...
 	$(STATICCHECK) ./...
-	shellcheck .ci/run $$(find $(LAB) -name '*.sh')
+	shellcheck .ci/run $$(find testdata -name '*.sh')
 
 demo: build
 	$(LAB)/setup.sh

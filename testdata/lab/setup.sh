@@ -1,5 +1,6 @@
 #!/bin/bash
-# setup.sh    install the Debian packages that the tests and the lab use
+# setup.sh [race]    install the Debian packages that the tests and the lab use;
+#                    race: those that the race detector needs
 #
 # Installs only what is missing, and says so. Does nothing where apt-get is not
 # there or the caller is not root: the tests then skip, with the reason, what
@@ -15,6 +16,10 @@ want=(
 )
 PATH=$PATH:/usr/sbin:/sbin
 pkgs=()
+if [ "${1-}" = race ]; then   # it is linked by a C compiler, with the headers of libc
+    want=(gcc:gcc)
+    [ -e /usr/include/stdlib.h ] || pkgs+=(libc6-dev)
+fi
 for w in "${want[@]}"; do
     command -v "${w%%:*}" >/dev/null || pkgs+=("${w#*:}")
 done
