@@ -2,6 +2,7 @@
 # make test     all tests; as root on Debian also those that need a lab of hosts
 #               (its three random faults are the same each time: CHAOS_SEED)
 # make race     the tests that need no lab under the race detector (RACE: of which packages)
+# make cover    all tests with coverage: what was reached, and what by nothing
 # make lint     gofmt, go.mod, vet for Linux and for a Mac, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
@@ -19,16 +20,23 @@ STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
 RACE        ?= ./...
 
-.PHONY: build test race lint demo chaos bench fuzz clean
+.PHONY: build test lab cover race lint demo chaos bench fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
 
-test:
+test: lab
+	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
+
+# what the tests' labs are made of
+lab:
 	$(LAB)/setup.sh
 	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
 	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
-	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
+
+# COVER_RUN=REGEXP runs only these tests
+cover: lab
+	CHAOS_SEED=$${CHAOS_SEED:-1} testdata/cover/cover.sh
 
 # a minute on 2 cores, and one more for the first build
 race:

@@ -98,7 +98,11 @@ func start(t testing.TB, kind string, o Options) *Lab {
 	}
 	l.bin = sync.OnceValues(func() (string, error) {
 		bin := l.path("vpnpush")
-		cmd := exec.Command("go", "build", "-o", bin, "./cmd/vpnpush")
+		args := []string{"build", "-o", bin}
+		if os.Getenv("GOCOVERDIR") != "" {
+			args = append(args, "-cover", "-coverpkg=./...")
+		}
+		cmd := exec.Command("go", append(args, "./cmd/vpnpush")...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build vpnpush: %w\n%s", err, out)
