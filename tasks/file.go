@@ -50,8 +50,14 @@ func (t File) ActualDigest(f Facts) (string, error) {
 }
 
 // Record implements Recorder.
-func (t File) Record(*Entry, Facts) Entry {
-	return Entry{Kind: kindFile, Path: t.Path, SHA256: SHA256(t.Content), Mode: t.Mode, Syntax: t.Syntax}
+func (t File) Record(had *Entry, f Facts) Entry {
+	e := Entry{Kind: kindFile, Path: t.Path, SHA256: SHA256(t.Content), Mode: t.Mode, Syntax: t.Syntax}
+	if had != nil {
+		e.First = had.First
+	} else if s, err := f.File(t.Path); err == nil && s.Exists && markedBy(s.Content) == "" {
+		e.First = firstDir + t.Path
+	}
+	return e
 }
 
 // Digest implements Digester.
@@ -94,6 +100,12 @@ func (t File) Check(f Facts) (*Change, error) {
 		return nil, nil
 	}
 	listed := m.Owns(t.Path)
+	if !listed && markedBy(s.Content) == "" {
+		// somebody else's: it comes back when ours goes
+		first := firstDir + t.Path
+		c.Backups = append(c.Backups, first)
+		c.Do = append([]Step{{Phase: PhaseFiles, Shell: "keep_first " + transport.Quote(t.Path) + " " + transport.Quote(first)}}, c.Do...)
+	}
 	by := markedBy(s.Content)
 	switch {
 	case by != "" && by != t.Owner:
@@ -123,10 +135,12 @@ func (t File) pristine(f Facts, s FileState) bool {
 	return p.Conffiles[t.Path] == hex.EncodeToString(sum[:])
 }
 
-// Absent wants a file of ours gone that nothing wants any more. It deletes only
-// what the manifest has, carries our marker, and was not edited since.
+// Absent wants a file of ours gone that nothing wants any more, and in its place what
+// stood there before vpnpush came. It takes away only what the manifest has, carries
+// our marker, and was not edited since.
 type Absent struct {
 	Path, SHA256, Owner string
+	First               string // the copy of what stood there; "" for nothing
 	Syntax              mask.Syntax
 	Adopt               bool // also when it was edited
 }
@@ -150,7 +164,13 @@ func Adopt(ts []Task) {
 func (t Absent) ID() string { return "file:" + t.Path }
 
 // Reads implements Task.
-func (t Absent) Reads() []Read { return []Read{{Kind: ReadFile, Arg: t.Path}} }
+func (t Absent) Reads() []Read {
+	r := []Read{{Kind: ReadFile, Arg: t.Path}}
+	if t.First != "" {
+		r = append(r, Read{Kind: ReadFile, Arg: t.First})
+	}
+	return r
+}
 
 // Check implements Task.
 func (t Absent) Check(f Facts) (*Change, error) {
@@ -163,6 +183,18 @@ func (t Absent) Check(f Facts) (*Change, error) {
 		Attrs: []Attr{contentAttr(t.Syntax, s.Content, nil)},
 		Pre:   []Precondition{{Path: t.Path, SHA256: s.SHA256()}},
 		Do:    []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}},
+	}
+	if t.First != "" {
+		was, err := f.File(t.First)
+		if err != nil {
+			return nil, err
+		}
+		if was.Exists {
+			c.Note = "what stood there before vpnpush comes back"
+			c.Attrs = []Attr{contentAttr(t.Syntax, s.Content, was.Content)}
+			c.Backups = append(c.Backups, t.First)
+			c.Do = []Step{{Phase: PhaseFiles, Shell: "put_first " + transport.Quote(t.Path) + " " + transport.Quote(t.First)}}
+		}
 	}
 	switch {
 	case t.Adopt:
@@ -179,7 +211,7 @@ func (t Absent) Check(f Facts) (*Change, error) {
 
 // fileOut deletes a whole file of ours.
 func fileOut(e Entry, h Leaving) ([]Task, error) {
-	return []Task{Absent{Path: e.Path, SHA256: e.SHA256, Owner: h.Owner, Syntax: e.Syntax}}, nil
+	return []Task{Absent{Path: e.Path, SHA256: e.SHA256, Owner: h.Owner, First: e.First, Syntax: e.Syntax}}, nil
 }
 
 // fileBack puts the whole file back that the backup has.

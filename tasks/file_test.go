@@ -114,3 +114,40 @@ func TestAbsent(t *testing.T) {
 		}
 	}
 }
+
+// What stood where ours goes is kept, for as long as ours is there, and comes back when
+// nothing wants ours any more: its package, or its owner, would miss it.
+func TestFileKeepsWhatStoodThere(t *testing.T) {
+	file := ownedFile()
+	file.Adopt = true
+	c := mustCheck(t, file, fileFacts(t, "theirs\n"))
+	if c.Do[0].Shell != "keep_first /etc/x.conf /var/lib/vpnpush/first/etc/x.conf" || len(c.Backups) != 2 {
+		t.Errorf("theirs is written over: %q, backed up %q", c.Do[0].Shell, c.Backups)
+	}
+	e := file.Record(nil, fileFacts(t, "theirs\n"))
+	if e.First != "/var/lib/vpnpush/first/etc/x.conf" {
+		t.Errorf("the manifest does not know of it: %+v", e)
+	}
+	ours := string(file.Content)
+	if again := file.Record(&e, fileFacts(t, ours, file.Path)); again.First != e.First {
+		t.Errorf("the next apply forgets it: %+v", again)
+	}
+	if c := mustCheck(t, File{Path: file.Path, Content: []byte(Marker("#", "me") + "y\n"), Owner: "me"}, fileFacts(t, ours, file.Path)); len(c.Do) != 1 {
+		t.Errorf("ours is kept as theirs: %+v", c.Do)
+	}
+
+	gone := Absent{Path: file.Path, SHA256: SHA256(file.Content), Owner: "me", First: e.First}
+	f := fileFacts(t, ours, file.Path)
+	f.files[e.First] = FileState{Path: e.First, Exists: true, Type: '0', Content: []byte("theirs\n"), Mode: 0o600, Owner: "root:root"}
+	if c := mustCheck(t, gone, f); c.Do[0].Shell != "put_first /etc/x.conf "+e.First || string(c.Attrs[0].New) != "theirs\n" || c.Blocked != "" {
+		t.Errorf("it does not come back: %+v", c)
+	}
+	f.files[file.Path] = FileState{Path: file.Path, Exists: true, Type: '0', Content: []byte(ours + "edited\n")}
+	if c := mustCheck(t, gone, f); c.Blocked == "" {
+		t.Error("an edited file of ours is written over")
+	}
+	delete(f.files, e.First)
+	if c, err := gone.Check(f); err == nil {
+		t.Errorf("a copy that was not read is none: %+v", c)
+	}
+}

@@ -19,6 +19,21 @@ put() {
     if cat >"$tmp" && sync -- "$tmp" && mv -fT -- "$tmp" "$1"; then sync -- "$dir"; else rm -f -- "$tmp"; return 1; fi
 }
 
+# keep_first PATH COPY: what stands at PATH is not ours, and comes back when ours goes
+keep_first() {
+    if [ -e "$1" ]; then mkdir -p -- "${2%/*}" && cp -a -- "$1" "$2"; fi
+}
+
+# put_first PATH COPY: it is back, with its mode, owner and time
+put_first() {
+    put_tmp "$1" 0600 root:root
+    cp -a -- "$2" "$tmp"
+    sync -- "$tmp"
+    mv -fT -- "$tmp" "$1"
+    sync -- "${1%/*}"
+    rm -f -- "$2"
+}
+
 # mode_of PATH MODE: sets mode and own to the file's own, or to the given ones
 mode_of() {
     mode=$2 own=root:root

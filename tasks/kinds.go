@@ -233,3 +233,12 @@ func Back(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
 	}
 	return out, nil
 }
+
+// Kinds returns the names of all kinds that a manifest may have.
+func Kinds() []string {
+	var out []string
+	for _, k := range kinds {
+		out = append(out, k.name)
+	}
+	return out
+}

@@ -105,19 +105,28 @@ func TestUnitOut(t *testing.T) {
 	unit := Unit{Name: "s.service", Shared: true}
 	before := func(u UnitState) Facts { return Facts{units: map[string]UnitState{unit.Name: u}} }
 	running := before(UnitState{Loaded: true, Active: "active", Enabled: true})
+	ours := Unit{Name: "s.service", Config: map[string]string{"/etc/x": "sum"}}
+	running.files = map[string]FileState{firstDir + "/etc/x": {Exists: true, Content: []byte("theirs\n")}}
 	for _, tt := range []struct {
 		name string
 		was  UnitState
 		want []Task
 	}{
+		{"ours, it was not there", UnitState{}, []Task{Stopped{Name: unit.Name}}},
+		{"ours, it ran", UnitState{Loaded: true, Active: "active", Enabled: true}, []Task{Unit{Name: unit.Name, Config: map[string]string{"/etc/x": SHA256([]byte("theirs\n"))}, AsBefore: true}}},
+		{"ours, it was off", UnitState{Loaded: true, Active: "inactive"}, []Task{Stopped{Name: unit.Name}}},
 		{"it was not there", UnitState{}, nil},
 		{"it ran", UnitState{Loaded: true, Active: "active", Enabled: true}, nil},
 		{"it was off", UnitState{Loaded: true, Active: "inactive"}, []Task{Stopped{Name: unit.Name}}},
 		{"it ran until the next boot", UnitState{Loaded: true, Active: "active"}, []Task{Stopped{Name: unit.Name, Active: true}}},
 	} {
-		m := NextManifest(nil, "me", "tokyo", "admin@desk", time.Unix(1, 0), []Task{unit}, before(tt.was))
-		m = NextManifest(m, "me", "tokyo", "admin@desk", time.Unix(2, 0), []Task{unit}, running)
-		if got, err := Orphans(m, nil, Leaving{}); err != nil || cmp.Diff(tt.want, got) != "" {
+		wanted := unit
+		if strings.HasPrefix(tt.name, "ours") {
+			wanted = ours
+		}
+		m := NextManifest(nil, "me", "tokyo", "admin@desk", time.Unix(1, 0), []Task{wanted}, before(tt.was))
+		m = NextManifest(m, "me", "tokyo", "admin@desk", time.Unix(2, 0), []Task{wanted}, running)
+		if got, err := Orphans(m, nil, Leaving{Facts: running}); err != nil || cmp.Diff(tt.want, got) != "" {
 			t.Errorf("%s: %v, %v; want %v", tt.name, got, err, tt.want)
 		}
 	}

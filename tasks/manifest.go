@@ -25,6 +25,9 @@ const (
 	LoadedDir = "/run/vpnpush/loaded"
 )
 
+// firstDir holds what stood where a file of ours went, until vpnpush leaves the host.
+const firstDir = StateDir + "/first"
+
 // manifestFormat is the format that is written. Format 1, without what a way out
 // needs, is still read (manifest1.go).
 const manifestFormat = 2
@@ -45,8 +48,8 @@ type Manifest struct {
 
 // Entry is a task as it was applied. What is not of its kind is empty.
 //
-// The probe finds the files that are to be read by their lines `"path": "...",`
-// (tasks/host), so Path must not come last.
+// The probe finds the files that are to be read by the lines of Path and First
+// (tasks/host), so these must not come last.
 type Entry struct {
 	ID   string `json:"id"`
 	Kind string `json:"kind"`
@@ -54,6 +57,7 @@ type Entry struct {
 	Path   string      `json:"path,omitempty"`   // of a file, line, block, rules
 	SHA256 string      `json:"sha256,omitempty"` // of a file
 	Mode   fs.FileMode `json:"mode,omitempty"`
+	First  string      `json:"first,omitempty"`  // the copy of what stood there before vpnpush came
 	Syntax mask.Syntax `json:"syntax,omitempty"` // how to mask it
 	Line   string      `json:"line,omitempty"`   // of a line
 
@@ -61,7 +65,7 @@ type Entry struct {
 	Config   []string  `json:"config,omitempty"`    // files that the unit reads when it starts
 	BootOnly bool      `json:"boot_only,omitempty"` // Unit.BootOnly
 	Shared   bool      `json:"shared,omitempty"`    // Unit.Shared
-	Was      *UnitWas  `json:"was,omitempty"`       // what the unit was before vpnpush came
+	Was      *Before   `json:"was,omitempty"`       // what was there before vpnpush came
 	Daemon   string    `json:"daemon,omitempty"`    // of ipsec: Daemon.Name
 	Conns    []ConnWas `json:"conns,omitempty"`     // of ipsec
 	Key      string    `json:"key,omitempty"`       // of a sysctl
@@ -70,11 +74,11 @@ type Entry struct {
 	Digest string `json:"digest"`
 }
 
-// UnitWas is a service as it stood before the first apply that wanted it.
-type UnitWas struct {
-	Loaded  bool `json:"loaded"` // it was there
-	Enabled bool `json:"enabled"`
-	Active  bool `json:"active"`
+// Before is what stood on a host before the first apply that wanted a task.
+type Before struct {
+	Exists  bool `json:"exists"`            // the service, or the rules file, was there
+	Enabled bool `json:"enabled,omitempty"` // the service was
+	Active  bool `json:"active,omitempty"`
 }
 
 // ConnWas is a conn as it was applied.

@@ -15,6 +15,9 @@ import (
 type RulesV4 struct {
 	Path   string // /etc/iptables/rules.v4
 	Chains []iptables.Chain
+	// Empty keeps the file when nothing is left in it: it was there, and empty, before
+	// vpnpush came.
+	Empty bool
 }
 
 // ID implements Task.
@@ -26,11 +29,17 @@ func (t RulesV4) Reads() []Read {
 }
 
 // Record implements Recorder.
-func (t RulesV4) Record(*Entry, Facts) Entry {
+func (t RulesV4) Record(had *Entry, f Facts) Entry {
 	if len(t.Chains) == 0 {
 		return Entry{} // it wants something gone
 	}
-	return Entry{Kind: kindRules, Path: t.Path}
+	e := Entry{Kind: kindRules, Path: t.Path}
+	if had != nil {
+		e.Was = had.Was
+	} else if s, err := f.File(t.Path); err == nil && s.Exists {
+		e.Was = &Before{Exists: true}
+	}
+	return e
 }
 
 // Digest implements Digester.
@@ -73,7 +82,11 @@ func (t RulesV4) Check(f Facts) (*Change, error) {
 	if len(t.Chains) == 0 {
 		c.Action = Delete // of our part
 	}
-	if content == "" {
+	switch {
+	case content == "" && t.Empty && len(file.Content) > 0:
+		c.Do = []Step{{Phase: PhaseFiles, Shell: fmt.Sprintf("put %s %s %s </dev/null", transport.Quote(t.Path), mode(file.Mode.Perm()), transport.Quote(file.Owner))}}
+		return c, nil
+	case content == "":
 		c.Do = []Step{{Phase: PhaseFiles, Shell: "rm -f -- " + transport.Quote(t.Path)}}
 		return c, nil
 	}
@@ -116,7 +129,9 @@ func (t RulesV4) ActualDigest(f Facts) (string, error) {
 }
 
 // rulesOut takes our chains out of the file.
-func rulesOut(e Entry, _ Leaving) ([]Task, error) { return []Task{RulesV4{Path: e.Path}}, nil }
+func rulesOut(e Entry, _ Leaving) ([]Task, error) {
+	return []Task{RulesV4{Path: e.Path, Empty: e.Was != nil && e.Was.Exists}}, nil
+}
 
 // rulesBack puts our chains of then back into the file.
 func rulesBack(e Entry, _, _ *Entry, r Rewind) ([]Task, error) {

@@ -24,6 +24,9 @@ type Unit struct {
 	// Shared says that others may use the service by now: it goes on running when
 	// nothing here wants it any more, as it would have without vpnpush.
 	Shared bool
+	// AsBefore says that nothing here wants it any more, and that it ran before vpnpush
+	// came: it is not recorded.
+	AsBefore bool
 	// Start is the function of Part that starts it; "" is start_unit.
 	Start string
 	Part  Part
@@ -43,11 +46,14 @@ func (t Unit) Reads() []Read {
 
 // Record implements Recorder.
 func (t Unit) Record(had *Entry, f Facts) Entry {
+	if t.AsBefore {
+		return Entry{}
+	}
 	e := Entry{Kind: kindUnit, Unit: t.Name, Config: sortedKeys(t.Config), BootOnly: t.BootOnly, Shared: t.Shared}
 	if had != nil {
 		e.Was = had.Was
 	} else if u, err := f.Unit(t.Name); err == nil {
-		e.Was = &UnitWas{Loaded: u.Loaded, Enabled: u.Enabled, Active: u.Active == "active"}
+		e.Was = &Before{Exists: u.Loaded, Enabled: u.Enabled, Active: u.Active == "active"}
 	}
 	return e
 }
@@ -191,16 +197,28 @@ func orNone(s string) []byte {
 	return []byte(s)
 }
 
-// unitOut stops a service that is ours alone. One that others may use stands as it did
-// before vpnpush came, if it was there.
-func unitOut(e Entry, _ Leaving) ([]Task, error) {
+// unitOut lets a service stand as it did before vpnpush came. One that came since is
+// stopped, unless others may use it by now.
+func unitOut(e Entry, h Leaving) ([]Task, error) {
 	switch {
-	case !e.Shared:
+	case e.Was == nil || !e.Was.Exists:
+		if e.Shared {
+			return nil, nil
+		}
 		return []Task{Stopped{Name: e.Unit}}, nil
-	case e.Was == nil || !e.Was.Loaded || e.Was.Enabled && (e.Was.Active || e.BootOnly):
+	case !e.Was.Enabled || !e.Was.Active && !e.BootOnly:
+		return []Task{Stopped{Name: e.Unit, Enabled: e.Was.Enabled, Active: e.Was.Active || e.BootOnly}}, nil
+	case e.Shared:
 		return nil, nil
 	}
-	return []Task{Stopped{Name: e.Unit, Enabled: e.Was.Enabled, Active: e.Was.Active || e.BootOnly}}, nil
+	// it reads again what stood there before
+	config := map[string]string{}
+	for _, p := range e.Config {
+		if s, err := h.Facts.File(firstDir + p); err == nil && s.Exists {
+			config[p] = s.SHA256()
+		}
+	}
+	return []Task{Unit{Name: e.Unit, Config: config, AsBefore: true}}, nil
 }
 
 // unitBack runs a service with what comes back. One whose package came with what is

@@ -55,7 +55,7 @@ done
 IFS='
 '
 # shellcheck disable=SC2013 # IFS is a newline
-for p in $(sed -n 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do
+for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do
   case $h in *"
 $p
 "*) ;; *) if a "$p"; then set -- "$@" "$p"; fi;; esac

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
@@ -225,6 +226,30 @@ func TestScriptRefusesText(t *testing.T) {
 		x.Changes[1].Do[0].Stdin = secret.New(text)
 		if s, err := x.Script(); err == nil {
 			t.Errorf("%s was taken: %d bytes", what, len(s.Reveal()))
+		}
+	}
+}
+
+// What stood where ours goes comes back byte for byte, with its mode, from every shell.
+func TestKeepAndPutFirst(t *testing.T) {
+	for name, argv := range shells(t) {
+		dir := t.TempDir()
+		path, first := filepath.Join(dir, "it's x"), filepath.Join(dir, "first", "x")
+		if err := os.WriteFile(path, []byte("theirs"), 0o640); err != nil {
+			t.Fatal(err)
+		}
+		q, k := transport.Quote(path), transport.Quote(first)
+		out, err := inScript(t, argv, "keep_first "+q+" "+k+"\nput "+q+" 0600 root:root\n[ \"$(cat "+q+")\" = ours ]\nput_first "+q+" "+k, "ours\n")
+		if err != nil {
+			t.Fatalf("%s: %v\n%s", name, err, out)
+		}
+		got, err := os.ReadFile(path)
+		fi, _ := os.Stat(path)
+		if err != nil || string(got) != "theirs" || fi.Mode().Perm() != 0o640 {
+			t.Errorf("%s: %q, %v, %v", name, got, fi.Mode(), err)
+		}
+		if _, err := os.Stat(first); err == nil {
+			t.Errorf("%s: the copy is still there", name)
 		}
 	}
 }
