@@ -17,7 +17,7 @@ var (
 // SAReads is what SAsFrom and LoadedConns need.
 func SAReads() []Read { return []Read{readStroke, readSwanctl, readConns} }
 
-// SAsFrom gives the IKE SAs of a host. There are none where strongSwan is not
+// SAsFrom returns the IKE SAs of a host. There are none where strongSwan is not
 // installed or does not run; any other failure is an error.
 func SAsFrom(f Facts) ([]strongswan.SA, error) {
 	var sas []strongswan.SA
@@ -46,7 +46,7 @@ func SAsFrom(f Facts) ([]strongswan.SA, error) {
 	return sas, nil
 }
 
-// listing gives the output of a command that asks charon, nil when there is no
+// listing returns the output of a command that asks charon, nil when there is no
 // charon to ask.
 func listing(f Facts, r Read) ([]byte, error) {
 	c, err := f.Command(r.Arg)
@@ -74,7 +74,7 @@ var noVici = regexp.MustCompile(`(?m)^Error: connecting to .* failed: (Connectio
 // the output of `ipsec statusall`.
 var readConns = Read{Kind: ReadCommand, Arg: "swanctl-list-conns", Shell: "swanctl --list-conns --raw"}
 
-// LoadedConns gives the names of the connections that charon has loaded,
+// LoadedConns returns the names of the connections that charon has loaded,
 // sorted. There are none where strongSwan is not installed or does not run.
 func LoadedConns(f Facts) ([]string, error) {
 	var names []string

@@ -64,9 +64,9 @@ type Platform struct {
 	// written (a read-only file system), and FreeKiB the room left below a path.
 	ReadOnly []string
 	FreeKiB  map[string]int64
-	// PPP tells whether the kernel has PPP: /dev/ppp, or a module for it.
+	// PPP reports whether the kernel has PPP: /dev/ppp, or a module for it.
 	PPP bool
-	// Systemd tells whether systemd is running.
+	// Systemd reports whether systemd is running.
 	Systemd bool
 }
 

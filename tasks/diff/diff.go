@@ -1,6 +1,6 @@
 // Package diff compares two texts by lines and prints what differs as a unified
 // diff, the form that diff -u writes and patch(1) reads. It knows nothing of
-// secrets: mask before, never after (DESIGN section 8).
+// secrets: mask before, never after.
 //
 // The comparison is sergi/go-diff's, on lines; hunks and text are made here,
 // since go-diff has no unified output (its PatchToText is per character).
@@ -59,29 +59,7 @@ func span(start, n int) string {
 // NoNewline is the line that follows a last line without a newline.
 const NoNewline = `\ No newline at end of file`
 
-// Unified gives the unified diff from old to new, with oldName and newName in
-// its two header lines, or nil when they are equal.
-func Unified(oldName, newName string, old, new []byte) []byte {
-	hunks := Hunks(old, new)
-	if len(hunks) == 0 {
-		return nil
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "--- %s\n+++ %s\n", oldName, newName)
-	for _, h := range hunks {
-		b.WriteString(h.Header() + "\n")
-		for _, l := range h.Lines {
-			b.WriteByte(byte(l.Kind))
-			b.WriteString(l.Text + "\n")
-			if l.NoEOL {
-				b.WriteString(NoNewline + "\n")
-			}
-		}
-	}
-	return b.Bytes()
-}
-
-// Hunks gives what differs between old and new, none when they are equal.
+// Hunks returns what differs between old and new, none when they are equal.
 func Hunks(old, new []byte) []Hunk {
 	if bytes.Equal(old, new) {
 		return nil
@@ -116,7 +94,7 @@ type edit struct {
 	text string
 }
 
-// script gives every line of both sides with what became of it. Within a run
+// script returns every line of both sides with what became of it. Within a run
 // of changes the deleted lines come first.
 func script(old, new []string) []edit {
 	var head, tail int

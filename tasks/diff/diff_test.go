@@ -45,7 +45,7 @@ func TestUnified(t *testing.T) {
 			if want != "" {
 				want = "--- old\n+++ new\n" + want
 			}
-			got := Unified("old", "new", []byte(tt.old), []byte(tt.new))
+			got := unified("old", "new", []byte(tt.old), []byte(tt.new))
 			if d := cmp.Diff(want, string(got)); d != "" {
 				t.Errorf("(-want +got)\n%s", d)
 			}
@@ -75,7 +75,7 @@ func TestPatchReproduces(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 150 {
 		old, new := randomPair(rnd)
-		d := Unified("file", "file", old, new)
+		d := unified("file", "file", old, new)
 		if bytes.Equal(old, new) {
 			continue
 		}
@@ -209,4 +209,26 @@ func FuzzHunks(f *testing.F) {
 			t.Fatalf("%q -> %q: got %q, %v", old, new, got, err)
 		}
 	})
+}
+
+// unified returns the unified diff that hunks make, with oldName and newName in its two
+// header lines, or nil for none: what patch(1) is to read.
+func unified(oldName, newName string, old, new []byte) []byte {
+	hunks := Hunks(old, new)
+	if len(hunks) == 0 {
+		return nil
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "--- %s\n+++ %s\n", oldName, newName)
+	for _, h := range hunks {
+		b.WriteString(h.Header() + "\n")
+		for _, l := range h.Lines {
+			b.WriteByte(byte(l.Kind))
+			b.WriteString(l.Text + "\n")
+			if l.NoEOL {
+				b.WriteString(NoNewline + "\n")
+			}
+		}
+	}
+	return b.Bytes()
 }

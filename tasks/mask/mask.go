@@ -18,7 +18,7 @@ const (
 	Swanctl      Syntax = "swanctl.conf"  // secret = ...
 )
 
-// Pair gives two versions of a file as they may be shown: what its syntax
+// Pair returns two versions of a file as they may be shown: what its syntax
 // says is secret stands as "(secret)", and on the new side as "(secret,
 // changed)" where the old side has another secret in the same place. What the
 // syntax does not explain is hidden by the line, comments too, for a secret may
@@ -146,7 +146,7 @@ func render(lines []masked, raw []byte) []byte {
 	return b
 }
 
-// parse gives a line for each piece between newlines, so one more than
+// parse returns a line for each piece between newlines, so one more than
 // there are newlines.
 func parse(s Syntax, text []byte) []masked {
 	// next is told each line in turn.

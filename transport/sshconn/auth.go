@@ -169,7 +169,7 @@ func (d *Dialer) offers(ctx context.Context, s *settings) (*offers, error) {
 	return o, nil
 }
 
-// openAgent gives the agent's keys, which need its connection until they have
+// openAgent returns the agent's keys, which need its connection until they have
 // signed.
 func (o *offers) openAgent(ctx context.Context, socket string) ([]ssh.Signer, []string, error) {
 	var nd net.Dialer

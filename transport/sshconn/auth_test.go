@@ -57,7 +57,7 @@ func serveAgent(t *testing.T, wrong int, keys ...ed25519.PrivateKey) string {
 	return path
 }
 
-// pair gives a key and its public side.
+// pair returns a key and its public side.
 func pair(t *testing.T) (ed25519.PrivateKey, ssh.PublicKey) {
 	t.Helper()
 	_, k, err := ed25519.GenerateKey(rand.Reader)

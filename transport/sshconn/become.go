@@ -62,7 +62,7 @@ func newBecome(t *Target) (become, error) {
 // direct reports whether the script runs as it is.
 func (b *become) direct() bool { return b.never || b.user == "root" }
 
-// argv gives the command for a script.
+// argv returns the command for a script.
 func (b *become) argv(script string) []string {
 	switch {
 	case b.direct():

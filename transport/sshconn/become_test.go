@@ -44,7 +44,7 @@ const data = "first\n" + password + "\nlast\n"
 // or the environment holds the password.
 const probe = `id -u; cat; if cat /proc/[0-9]*/cmdline /proc/self/environ | tr '\0' '\n' | grep -q '^s3cret'; then echo leak; fi; exit 7`
 
-// The four cases of research, and a script's own exit status in all that let
+// The four answers that sudo may give, and a script's own exit status in all that let
 // it run.
 func TestSudo(t *testing.T) {
 	const nopasswd, passwd = "admin ALL=(ALL) NOPASSWD: ALL", "admin ALL=(ALL) ALL"

@@ -133,7 +133,7 @@ func parseOptions(out []byte) []option {
 	return opts
 }
 
-// last gives the value of key, "" if there is none.
+// last returns the value of key, "" if there is none.
 func last(opts []option, key string) string {
 	v := ""
 	for _, o := range opts {

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// resolve gives the settings of a target by ssh -G, or without an ssh.
+// resolve returns the settings of a target by ssh -G, or without an ssh.
 func resolve(t *testing.T, config string, tt Target, withSSH bool) (*settings, error) {
 	t.Helper()
 	d := &Dialer{Targets: []Target{tt}, SSHConfig: writeFile(t, filepath.Join(t.TempDir(), "config"), config)}

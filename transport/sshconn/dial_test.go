@@ -14,7 +14,7 @@ import (
 	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
-// closedPort gives a port of 127.0.0.1 on which nobody listens.
+// closedPort returns a port of 127.0.0.1 on which nobody listens.
 func closedPort(t *testing.T) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,8 +133,8 @@ func TestHungJumpHostIsDialedAnew(t *testing.T) {
 	}
 }
 
-// A plan over a line of 100 ms is judged by its round trips: DESIGN section 9
-// grants a cold connect with one exec nine.
+// What a plan takes over a slow line is its round trips: a cold connection with one
+// exec has nine, as ssh's own.
 func TestColdRoundTrips(t *testing.T) {
 	const most = 9
 	cold := func(t *testing.T, addr, user string, id *transporttest.Identity, trust func(addr string)) int {

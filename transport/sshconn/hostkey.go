@@ -25,7 +25,7 @@ type hostKeys struct {
 	accepted map[string]ssh.PublicKey         // recorded in this run, by file and host
 }
 
-// load gives the keys of s's files. A file that is not there holds none.
+// load returns the keys of s's files. A file that is not there holds none.
 func (h *hostKeys) load(s *settings) (*knownhosts.HostKeyDB, error) {
 	var files []string
 	for _, f := range slices.Concat(s.known, s.global) {

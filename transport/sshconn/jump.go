@@ -90,7 +90,7 @@ func splitHop(text string) (user, host string, port int, err error) {
 	return user, host, port, nil
 }
 
-// via gives the shared connection to the end of hops. seen are the hosts that
+// via returns the shared connection to the end of hops. seen are the hosts that
 // are being reached through it, nearest last.
 func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, error) {
 	var keys []string

@@ -174,7 +174,7 @@ func TestHubConnectionIsShared(t *testing.T) {
 	}
 }
 
-// jump gives the shared connection to a host.
+// jump returns the shared connection to a host.
 func (d *Dialer) jump(key string) *client {
 	d.mu.Lock()
 	defer d.mu.Unlock()

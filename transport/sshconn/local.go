@@ -98,7 +98,7 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 	return out.finish(&l.become, err)
 }
 
-// wait gives the program's end as the contract wants it.
+// wait returns the program's end as the contract wants it.
 func (l *local) wait(c *exec.Cmd) error {
 	err := c.Wait()
 	if errors.Is(err, exec.ErrWaitDelay) {

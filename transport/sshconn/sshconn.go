@@ -35,7 +35,7 @@ type Target struct {
 	AcceptNew    bool   // record the key of a host that is not known yet
 	// Become is "", "auto" (sudo when the user is not root) or "never".
 	Become string
-	// BecomePassword gives the password for a sudo that asks; nil: there is
+	// BecomePassword returns the password for a sudo that asks; nil: there is
 	// none. It is a function so that no format verb can print the password.
 	BecomePassword func() string
 	// ConnectTimeout is for all of name lookup, TCP and SSH handshake, once
@@ -86,7 +86,7 @@ type lazy[T any] struct {
 	err  error
 }
 
-// wait gives the value, or ctx's error if that comes first.
+// wait returns the value, or ctx's error if that comes first.
 func (l *lazy[T]) wait(ctx context.Context) (T, error) {
 	select {
 	case <-l.done:
@@ -97,7 +97,7 @@ func (l *lazy[T]) wait(ctx context.Context) (T, error) {
 	}
 }
 
-// shared gives m[key], started by compute in the background if it is new. The
+// shared returns m[key], started by compute in the background if it is new. The
 // computation belongs to nobody's context: one caller that gives up does not
 // fail the others.
 func shared[T any](d *Dialer, m map[string]*lazy[T], key string, compute func() (T, error)) *lazy[T] {

@@ -50,7 +50,7 @@ func NewProxy(t testing.TB, addr string, delay time.Duration) *Proxy {
 	return p
 }
 
-// RoundTrips gives how many round trips lie before what clients have heard
+// RoundTrips returns how many round trips lie before what clients have heard
 // last, summed over the connections since the last Reset. It is the longest
 // chain of cause and effect, not a time: what one side sends counts as caused
 // by all that it has heard, a one-way trip each. TCP's own handshake, which the

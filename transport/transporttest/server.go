@@ -245,7 +245,7 @@ func (s *Server) Cut() {
 	}
 }
 
-// Counts gives what has been seen so far.
+// Counts returns what has been seen so far.
 func (s *Server) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -61,7 +61,7 @@ func run(t *testing.T, c transport.Conn, script string, stdin io.Reader) transpo
 	return res
 }
 
-// exitError gives err as an *ExitError, the only error that says that the
+// exitError returns err as an *ExitError, the only error that says that the
 // program ran.
 func exitError(t *testing.T, err error) *transport.ExitError {
 	t.Helper()

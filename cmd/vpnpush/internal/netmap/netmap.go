@@ -51,7 +51,7 @@ type User struct {
 	Address string // "" for one from the pool
 }
 
-// live tells whether states are to be shown.
+// live reports whether states are to be shown.
 func (n Network) live() bool {
 	for _, s := range n.Sites {
 		if s.State != NotAsked {

@@ -34,7 +34,7 @@ func SessionReads() []Read {
 	return []Read{readLinks, {Kind: ReadGlob, Arg: SessionDir + "/*"}}
 }
 
-// SessionsFrom gives the PPP links of a host whose own end has the address
+// SessionsFrom returns the PPP links of a host whose own end has the address
 // local, by user and interface: not an uplink that is PPP, too.
 func SessionsFrom(f Facts, local string) ([]Session, error) {
 	out, err := f.Output(readLinks.Arg)
