@@ -173,7 +173,7 @@ func (e *Engine) begin(ctx context.Context, h Host, hp *HostPlan, confirm time.D
 		return fail(Failed, plain(all))
 	}
 	if e.stopped() || ctx.Err() != nil {
-		return fail(Skipped, errors.New("interrupted before it was begun"))
+		return fail(Skipped, errors.New("not begun: the run was ended before"))
 	}
 	x, err := e.txn(h, hp, confirm)
 	if err != nil {

@@ -29,10 +29,14 @@ func (e *Engine) Facts(ctx context.Context, hosts []Host) []HostFacts {
 	return out
 }
 
-func (e *Engine) factsOf(ctx context.Context, h Host) HostFacts {
-	hf := HostFacts{Name: h.Name, Role: h.Role}
+func (e *Engine) factsOf(ctx context.Context, h Host) (hf HostFacts) {
+	hf = HostFacts{Name: h.Name, Role: h.Role}
+	defer func() {
+		if hf.Err != nil && ctx.Err() != nil {
+			hf.Result, hf.Err = Skipped, cutOff(ctx)
+		}
+	}()
 	if hf.Err = ctx.Err(); hf.Err != nil {
-		hf.Result = Skipped
 		return hf
 	}
 	e.observe(Event{Host: h.Name, Stage: "connect"})

@@ -57,11 +57,14 @@ func (e *Engine) History(ctx context.Context, h Host) (*History, Result, error) 
 
 // facts reads something of a host, over its open connection where there is one.
 func (e *Engine) facts(ctx context.Context, h Host, reads []tasks.Read) (tasks.Facts, Result, error) {
-	if err := ctx.Err(); err != nil {
-		return tasks.Facts{}, Skipped, err
+	if ctx.Err() != nil {
+		return tasks.Facts{}, Skipped, cutOff(ctx)
 	}
 	h.Reads = reads
 	f, r, err := e.reach(ctx, h)
+	if err != nil && ctx.Err() != nil {
+		return f, Skipped, cutOff(ctx)
+	}
 	if err != nil {
 		return f, r, err
 	}

@@ -185,7 +185,7 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	hp := HostPlan{Name: h.Name, Role: h.Role}
 	fail := func(r Result, err error) HostPlan {
 		if ctx.Err() != nil {
-			r, err = Skipped, errors.New("interrupted before it was read")
+			r, err = Skipped, cutOff(ctx)
 		}
 		hp.Result, hp.Err = r, err
 		return hp
@@ -215,6 +215,14 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		return fail(Locked, transport.WithHint(fmt.Errorf("another run is at work there: %s", who), "wait for it to end, and plan again"))
 	}
 	return e.check(h, hp)
+}
+
+// cutOff is why a host was not read to the end when ctx ended first.
+func cutOff(ctx context.Context) error {
+	if cause := context.Cause(ctx); cause != ctx.Err() {
+		return cause // the time was up: ErrTime
+	}
+	return errors.New("interrupted before it was read")
 }
 
 // reach connects to a host and brings its facts. A connection over which that

@@ -115,9 +115,13 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 
 func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (f tasks.Facts, hs HostStatus) {
 	hs = HostStatus{Name: h.Name, Role: h.Role, Result: OK}
-	defer func() { e.observe(Event{Host: h.Name, Stage: "done", Result: hs.Result, Err: hs.Err}) }()
+	defer func() {
+		if hs.Err != nil && ctx.Err() != nil {
+			hs.Result, hs.Err = Skipped, cutOff(ctx)
+		}
+		e.observe(Event{Host: h.Name, Stage: "done", Result: hs.Result, Err: hs.Err})
+	}()
 	if hs.Err = ctx.Err(); hs.Err != nil {
-		hs.Result = Skipped
 		return f, hs
 	}
 	conn, err := e.conn(ctx, h.Name)
