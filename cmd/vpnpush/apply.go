@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -13,24 +14,25 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
-// applyOptions are the flags of what changes hosts.
-type applyOptions struct {
+// applyFlags are the flags of what changes hosts.
+type applyFlags struct {
 	sure, noCanary, adopt bool
 	confirm               time.Duration
 	allowDelete           int
 	saved                 *engine.Fresh // nil: plan and ask
 }
 
-func (o *applyOptions) flags(f *pflag.FlagSet) {
-	f.BoolVar(&o.sure, "yes", false, "do not ask")
-	f.DurationVar(&o.confirm, "confirm-timeout", 60*time.Second, "a host reverts when it is not confirmed for `TIME`")
+func (f *applyFlags) flags(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.sure, "yes", false, "do not ask")
+	fs.DurationVar(&f.confirm, "confirm-timeout", 60*time.Second, "a host reverts when it is not confirmed for `TIME`")
 }
 
 func (a *app) applyCmd() *cobra.Command {
-	var o applyOptions
-	cmd := &cobra.Command{
+	var f applyFlags
+	cmd := a.reaching(&cobra.Command{
 		Use:   "apply [FILE]",
 		Short: "Plan, ask, and push",
 		Long: `Apply plans, shows the plan, asks, and pushes: the hub first, then one site, then
@@ -42,117 +44,97 @@ With FILE, a plan that ` + "`vpnpush plan --out FILE`" + ` has saved, nothing is
 that plan is applied, or, where anything has changed since, nothing at all.
 
 Ctrl-C once: no new host is begun, those at work end well. Twice: leave at once;
-hosts that are not confirmed put everything back by themselves.
+hosts that are not confirmed put everything back by themselves. When the time
+that --timeout gives is up, that is as a first Ctrl-C, but with exit code 4.
 
 Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed;
 5 a host put back what was there; 7 another run is at work, or something has
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 		Args: cobra.MaximumNArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			inv, err := a.load(cmd.Context())
-			if err != nil {
+	}, func(ctx context.Context, o *operation, args []string) error {
+		if len(args) > 0 {
+			var err error
+			if f.saved, err = a.savedPlan(o.inv, args[0], f); err != nil {
 				return err
 			}
-			if len(args) > 0 {
-				if o.saved, err = a.savedPlan(inv, args[0], o); err != nil {
-					return err
-				}
-			}
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			return a.planAndApply(cmd.Context(), e, hosts, o)
-		},
-	}
-	o.flags(cmd.Flags())
-	cmd.Flags().BoolVar(&o.noCanary, "no-canary", false, "do not try one site before the others")
-	cmd.Flags().BoolVar(&o.adopt, "adopt", false, "replace or delete files that vpnpush did not write or that were edited, once they are backed up")
-	cmd.Flags().IntVar(&o.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
-	return cmd
-}
-
-// planAndApply is what every verb that changes hosts does.
-func (a *app) planAndApply(ctx context.Context, e *engine.Engine, hosts []engine.Host, o applyOptions) error {
-	if err := wholeSeconds("confirm-timeout", o.confirm, 10*time.Second); err != nil {
-		return err
-	}
-	e.ConfirmTimeout, e.NoCanary, e.Adopt, e.Stop = o.confirm, o.noCanary, o.adopt, a.stop
-	// until something is begun, a first Ctrl-C leaves
-	planning, cancel := context.WithCancel(ctx)
-	defer cancel()
-	planned := make(chan struct{})
-	go func() {
-		select {
-		case <-a.stop:
-			cancel()
-		case <-planned:
 		}
-	}()
-	if o.saved != nil {
-		hosts = o.saved.Hosts(hosts)
-	}
-	a.view.Hosts(len(hosts))
-	p, _ := e.Plan(planning, hosts) // the report tells each host's error
-	if planning.Err() != nil {
-		return &codeError{exitInterrupted, nil}
-	}
-	switch {
-	case o.saved != nil:
-		var err error
-		if p, _, err = o.saved.Compare(p); err != nil {
-			return err
-		}
-		o.sure = true
-	case !a.json:
-		if err := a.view.Plan(p); err != nil {
-			return err
-		}
-	}
-	if gone, had := p.SitesDeleted(); 2*gone > had && gone > o.allowDelete {
-		return &hinted{fmt.Errorf("this would delete %s of the %d on the hub", count(gone, "site"), had), fmt.Sprintf("if that is meant: --allow-delete %d", gone)}
-	}
-	if applicable(p) && !o.sure {
-		ok, err := a.ask(planning)
+		hosts, err := o.hosts(a.limit)
 		if err != nil {
 			return err
 		}
-		if !ok {
-			return &codeError{exitError, errors.New("not applied")}
-		}
-	}
-	close(planned)
-	a.view.Hosts(len(hosts))
-	r, _ := e.Apply(ctx, p, hosts)
-	if err := a.view.Report(r); err != nil {
+		return o.planAndApply(ctx, hosts, f, view.ReportOptions{Command: "apply"}, a.view)
+	})
+	f.flags(cmd.Flags())
+	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
+	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "replace or delete files that vpnpush did not write or that were edited, once they are backed up")
+	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
+	return cmd
+}
+
+// changeView shows what a verb that changes hosts is about to do, asks, and shows
+// what it did.
+type changeView interface {
+	Hosts(int)
+	Plan(*engine.Plan) error
+	Confirm(in io.Reader, question string) (bool, error)
+	Report(*engine.Report, view.ReportOptions) error
+	Note(string)
+}
+
+// planAndApply is what every verb that changes hosts does. Until the first host
+// is begun the end of ctx ends it, too; from then on no new host is begun, those
+// at work end well, and only a second Ctrl-C leaves them.
+func (o *operation) planAndApply(ctx context.Context, hosts []engine.Host, f applyFlags, what view.ReportOptions, v changeView) error {
+	if err := wholeSeconds("confirm-timeout", f.confirm, 10*time.Second); err != nil {
 		return err
 	}
-	return a.reportResult(r)
-}
-
-// reportResult is the exit code of what an apply did.
-func (a *app) reportResult(r *engine.Report) error {
-	var rs []engine.Result
-	for _, h := range r.Hosts {
-		rs = append(rs, h.Result)
+	e := o.engine
+	e.ConfirmTimeout, e.NoCanary, e.Adopt, e.Stop = f.confirm, f.noCanary, f.adopt, ctx.Done()
+	if f.saved != nil {
+		hosts = f.saved.Hosts(hosts)
 	}
-	code := resultsCode(rs)
-	select {
-	case <-a.stop:
-		if code == exitOK || code == exitHosts {
-			code = exitInterrupted
+	v.Hosts(len(hosts))
+	p, _ := e.Plan(ctx, hosts) // the report tells each host's error
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	switch {
+	case f.saved != nil:
+		var err error
+		if p, _, err = f.saved.Compare(p); err != nil {
+			return err
 		}
-	default:
+		f.sure = true
+	case !o.app.json:
+		if err := v.Plan(p); err != nil {
+			return err
+		}
 	}
-	if code != exitOK {
-		return &codeError{code, nil}
+	if gone, had := p.SitesDeleted(); 2*gone > had && gone > f.allowDelete {
+		return transport.WithHint(fmt.Errorf("this would delete %s of the %d on the hub", view.Plural(gone, "site"), had), "if that is meant: --allow-delete %d", gone)
 	}
-	return nil
+	if applicable(p) && !f.sure {
+		if err := o.confirm(ctx, what.Command, v); err != nil {
+			return err
+		}
+	}
+	v.Hosts(len(hosts))
+	quiet := context.AfterFunc(ctx, func() {
+		if timeUp(ctx) {
+			v.Note("vpnpush: the time is up: hosts at work end first, no other is begun")
+		} else {
+			v.Note("vpnpush: interrupted: hosts at work end first; once more to leave at once")
+		}
+	})
+	r, _ := e.Apply(o.app.atOnce, p, hosts)
+	quiet()
+	if err := v.Report(r, what); err != nil {
+		return err
+	}
+	return reportEnd(ctx, r)
 }
 
-// applicable tells whether an apply of p would change anything.
+// applicable reports whether an apply of p would change anything.
 func applicable(p *engine.Plan) bool {
 	for _, h := range p.Hosts {
 		if h.Result == engine.Changed && len(h.Blocked()) == 0 {
@@ -162,10 +144,12 @@ func applicable(p *engine.Plan) bool {
 	return false
 }
 
-// ask asks for a yes, and gives up when ctx ends first.
-func (a *app) ask(ctx context.Context) (bool, error) {
-	if f, ok := a.stdin.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && a.json {
-		return false, &hinted{errors.New("apply --json cannot ask"), "add --yes"}
+// confirm asks for a yes, and returns an error for anything else, also when ctx
+// ends first.
+func (o *operation) confirm(ctx context.Context, verb string, v changeView) error {
+	in := o.app.stdin
+	if f, ok := in.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && o.app.json {
+		return transport.WithHint(fmt.Errorf("%s --json cannot ask", verb), "add --yes")
 	}
 	type answer struct {
 		yes bool
@@ -173,13 +157,16 @@ func (a *app) ask(ctx context.Context) (bool, error) {
 	}
 	c := make(chan answer, 1)
 	go func() {
-		ok, err := a.view.Confirm(a.stdin, view.ApplyQuestion)
+		ok, err := v.Confirm(in, view.ApplyQuestion)
 		c <- answer{ok, err}
 	}()
 	select {
 	case <-ctx.Done():
-		return false, &codeError{exitInterrupted, nil}
+		return ended(ctx)
 	case r := <-c:
-		return r.yes, r.err
+		if r.err == nil && !r.yes {
+			return errors.New("not applied")
+		}
+		return r.err
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"testing"
 	"time"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
 // Ctrl-C at a question for a password leaves, and gives the terminal its echo
@@ -12,9 +14,14 @@ func TestInterruptedPassword(t *testing.T) {
 	master, tty, echo := openTerminal(t)
 	stop := make(chan struct{})
 	var stderr bytes.Buffer
-	a := &app{stdin: tty, stderr: &stderr, stop: stop}
+	a := &app{stdin: tty, stderr: &stderr, stop: stop, redactor: secret.NewRedactor()}
+	if err := a.makeView(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := a.untilStopped(t.Context())
+	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- a.askBecomePassword() }()
+	go func() { done <- a.askBecomePassword(ctx) }()
 	for end := time.Now().Add(10 * time.Second); echo(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("it does not ask")

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"context"
+	"slices"
+
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory"
-	"github.com/vpnpush/vpnpush/roles"
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
 func (a *app) doctorCmd() *cobra.Command {
-	return &cobra.Command{
+	return a.reaching(&cobra.Command{
 		Use:   "doctor [HOST...]",
 		Short: "Tell what would stop a tunnel, before it does",
 		Long: `Doctor looks at every host, and from each site at the way to the hub, and tells
@@ -20,38 +23,35 @@ nothing. What is looked at, and what cannot be known: docs/doctor.md.
 
 Exit codes: 0 nothing stops a tunnel (there may be warnings); 1 usage or
 inventory; 2 a problem was found; 4 a host was not reached; 6 both.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			a.limit = append(a.limit, args...)
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			ill := map[string]doctor.Host{}
-			for i, h := range hosts {
-				ill[h.Name] = patient(inv, h)
-				hosts[i].Reads = append(hosts[i].Reads, doctor.Reads(ill[h.Name])...)
-			}
-			a.view.Hosts(len(hosts))
-			read := e.Facts(cmd.Context(), hosts)
-			if cmd.Context().Err() != nil {
-				return &codeError{exitInterrupted, nil}
-			}
-			r := diagnose(inv, ill, read)
-			if err := a.view.Doctor(r); err != nil {
-				return err
-			}
-			return doctorResult(r)
-		},
-	}
+	}, func(ctx context.Context, o *operation, args []string) error {
+		return o.doctor(ctx, slices.Concat(a.limit, args), a.view)
+	})
 }
 
-// patient is what a doctor has to know of a host of the inventory.
+type doctorView interface{ Doctor(*view.Diagnoses) error }
+
+func (o *operation) doctor(ctx context.Context, patterns []string, v doctorView) error {
+	hosts, err := o.hosts(patterns)
+	if err != nil {
+		return err
+	}
+	patients := map[string]doctor.Host{}
+	for i, h := range hosts {
+		patients[h.Name] = patient(o.inv, h)
+		hosts[i].Reads = append(hosts[i].Reads, doctor.Reads(patients[h.Name])...)
+	}
+	read := o.engine.Facts(ctx, hosts)
+	if interrupted(ctx) {
+		return exitWith(exitInterrupted)
+	}
+	r := diagnose(hosts, patients, read)
+	if err := v.Doctor(r); err != nil {
+		return err
+	}
+	return exitWith(doctorCode(r))
+}
+
+// patient returns what a doctor has to know of a host of the inventory.
 func patient(inv *inventory.Inventory, h engine.Host) doctor.Host {
 	p := doctor.Host{Name: h.Name, Role: h.Role, Tunnels: h.Tunnels}
 	if h.Name == inv.Hub.Name {
@@ -68,14 +68,18 @@ func patient(inv *inventory.Inventory, h engine.Host) doctor.Host {
 }
 
 // diagnose judges the hosts that were read, and keeps the others' errors.
-func diagnose(inv *inventory.Inventory, ill map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
+func diagnose(hosts []engine.Host, patients map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
+	preflight := map[string]func(tasks.Facts) ([]error, []string){}
+	for _, h := range hosts {
+		preflight[h.Name] = h.Preflight
+	}
 	var ps []doctor.Patient
 	for _, h := range read {
 		if h.Result != engine.OK {
 			continue
 		}
-		p := doctor.Patient{Host: ill[h.Name], Facts: h.Facts, Asked: h.Asked, Answered: h.Answered}
-		p.Refusals, p.Warnings = roles.Preflight(inv, h.Name, h.Facts)
+		p := doctor.Patient{Host: patients[h.Name], Facts: h.Facts, Asked: h.Asked, Answered: h.Answered}
+		p.Refusals, p.Warnings = preflight[h.Name](h.Facts)
 		ps = append(ps, p)
 	}
 	told := map[string]doctor.Diagnosis{}
@@ -89,20 +93,4 @@ func diagnose(inv *inventory.Inventory, ill map[string]doctor.Host, read []engin
 		out.Hosts = append(out.Hosts, d)
 	}
 	return out
-}
-
-func doctorResult(r *view.Diagnoses) error {
-	code := exitOK
-	for _, h := range r.Hosts {
-		if h.Err != nil {
-			code |= exitHosts
-		}
-		if h.Problems() > 0 {
-			code |= exitChanges
-		}
-	}
-	if code == exitOK {
-		return nil
-	}
-	return &codeError{code, nil}
 }

@@ -4,20 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func (a *app) driftCmd() *cobra.Command {
-	var prom string
-	var changedOnly bool
-	var timeout time.Duration
-	cmd := &cobra.Command{
+	var f driftFlags
+	cmd := a.reaching(&cobra.Command{
 		Use:   "drift",
 		Short: "Tell what on the hosts is no longer as it was left; made for cron",
 		Long: `Drift reads every host and compares three things: what the inventory says, what
@@ -41,84 +40,67 @@ checked; 6 both.`,
 				return err
 			}
 			if a.askBecome {
-				return &hinted{errors.New("drift asks for nothing, so --ask-become-pass is not for it"), "set ssh.become_password, or allow sudo without a password"}
-			}
-			if timeout < 0 {
-				return fmt.Errorf("--timeout %s: it cannot be negative", timeout)
+				return transport.WithHint(errors.New("drift asks no questions: --ask-become-pass cannot be used with it"), "set ssh.become_password, or allow sudo without a password")
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			d.Passphrase = func(path string) ([]byte, error) {
-				return nil, &hinted{fmt.Errorf("the key %s has a passphrase, and drift asks for nothing", path), "add it to an ssh-agent, or give drift a key without one"}
-			}
-			ctx := cmd.Context()
-			if timeout > 0 {
-				var cancel context.CancelFunc
-				ctx, cancel = context.WithTimeoutCause(ctx, timeout, engine.ErrTime)
-				defer cancel()
-			}
-			var ignores []engine.Ignore
-			for _, ig := range inv.Ignores {
-				ignores = append(ignores, engine.Ignore{Matches: ig.Matches, Reason: ig.Reason, Until: ig.Until})
-			}
-			a.view.Hosts(len(hosts))
-			r := e.Drift(ctx, hosts, ignores)
-			if cmd.Context().Err() != nil {
-				return &codeError{exitInterrupted, nil}
-			}
-
-			state := loadDriftState(inv.ID)
-			o := view.DriftOptions{Inventory: inv.ID, Last: state.last()}
-			if prom != "" {
-				// node_exporter runs as a user of its own
-				if err := renameio.WriteFile(prom, view.DriftMetrics(r, o), 0o644, renameio.IgnoreUmask()); err != nil {
-					return fmt.Errorf("write metrics: %w", err)
-				}
-			}
-			news := state.add(r)
-			if news || !changedOnly {
-				if err := a.view.Drift(r, o); err != nil {
-					return err
-				}
-			}
-			// only now: what nobody could read is still to be told
-			state.save()
-			return driftResult(r)
-		},
-	}
-	f := cmd.Flags()
-	f.StringVar(&prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector")
-	f.BoolVar(&changedOnly, "changed-only", false, "print nothing unless there is something new since the last run with this flag or without")
-	f.DurationVar(&timeout, "timeout", 0, "hosts that have not answered after `TIME` are not checked; 0: no limit")
+	}, func(ctx context.Context, o *operation, _ []string) error { return o.drift(ctx, f, a.view) })
+	cmd.Flags().StringVar(&f.prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector")
+	cmd.Flags().BoolVar(&f.changedOnly, "changed-only", false, "print nothing unless there is something new since the last run with this flag or without")
 	return cmd
 }
 
-func driftResult(d *engine.Drift) error {
-	code := exitOK
-	for i := range d.Hosts {
-		h := &d.Hosts[i]
-		if !h.Checked() {
-			code |= exitHosts
-		}
-		for _, f := range h.Findings {
-			if f.Ignored == nil {
-				code |= exitChanges
-			}
+type driftFlags struct {
+	prom        string // a file; "": no metrics
+	changedOnly bool
+}
+
+type driftView interface {
+	Drift(*engine.Drift, view.DriftOptions) error
+}
+
+func (o *operation) drift(ctx context.Context, f driftFlags, v driftView) error {
+	hosts, err := o.hosts(o.app.limit)
+	if err != nil {
+		return err
+	}
+	o.dialer.Passphrase = func(path string) ([]byte, error) {
+		return nil, transport.WithHint(fmt.Errorf("the key %s has a passphrase, and drift asks no questions", path), "add it to an ssh-agent, or give drift a key without one")
+	}
+	r := o.engine.Drift(ctx, hosts, ignores(o.inv))
+	if interrupted(ctx) {
+		return exitWith(exitInterrupted)
+	}
+	if err := tellDrift(r, loadDriftState(o.inv.ID), o.inv.ID, f, v); err != nil {
+		return err
+	}
+	return exitWith(driftCode(r))
+}
+
+// ignores returns the rules of an inventory to put up with findings.
+func ignores(inv *inventory.Inventory) []engine.Ignore {
+	var out []engine.Ignore
+	for _, ig := range inv.Ignores {
+		out = append(out, engine.Ignore{Matches: ig.Matches, Reason: ig.Reason, Until: ig.Until})
+	}
+	return out
+}
+
+// tellDrift writes the metrics and the report, each where it is wanted, and then
+// notes what was told: what nobody could read is still to be told.
+func tellDrift(r *engine.Drift, state *driftState, id string, f driftFlags, v driftView) error {
+	o := view.DriftOptions{Inventory: id, Last: state.last()}
+	if f.prom != "" {
+		// node_exporter runs as a user of its own
+		if err := renameio.WriteFile(f.prom, view.DriftMetrics(r, o), 0o644, renameio.IgnoreUmask()); err != nil {
+			return fmt.Errorf("write metrics: %w", err)
 		}
 	}
-	if code == exitOK {
-		return nil
+	if news := state.add(r); news || !f.changedOnly {
+		if err := v.Drift(r, o); err != nil {
+			return err
+		}
 	}
-	return &codeError{code, nil}
+	state.save()
+	return nil
 }

@@ -3,15 +3,18 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
-// Exit codes, DESIGN section 3 and docs/output.md.
+// Exit codes (docs/output.md).
 const (
 	exitOK          = 0
 	exitError       = 1   // before anything was done
-	exitChanges     = 2   // plan --detailed-exitcode: there are changes
+	exitChanges     = 2   // something was found: changes, drift, a problem, a tunnel that is down
 	exitHosts       = 4   // a host was not reached or failed
 	exitRolledBack  = 5   // a host put back what was there
 	exitBoth        = 6   // exitChanges and exitHosts
@@ -36,6 +39,15 @@ func (e *codeError) Error() string {
 
 func (e *codeError) Unwrap() error { return e.err }
 
+// exitWith returns how a run ends whose result was told, with a code.
+func exitWith(code int) error {
+	if code == exitOK {
+		return nil
+	}
+	return &codeError{code, nil}
+}
+
+// exitCode returns the code of how a run ended.
 func exitCode(err error) int {
 	var c *codeError
 	switch {
@@ -49,25 +61,105 @@ func exitCode(err error) int {
 	return exitError
 }
 
-// resultsCode is the code of a run over hosts: the worst that happened.
-func resultsCode(rs []engine.Result) int {
+// resultCode returns the code of how a host came out.
+func resultCode(r engine.Result) int {
+	switch r {
+	case engine.Unreachable, engine.Failed, engine.Skipped:
+		return exitHosts
+	case engine.Locked, engine.Stale:
+		return exitLocked
+	case engine.RolledBack:
+		return exitRolledBack
+	case engine.Unknown:
+		return exitUnknown
+	}
+	return exitOK
+}
+
+// severity orders codes, so that a run ends with the worst that happened.
+var severity = map[int]int{exitOK: 0, exitHosts: 1, exitLocked: 2, exitRolledBack: 3, exitUnknown: 4}
+
+func worse(a, b int) int {
+	if severity[b] > severity[a] {
+		return b
+	}
+	return a
+}
+
+// found returns the code of a run that looks and changes nothing. What was found
+// and what could not be looked at are told side by side, as bits.
+func found(something, missed bool) int {
 	code := exitOK
-	worse := map[int]int{exitOK: 0, exitHosts: 1, exitLocked: 2, exitRolledBack: 3, exitUnknown: 4}
-	for _, r := range rs {
-		c := exitOK
-		switch r {
-		case engine.Unreachable, engine.Failed, engine.Skipped:
-			c = exitHosts
-		case engine.Locked, engine.Stale:
-			c = exitLocked
-		case engine.RolledBack:
-			c = exitRolledBack
-		case engine.Unknown:
-			c = exitUnknown
-		}
-		if worse[c] > worse[code] {
-			code = c
-		}
+	if something {
+		code |= exitChanges
+	}
+	if missed {
+		code |= exitHosts
 	}
 	return code
+}
+
+func planCode(p *engine.Plan, detailed bool) int {
+	code, changes := exitOK, false
+	for _, h := range p.Hosts {
+		code = worse(code, resultCode(h.Result))
+		if len(h.Blocked()) > 0 {
+			code = worse(code, exitHosts) // it would not be applied
+		}
+		changes = changes || len(h.Changes) > 0
+	}
+	return code | found(detailed && changes, false)
+}
+
+func driftCode(d *engine.Drift) int {
+	drift, missed := false, false
+	for i := range d.Hosts {
+		h := &d.Hosts[i]
+		missed = missed || !h.Checked()
+		for _, f := range h.Findings {
+			drift = drift || f.Ignored == nil
+		}
+	}
+	return found(drift, missed)
+}
+
+func doctorCode(r *view.Diagnoses) int {
+	problems, missed := false, false
+	for _, h := range r.Hosts {
+		problems = problems || h.Problems() > 0
+		missed = missed || h.Err != nil
+	}
+	return found(problems, missed)
+}
+
+func statusCode(s *engine.Status) int {
+	up, known := s.AllUp()
+	return found(!up, !known)
+}
+
+// reportEnd returns how a run ends that changed hosts. That it was cut off says
+// less than that a host put back what was there.
+func reportEnd(ctx context.Context, r *engine.Report) error {
+	code, skipped := exitOK, false
+	for _, h := range r.Hosts {
+		code = worse(code, resultCode(h.Result))
+		skipped = skipped || h.Result == engine.Skipped
+	}
+	switch {
+	case interrupted(ctx) && severity[code] <= severity[exitHosts]:
+		code = exitInterrupted
+	case timeUp(ctx) && skipped:
+		return &codeError{code, transport.WithHint(errors.New("the time for the whole run was up: hosts that were skipped are as they were"), "give more time with --timeout")}
+	}
+	return exitWith(code)
+}
+
+// hostEnd returns how a verb ends that could not do what was asked of its one
+// host.
+func hostEnd(h engine.Host, r engine.Result, err error) error {
+	code := resultCode(r)
+	if code == exitOK {
+		code = exitError // the host is well; what was asked of it cannot be done
+	}
+	return &codeError{code, fmt.Errorf("%s: %w", h.Name, err)}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"net/netip"
 	"os"
 	"os/user"
@@ -16,25 +15,15 @@ import (
 	"github.com/vpnpush/vpnpush/transport/sshconn"
 )
 
-// engineFor builds the engine of an inventory, and the hosts that --limit
-// leaves.
-func (a *app) engineFor(inv *inventory.Inventory) (*engine.Engine, []engine.Host, *sshconn.Dialer, error) {
-	names, err := inv.Select(a.limit)
-	if err != nil {
-		return nil, nil, nil, err
-	}
-	selected := map[string]bool{}
-	for _, n := range names {
-		selected[n] = true
-	}
-	d := &sshconn.Dialer{Hub: inv.Hub.Name, SSHConfig: os.Getenv("VPNPUSH_SSH_CONFIG"), Passphrase: a.passphrase}
+// engineHosts returns the hosts of names as the engine sees them, in the order
+// of the inventory.
+func engineHosts(inv *inventory.Inventory, names []string) []engine.Host {
 	var hosts []engine.Host
 	for _, h := range inv.Hosts() {
-		d.Targets = append(d.Targets, a.target(h))
-		if !selected[h.Name] {
+		name := h.Name
+		if !slices.Contains(names, name) {
 			continue
 		}
-		name := h.Name
 		hosts = append(hosts, engine.Host{
 			Name: name, Role: string(h.Role), InTunnel: inTunnel(inv, h), Keys: roles.Keys(inv, name), Reads: roles.Reads(inv, name), Tunnels: roles.Tunnels(inv, name),
 			Daemon: roles.Daemon(inv, name), Daemons: roles.Daemons(),
@@ -42,12 +31,23 @@ func (a *app) engineFor(inv *inventory.Inventory) (*engine.Engine, []engine.Host
 			Tasks:     func(f tasks.Facts) ([]tasks.Task, error) { return roles.Tasks(inv, name, f) },
 		})
 	}
-	e := &engine.Engine{Dialer: d, Observer: a.view, Forks: a.forks, Owner: inv.ID, By: operator()}
-	return e, hosts, d, nil
+	return hosts
 }
 
-// inTunnel tells whether the way to a host is its own tunnel: from the hub, by an
-// address of its LAN.
+// leaving returns h as a host that vpnpush is to be taken off.
+func leaving(h engine.Host) engine.Host {
+	h.Preflight, h.Tunnels, h.Leave = nil, nil, true
+	h.Tasks = roles.Leave
+	return h
+}
+
+// rendered returns the files of a host as they would land on a bare one.
+func rendered(inv *inventory.Inventory, host string) ([]roles.RenderedFile, error) {
+	return roles.Render(inv, host)
+}
+
+// inTunnel reports whether the way to a host is its own tunnel: from the hub, by
+// an address of its LAN.
 func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 	if h.Role != inventory.RoleSite || h.SSH.Connection == "local" {
 		return false
@@ -70,6 +70,19 @@ func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 	return false
 }
 
+// dialer returns what connects to the hosts of an inventory, those too that are
+// only on the way to another. Its questions end with ctx.
+func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dialer {
+	d := &sshconn.Dialer{
+		Hub: inv.Hub.Name, SSHConfig: os.Getenv("VPNPUSH_SSH_CONFIG"),
+		Passphrase: func(path string) ([]byte, error) { return a.askSecret(ctx, "passphrase of "+path+": ") },
+	}
+	for _, h := range inv.Hosts() {
+		d.Targets = append(d.Targets, a.target(h))
+	}
+	return d
+}
+
 func (a *app) target(h inventory.Host) sshconn.Target {
 	s := h.SSH
 	t := sshconn.Target{
@@ -85,7 +98,7 @@ func (a *app) target(h inventory.Host) sshconn.Target {
 	return t
 }
 
-// operator says who runs this, "user@machine".
+// operator returns who runs this, "user@machine".
 func operator() string {
 	name := os.Getenv("USER")
 	if u, err := user.Current(); err == nil {
@@ -96,34 +109,4 @@ func operator() string {
 		host = "unknown"
 	}
 	return name + "@" + host
-}
-
-// load reads the inventory; its faults are told, and end the run.
-func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
-	inv, diags := inventory.Load(ctx, a.inventory)
-	if inv == nil {
-		a.view.Diagnostics(stringers(diags))
-		n := len(diags.Errors())
-		return nil, &codeError{exitError, fmt.Errorf("%s: %s", a.inventory, count(n, "fault"))}
-	}
-	a.redact(inv.SecretValues()...)
-	if w := diags.Warnings(); len(w) > 0 {
-		a.view.Diagnostics(stringers(w))
-	}
-	return inv, nil
-}
-
-func stringers(ds inventory.Diagnostics) []fmt.Stringer {
-	out := make([]fmt.Stringer, len(ds))
-	for i, d := range ds {
-		out[i] = d
-	}
-	return out
-}
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

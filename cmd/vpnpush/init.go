@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func (a *app) initCmd() *cobra.Command {
@@ -19,20 +20,26 @@ func (a *app) initCmd() *cobra.Command {
 file that --inventory names, readable by you alone. It never replaces a file.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
-			// O_EXCL: never over a file that is there
-			f, err := os.OpenFile(a.inventory, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			if errors.Is(err, fs.ErrExist) {
-				return &hinted{fmt.Errorf("init: %s is there already", a.inventory), "name another file with --inventory"}
+			if err := writeStarter(a.inventory); err != nil {
+				return err
 			}
-			if err != nil {
-				return fmt.Errorf("init: %w", err)
-			}
-			_, err = f.Write(inventory.Starter())
-			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-				return fmt.Errorf("init: %w", errors.Join(err, os.Remove(a.inventory)))
-			}
-			fmt.Fprintf(a.stdout, "Wrote %s. Put in your hub's address and your sites, then: vpnpush validate\n", a.inventory)
-			return nil
+			return a.view.Init(a.inventory)
 		},
 	}
+}
+
+// writeStarter writes a starter inventory, never over a file that is there.
+func writeStarter(path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return transport.WithHint(fmt.Errorf("init: %s exists already", path), "name another file with --inventory")
+	}
+	if err != nil {
+		return fmt.Errorf("init: %w", err)
+	}
+	_, err = f.Write(inventory.Starter())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("init: %w", errors.Join(err, os.Remove(path)))
+	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
 func main() {
@@ -38,6 +40,6 @@ func run(ctx context.Context, stop <-chan struct{}, args []string, stdin io.Read
 			code = exitPanic
 		}
 	}()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop, redactor: secret.NewRedactor()}
 	return a.execute(ctx, args)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -13,21 +14,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/netmap"
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // drawings are what map can write, by the ending of the file.
 var drawings = map[string]func(netmap.Network) []byte{
-	".svg": netmap.SVG, ".dot": netmap.DOT, ".mmd": netmap.Mermaid,
+	"svg": netmap.SVG, "dot": netmap.DOT, "mmd": netmap.Mermaid,
 }
 
 func (a *app) mapCmd() *cobra.Command {
-	var out string
-	var live bool
-	cmd := &cobra.Command{
+	var f mapFlags
+	cmd := a.reaching(&cobra.Command{
 		Use:   "map -o FILE.svg",
 		Short: "Draw the network as a picture",
 		Long: `Map draws the hub, the sites behind their NAT, their subnets, and the users: as SVG,
@@ -37,46 +39,71 @@ SVG to standard output. Secrets are not in it. It touches no network, unless
 
 Exit codes: 0 done; 1 usage or inventory; 4 --live did not reach the hub: the
 picture is written, with the tunnels unknown.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			draw := netmap.SVG
-			if out != "-" {
-				if draw = drawings[strings.ToLower(filepath.Ext(out))]; draw == nil {
-					return &hinted{fmt.Errorf("map: -o %q: what is it to be?", out), "name a file that ends in .svg, .dot or .mmd; - for SVG on standard output"}
-				}
-			}
-			inv, err := a.load(cmd.Context())
-			if err != nil {
+		Args: func(cmd *cobra.Command, args []string) error {
+			if err := cobra.NoArgs(cmd, args); err != nil {
 				return err
 			}
-			names, err := inv.Select(a.limit)
-			if err != nil {
-				return err
-			}
-			n := network(inv, names)
-			var failed error
-			if live {
-				if failed = a.lookAtTunnels(cmd.Context(), inv, &n); cmd.Context().Err() != nil {
-					return &codeError{exitInterrupted, nil}
-				}
-			}
-			if out == "-" {
-				_, err = a.stdout.Write(draw(n))
-			} else {
-				err = renameio.WriteFile(out, draw(n), 0o644)
-			}
-			if err != nil {
-				return fmt.Errorf("map: %w", err)
-			}
-			return failed
+			return f.check(a.json)
 		},
-	}
-	cmd.Flags().StringVarP(&out, "out", "o", "", "the `FILE` to write: .svg, .dot or .mmd; - for SVG on standard output")
-	cmd.Flags().BoolVar(&live, "live", false, "ask the hub which tunnels are up, and colour them")
+	}, func(ctx context.Context, o *operation, _ []string) error { return o.draw(ctx, f, a.view) })
+	cmd.Flags().StringVarP(&f.out, "out", "o", "", "the `FILE` to write: .svg, .dot or .mmd; - for SVG on standard output")
+	cmd.Flags().BoolVar(&f.live, "live", false, "ask the hub which tunnels are up, and colour them")
 	return cmd
 }
 
-// network is what is drawn of an inventory: the sites among names.
+type mapFlags struct {
+	out  string // "-": standard output
+	live bool
+}
+
+// format returns the ending of the file without its dot, in small letters.
+func (f mapFlags) format() string {
+	if f.out == "-" {
+		return "svg"
+	}
+	return strings.TrimPrefix(strings.ToLower(filepath.Ext(f.out)), ".")
+}
+
+func (f mapFlags) check(json bool) error {
+	switch {
+	case f.out == "":
+		return transport.WithHint(errors.New("map: -o is missing"), "name a file that ends in .svg, .dot or .mmd; - for SVG on standard output")
+	case f.out == "-" && json:
+		return transport.WithHint(errors.New("map: -o - and --json cannot be used together: both write to standard output"), "name a file with -o")
+	case drawings[f.format()] == nil:
+		return transport.WithHint(fmt.Errorf("map: -o %s: the file name must end in .svg, .dot or .mmd", f.out), "-o - writes SVG to standard output")
+	}
+	return nil
+}
+
+type mapView interface{ Map(view.Drawing) error }
+
+// draw writes the picture also where the hub was not reached, and then says so.
+func (o *operation) draw(ctx context.Context, f mapFlags, v mapView) error {
+	names, err := o.inv.Select(o.app.limit)
+	if err != nil {
+		return err
+	}
+	n := network(o.inv, names)
+	var failed error
+	if f.live {
+		if failed = o.lookAtTunnels(ctx, &n); interrupted(ctx) {
+			return exitWith(exitInterrupted)
+		}
+	}
+	d := view.Drawing{File: f.out, Format: f.format(), Bytes: drawings[f.format()](n), Looked: n.Looked}
+	if f.out == "-" {
+		d.File = ""
+	} else if err := renameio.WriteFile(f.out, d.Bytes, 0o644); err != nil {
+		return fmt.Errorf("map: %w", err)
+	}
+	if err := v.Map(d); err != nil {
+		return err
+	}
+	return failed
+}
+
+// network returns what is drawn of an inventory: the sites among names.
 func network(inv *inventory.Inventory, names []string) netmap.Network {
 	n := netmap.Network{Relay: inv.Tunnel.Relay}
 	n.Hub = netmap.Hub{Name: inv.Hub.Name, Address: inv.Hub.Address.String(), Subnets: subnets(inv.Hub.Subnets)}
@@ -113,29 +140,26 @@ func subnets(ps []netip.Prefix) []string {
 
 // lookAtTunnels asks the hub for the state of each tunnel. Where it cannot be
 // had, all are unknown.
-func (a *app) lookAtTunnels(ctx context.Context, inv *inventory.Inventory, n *netmap.Network) error {
+func (o *operation) lookAtTunnels(ctx context.Context, n *netmap.Network) error {
 	for i := range n.Sites {
 		n.Sites[i].State = netmap.Unknown
 	}
-	a.limit = []string{"hub"}
-	e, hosts, d, err := a.engineFor(inv)
+	hosts, err := o.hosts([]string{"hub"})
 	if err != nil {
 		return err
 	}
-	defer d.Close()
-	defer e.Close()
-	hosts[0].Reads = tasks.SAReads()
-	a.view.Hosts(1)
-	hub := e.Facts(ctx, hosts)[0]
+	h := hosts[0]
+	h.Reads = tasks.SAReads()
+	hub := o.engine.Facts(ctx, []engine.Host{h})[0]
 	if hub.Result != engine.OK {
-		return &codeError{exitHosts, fmt.Errorf("%s: %w", hub.Name, hub.Err)}
+		return hostEnd(h, hub.Result, hub.Err)
 	}
 	sas, err := tasks.SAsFrom(hub.Facts)
 	if err != nil {
-		return &codeError{exitHosts, fmt.Errorf("%s: %w", hub.Name, err)}
+		return hostEnd(h, engine.Failed, err)
 	}
 	n.Looked = time.Now()
-	for _, st := range strongswan.CheckTunnels(sas, hosts[0].Tunnels) {
+	for _, st := range strongswan.CheckTunnels(sas, h.Tunnels) {
 		i := slices.IndexFunc(n.Sites, func(s netmap.Site) bool { return s.Name == st.Tunnel.Peer })
 		switch {
 		case i < 0:

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/tasks/engine"
@@ -9,7 +11,7 @@ import (
 func (a *app) planCmd() *cobra.Command {
 	var detailed bool
 	var out string
-	cmd := &cobra.Command{
+	cmd := a.reaching(&cobra.Command{
 		Use:   "plan",
 		Short: "Show as diffs what every host lacks",
 		Long: `Plan reads every host, all in parallel, one connection and one program each, and
@@ -20,56 +22,36 @@ Exit codes: 0 done; 1 usage or inventory; 4 a host was not reached or cannot
 carry what is asked. With --detailed-exitcode 2 means that there are changes,
 6 both.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			e.ReadOnly = true
-			a.view.Hosts(len(hosts))
-			p, _ := e.Plan(cmd.Context(), hosts) // the view tells each host's error
-			if err := a.view.Plan(p); err != nil {
-				return err
-			}
-			if err := cmd.Context().Err(); err != nil {
-				return &codeError{exitInterrupted, nil}
-			}
-			if out != "" {
-				if err := a.savePlan(inv, p, out); err != nil {
-					return err
-				}
-			}
-			return planResult(p, detailed)
-		},
-	}
+	}, func(ctx context.Context, o *operation, _ []string) error { return o.plan(ctx, out, detailed, a.view) })
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE` for apply")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
 }
 
-func planResult(p *engine.Plan, detailed bool) error {
-	var rs []engine.Result
-	changes := false
-	for _, h := range p.Hosts {
-		r := h.Result
-		if len(h.Blocked()) > 0 {
-			r = engine.Failed // it would not be applied
+type planView interface {
+	Plan(*engine.Plan) error
+	Note(string)
+}
+
+// plan shows what an apply would change, and saves it to a file when one is
+// named.
+func (o *operation) plan(ctx context.Context, file string, detailed bool, v planView) error {
+	hosts, err := o.hosts(o.app.limit)
+	if err != nil {
+		return err
+	}
+	o.engine.ReadOnly = true
+	p, _ := o.engine.Plan(ctx, hosts) // the view tells each host's error
+	if err := v.Plan(p); err != nil {
+		return err
+	}
+	if interrupted(ctx) {
+		return exitWith(exitInterrupted)
+	}
+	if file != "" {
+		if err := savePlan(o.inv, p, file, v); err != nil {
+			return err
 		}
-		rs = append(rs, r)
-		changes = changes || len(h.Changes) > 0
 	}
-	code := resultsCode(rs)
-	if detailed && changes {
-		code |= exitChanges
-	}
-	if code == exitOK {
-		return nil
-	}
-	return &codeError{code, nil}
+	return exitWith(planCode(p, detailed))
 }

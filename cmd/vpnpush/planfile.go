@@ -8,9 +8,12 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
-// planSource is what the plans of an inventory are made of.
+type noteView interface{ Note(string) }
+
+// planSource returns what the plans of an inventory are made of.
 func planSource(inv *inventory.Inventory) (engine.Source, error) {
 	text, err := os.ReadFile(inv.Path)
 	if err != nil {
@@ -19,7 +22,8 @@ func planSource(inv *inventory.Inventory) (engine.Source, error) {
 	return engine.Source{Owner: inv.ID, Text: text, Secrets: inv.SecretValues()}, nil
 }
 
-func (a *app) savePlan(inv *inventory.Inventory, p *engine.Plan, path string) error {
+// savePlan writes a plan to a file, and tells how long it is good for.
+func savePlan(inv *inventory.Inventory, p *engine.Plan, path string, v noteView) error {
 	src, err := planSource(inv)
 	if err != nil {
 		return err
@@ -31,17 +35,17 @@ func (a *app) savePlan(inv *inventory.Inventory, p *engine.Plan, path string) er
 	if err := s.Write(path); err != nil {
 		return err
 	}
-	fmt.Fprintf(a.stderr, "Saved to %s, good for %d hours: vpnpush apply %s\n", path, int(engine.PlanLife.Hours()), path)
+	v.Note(fmt.Sprintf("Saved to %s, good for %d hours: vpnpush apply %s", path, int(engine.PlanLife.Hours()), path))
 	return nil
 }
 
 // savedPlan reads the plan file that an apply is given.
-func (a *app) savedPlan(inv *inventory.Inventory, path string, o applyOptions) (*engine.Fresh, error) {
+func (a *app) savedPlan(inv *inventory.Inventory, path string, f applyFlags) (*engine.Fresh, error) {
 	switch {
 	case len(a.limit) > 0:
-		return nil, &hinted{errors.New("apply: a saved plan names its own hosts; --limit cannot take some of them away"), "give --limit to `vpnpush plan --out FILE`"}
-	case o.adopt:
-		return nil, &hinted{errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows"}
+		return nil, transport.WithHint(errors.New("apply: a saved plan names its own hosts; --limit cannot leave some of them out"), "give --limit to `vpnpush plan --out FILE`")
+	case f.adopt:
+		return nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
 	}
 	s, err := engine.ReadSaved(path)
 	if err != nil {
@@ -51,9 +55,9 @@ func (a *app) savedPlan(inv *inventory.Inventory, path string, o applyOptions) (
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.Check(src, time.Now())
+	fresh, err := s.Check(src, time.Now())
 	if errors.Is(err, engine.ErrStale) {
 		return nil, &codeError{exitLocked, err}
 	}
-	return f, err
+	return fresh, err
 }

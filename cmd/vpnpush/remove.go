@@ -1,17 +1,18 @@
 package main
 
 import (
+	"context"
 	"math"
 
 	"github.com/spf13/cobra"
 
-	"github.com/vpnpush/vpnpush/roles"
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
 func (a *app) removeCmd() *cobra.Command {
-	var o applyOptions
-	cmd := &cobra.Command{
+	var f applyFlags
+	cmd := a.reaching(&cobra.Command{
 		Use:   "remove HOST",
 		Short: "Take everything of vpnpush off a host again",
 		Long: `Remove plans, shows and takes away everything that vpnpush put on a host, down to
@@ -21,19 +22,15 @@ apply: armed, and kept only when confirmed over a new connection.
 Packages stay, and so do live kernel parameters until the next boot. To close a
 site: remove SITE, then delete it from the inventory and apply, which takes it
 off the hub.`,
-		Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, e, h, done, err := a.oneHost(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			defer done()
-			h.Preflight, h.Tunnels, h.Leave = nil, nil, true
-			h.Tasks = roles.Leave
-			o.allowDelete = math.MaxInt // a hub that is left has no sites
-			return a.planAndApply(cmd.Context(), e, []engine.Host{h}, o)
-		},
-	}
-	o.flags(cmd.Flags())
+		Args: a.oneHost(cobra.ExactArgs(1)),
+	}, func(ctx context.Context, o *operation, args []string) error {
+		h, err := o.host("remove", args[0])
+		if err != nil {
+			return err
+		}
+		f.allowDelete = math.MaxInt // a hub that is left has no sites
+		return o.planAndApply(ctx, []engine.Host{leaving(h)}, f, view.ReportOptions{Command: "remove"}, a.view)
+	})
+	f.flags(cmd.Flags())
 	return cmd
 }

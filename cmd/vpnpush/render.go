@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,7 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vpnpush/vpnpush/roles"
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func (a *app) renderCmd() *cobra.Command {
@@ -23,42 +25,48 @@ made for you alone.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if out == "" {
-				return &hinted{errors.New("render: where to?"), "name a folder with --out DIR"}
+				return transport.WithHint(errors.New("render: --out is missing"), "name a folder with --out DIR")
 			}
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			hosts, err := inv.Select(a.limit)
-			if err != nil {
-				return err
-			}
-			if err := os.MkdirAll(out, 0o700); err != nil {
-				return fmt.Errorf("render: %w", err)
-			}
-			n := 0
-			for _, h := range hosts {
-				files, err := roles.Render(inv, h)
-				if err != nil {
-					return fmt.Errorf("render %s: %w", h, err)
-				}
-				for _, f := range files {
-					path := filepath.Join(out, h, filepath.FromSlash(f.Path))
-					if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-						return fmt.Errorf("render %s: %w", h, err)
-					}
-					if err := replace(path, f.Content, f.Mode); err != nil {
-						return fmt.Errorf("render %s: %w", h, err)
-					}
-					n++
-				}
-			}
-			fmt.Fprintf(a.stdout, "Wrote %s for %s to %s.\n", count(n, "file"), count(len(hosts), "host"), out)
-			return nil
+			return a.render(cmd.Context(), out, a.view)
 		},
 	}
 	cmd.Flags().StringVar(&out, "out", "", "the folder to write to (`DIR`)")
 	return cmd
+}
+
+type renderView interface{ Render(view.Rendering) error }
+
+// render writes the files of all chosen hosts to a folder, and tells which.
+func (a *app) render(ctx context.Context, folder string, v renderView) error {
+	inv, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	hosts, err := inv.Select(a.limit)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return fmt.Errorf("render: %w", err)
+	}
+	r := view.Rendering{Folder: folder, Hosts: len(hosts)}
+	for _, h := range hosts {
+		files, err := rendered(inv, h)
+		if err != nil {
+			return fmt.Errorf("render %s: %w", h, err)
+		}
+		for _, f := range files {
+			path := filepath.Join(folder, h, filepath.FromSlash(f.Path))
+			if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+				return fmt.Errorf("render %s: %w", h, err)
+			}
+			if err := replace(path, f.Content, f.Mode); err != nil {
+				return fmt.Errorf("render %s: %w", h, err)
+			}
+			r.Files = append(r.Files, view.Rendered{Host: h, Path: f.Path, Mode: f.Mode})
+		}
+	}
+	return v.Render(r)
 }
 
 // replace writes a file in the place of whatever was there. It syncs nothing:

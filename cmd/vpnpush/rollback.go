@@ -7,12 +7,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
 func (a *app) rollbackCmd() *cobra.Command {
-	var o applyOptions
-	cmd := &cobra.Command{
+	var f applyFlags
+	cmd := a.reaching(&cobra.Command{
 		Use:   "rollback HOST [APPLY]",
 		Short: "Put a host back to before one of its last applies",
 		Long: `Rollback puts back what stood on a host before its last apply, or before the one
@@ -22,49 +23,41 @@ apply. In files that are shared only vpnpush's part is put back.
 
 Packages stay installed. The inventory stays as it is too: until it is changed,
 plan shows the same changes again. docs/rollback.md says more.`,
-		Args: cobra.RangeArgs(1, 2),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			_, e, h, done, err := a.oneHost(cmd, args[0])
-			if err != nil {
-				return err
-			}
-			defer done()
-			txn := ""
-			if len(args) > 1 {
-				txn = args[1]
-			}
-			// nothing is begun yet: a first Ctrl-C leaves
-			reading, cancel := context.WithCancel(cmd.Context())
-			defer cancel()
-			read := make(chan struct{})
-			go func() {
-				select {
-				case <-a.stop:
-					cancel()
-				case <-read:
-				}
-			}()
-			back, r, err := e.Rollback(reading, h, txn)
-			close(read)
-			switch {
-			case reading.Err() != nil:
-				return &codeError{exitInterrupted, nil}
-			case err != nil:
-				return hostError(h, r, err)
-			}
-			fmt.Fprintf(a.stderr, "Back to before apply %s", back.Back.Before)
-			if after := back.Back.After; len(after) > 0 {
-				fmt.Fprintf(a.stderr, ", taking back too what came after it: %s", strings.Join(after, ", "))
-			}
-			fmt.Fprintln(a.stderr)
-			if err := a.planAndApply(cmd.Context(), e, []engine.Host{back}, o); err != nil {
-				return err
-			}
-			fmt.Fprintf(a.stderr, "The inventory is as it was: until it is changed, `vpnpush plan --limit %s` shows what was taken back.\n", h.Name)
-			return nil
-		},
-	}
-	o.flags(cmd.Flags())
-	cmd.Flags().IntVar(&o.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
+		Args: a.oneHost(cobra.RangeArgs(1, 2)),
+	}, func(ctx context.Context, o *operation, args []string) error {
+		txn := ""
+		if len(args) > 1 {
+			txn = args[1]
+		}
+		return o.rollback(ctx, args[0], txn, f, a.view)
+	})
+	f.flags(cmd.Flags())
+	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
 	return cmd
+}
+
+func (o *operation) rollback(ctx context.Context, name, txn string, f applyFlags, v changeView) error {
+	h, err := o.host("rollback", name)
+	if err != nil {
+		return err
+	}
+	h, r, err := o.engine.Rollback(ctx, h, txn)
+	switch {
+	case interrupted(ctx):
+		return exitWith(exitInterrupted)
+	case err != nil:
+		return hostEnd(h, r, err)
+	}
+	if !o.app.json { // the document says it
+		text := "Back to before apply " + h.Back.Before
+		if after := h.Back.After; len(after) > 0 {
+			text += ", taking back too what came after it: " + strings.Join(after, ", ")
+		}
+		v.Note(text)
+	}
+	if err := o.planAndApply(ctx, []engine.Host{h}, f, view.ReportOptions{Command: "rollback", Back: h.Back}, v); err != nil {
+		return err
+	}
+	v.Note(fmt.Sprintf("The inventory is as it was: until it is changed, `vpnpush plan --limit %s` shows what was taken back.", h.Name))
+	return nil
 }

@@ -14,13 +14,15 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // app is one run of the program: its streams, the global flags, and the view.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	stop           <-chan struct{}
+	stop           <-chan struct{} // closed by a first Ctrl-C
+	atOnce         context.Context // ended by a second: hosts at work are left
 
 	inventory string
 	limit     []string
@@ -29,37 +31,21 @@ type app struct {
 	color     string
 	verbose   bool
 	askBecome bool
+	timeout   time.Duration
 
-	view           view.View
+	view           *view.View
 	redactor       *secret.Redactor
 	becomePassword secret.Value
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
-	a.redactor = secret.NewRedactor()
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(a.stdin)
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	// Only an apply has work that must end well; all else stops at once.
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := a.untilStopped(ctx)
 	defer cancel()
-	// Now: Find writes into the commands, which the run is about to use.
-	cmd, _, findErr := root.Find(args)
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-a.stop:
-			if findErr != nil || !graceful(cmd) {
-				cancel()
-			} else {
-				fmt.Fprintln(a.stderr, "vpnpush: interrupted: hosts at work end first; once more to leave at once")
-			}
-		case <-done:
-		}
-	}()
 	err := root.ExecuteContext(ctx)
 	code := exitCode(err)
 	if err == nil || err.Error() == "" {
@@ -70,6 +56,21 @@ func (a *app) execute(ctx context.Context, args []string) int {
 	}
 	a.view.Error(err)
 	return code
+}
+
+// untilStopped returns a context that ends with a first Ctrl-C, and keeps the one
+// that ends with a second for what must end well.
+func (a *app) untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
+	a.atOnce = ctx
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-a.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 func (a *app) root() *cobra.Command {
@@ -92,10 +93,7 @@ a shell, nothing else.
 				return err
 			}
 			if a.forks < 1 {
-				return fmt.Errorf("--forks %d: at least one host must be worked on", a.forks)
-			}
-			if a.askBecome {
-				return a.askBecomePassword()
+				return fmt.Errorf("--forks %d: it must be at least 1", a.forks)
 			}
 			return nil
 		},
@@ -113,7 +111,7 @@ a shell, nothing else.
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell on stderr what is being done")
 	f.BoolVarP(&a.askBecome, "ask-become-pass", "K", false, "ask once for the password of sudo")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &hinted{err, fmt.Sprintf("see `%s --help`", cmd.CommandPath())}
+		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
 	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
 	root.SuggestionsMinimumDistance = 2
@@ -123,14 +121,14 @@ a shell, nothing else.
 	return root
 }
 
-// withHint gives an error about arguments its mend.
+// withHint returns check with a hint for its errors.
 func withHint(check cobra.PositionalArgs) cobra.PositionalArgs {
 	if check == nil {
 		return nil
 	}
 	return func(cmd *cobra.Command, args []string) error {
 		err := check(cmd, args)
-		var h *hinted
+		var h transport.Hinter
 		if err == nil || errors.As(err, &h) {
 			return err
 		}
@@ -138,27 +136,19 @@ func withHint(check cobra.PositionalArgs) cobra.PositionalArgs {
 		if near := suggestions(cmd, args); len(near) > 0 {
 			hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), near[0])
 		} else if cmd.HasParent() && strings.HasPrefix(err.Error(), "unknown command") { // cobra.NoArgs
-			err = fmt.Errorf("%s takes no arguments, and %q is one", cmd.CommandPath(), args[0])
+			err = fmt.Errorf("%s takes no arguments, but got %q", cmd.CommandPath(), args[0])
 		}
-		return &hinted{err, hint}
+		return transport.WithHint(err, "%s", hint)
 	}
 }
 
-// suggestions are the subcommands that the first argument may have meant.
+// suggestions returns the subcommands that the first argument may have meant.
 func suggestions(cmd *cobra.Command, args []string) []string {
 	if len(args) == 0 || !cmd.HasSubCommands() {
 		return nil
 	}
 	return cmd.SuggestionsFor(args[0])
 }
-
-// hinted is an error with a mend (transport.Hinter).
-type hinted struct {
-	error
-	hint string
-}
-
-func (h *hinted) Hint() string { return h.hint }
 
 // makeView makes the view also when it returns an error, which needs one to be
 // shown.
@@ -169,7 +159,7 @@ func (a *app) makeView() error {
 	case "":
 		a.color = "auto"
 	default:
-		err = fmt.Errorf("--color %q: it is auto, always or never", a.color)
+		err = fmt.Errorf("--color %s: it must be auto, always or never", a.color)
 		a.color = "auto"
 	}
 	outTTY, width, height := terminal(a.stdout)
@@ -183,6 +173,12 @@ func (a *app) makeView() error {
 		NoColorEnv: os.Getenv("NO_COLOR") != "", Redact: func(b []byte) []byte { return a.redactor.Redact(b) },
 	})
 	return err
+}
+
+// screen reports whether standard output is a terminal, and how high it is now.
+func (a *app) screen() (is bool, height int) {
+	is, _, height = terminal(a.stdout)
+	return is, height
 }
 
 func terminal(w io.Writer) (is bool, width, height int) {
@@ -205,10 +201,11 @@ func (a *app) redact(vs ...secret.Value) {
 	a.redactor = secret.NewRedactor(vs...)
 }
 
-func (a *app) askBecomePassword() error {
-	b, err := a.askSecret("sudo password: ")
-	var interrupted *codeError
-	if errors.As(err, &interrupted) {
+// askBecomePassword asks for what --ask-become-pass promises.
+func (a *app) askBecomePassword(ctx context.Context) error {
+	b, err := a.askSecret(ctx, "sudo password: ")
+	var cut *codeError
+	if errors.As(err, &cut) {
 		return err
 	}
 	if err != nil {
@@ -219,12 +216,8 @@ func (a *app) askBecomePassword() error {
 	return nil
 }
 
-// passphrase opens an encrypted key file.
-func (a *app) passphrase(path string) ([]byte, error) {
-	return a.askSecret(fmt.Sprintf("passphrase of %s: ", path))
-}
-
-func (a *app) askSecret(prompt string) ([]byte, error) {
+// askSecret asks on the terminal, without an echo, until ctx ends.
+func (a *app) askSecret(ctx context.Context, prompt string) ([]byte, error) {
 	f, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
 		return nil, errors.New("there is no terminal to ask on")
@@ -238,34 +231,16 @@ func (a *app) askSecret(prompt string) ([]byte, error) {
 		err  error
 	}
 	c := make(chan answer, 1)
-	fmt.Fprint(a.stderr, prompt)
+	defer a.view.Prompt(prompt)()
 	go func() {
 		b, err := term.ReadPassword(int(f.Fd()))
 		c <- answer{b, err}
 	}()
-	defer fmt.Fprintln(a.stderr)
 	select {
 	case r := <-c:
 		return r.text, r.err
-	case <-a.stop:
+	case <-ctx.Done():
 		// the read goes on until the end, and would leave us without an echo
-		return nil, errors.Join(&codeError{exitInterrupted, nil}, term.Restore(int(f.Fd()), was))
+		return nil, errors.Join(ended(ctx), term.Restore(int(f.Fd()), was))
 	}
-}
-
-// graceful tells whether a command lets hosts at work end after a Ctrl-C.
-func graceful(cmd *cobra.Command) bool {
-	switch cmd.Name() {
-	case "apply", "remove", "rollback":
-		return true
-	}
-	return false
-}
-
-// wholeSeconds reads a flag's duration that a host counts in seconds.
-func wholeSeconds(flag string, d, least time.Duration) error {
-	if d < least || d%time.Second != 0 {
-		return fmt.Errorf("--%s %s: whole seconds, at least %s", flag, d, least)
-	}
-	return nil
 }

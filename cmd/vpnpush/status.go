@@ -1,22 +1,23 @@
 package main
 
 import (
+	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func (a *app) statusCmd() *cobra.Command {
 	var watch bool
 	var interval time.Duration
-	cmd := &cobra.Command{
+	cmd := a.reaching(&cobra.Command{
 		Use:   "status",
 		Short: "Show the tunnels and L2TP sessions as they run now",
 		Long: `Status asks the hub, which sees every tunnel: since when it is up, what went
@@ -31,119 +32,125 @@ was not reached; 6 both.`,
 				return err
 			}
 			if watch && a.json {
-				return &hinted{errors.New("status --watch draws on a terminal, and --json does not"), "leave one of them out"}
+				return transport.WithHint(errors.New("status: --watch and --json cannot be used together"), "leave one of them out")
 			}
-			if is, _, _ := terminal(a.stdout); watch && !is {
-				return &hinted{errors.New("status --watch: standard output is no terminal"), "leave --watch out"}
+			if is, _ := a.screen(); watch && !is {
+				return transport.WithHint(errors.New("status --watch: standard output is not a terminal"), "leave --watch out")
 			}
 			return wholeSeconds("interval", interval, time.Second)
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			selected, err := inv.Select(a.limit)
-			if err != nil {
-				return err
-			}
-			a.limit = nil // the hub is asked in any case
-			e, hosts, d, err := a.engineFor(inv)
-			if err != nil {
-				return err
-			}
-			defer d.Close()
-			defer e.Close()
-			var ask engine.StatusAsk
-			alone := slices.Equal(selected, []string{inv.Hub.Name}) // the hub: all of its tunnels
-			for _, h := range hosts {
-				switch {
-				case h.Name == inv.Hub.Name:
-					ask.Hub = h
-				case alone || slices.Contains(selected, h.Name):
-					ask.Sites = append(ask.Sites, h)
-				}
-			}
-			if inv.L2TP != nil {
-				ask.L2TPLocal = inv.L2TP.LocalIP.String()
-			}
-			o := view.StatusOptions{Inventory: inv.ID, L2TP: inv.L2TP != nil}
-			ctx := cmd.Context()
-			if !watch {
-				a.view.Hosts(1)
-				s := e.Status(ctx, ask)
-				if ctx.Err() != nil {
-					return &codeError{exitInterrupted, nil}
-				}
-				if err := a.view.Status(s, o); err != nil {
-					return err
-				}
-				return statusResult(s)
-			}
-
-			e.Observer = nil // it would draw over the table
-			o.Refresh = true
-			leave, err := a.fullScreen()
-			if err != nil {
-				return err
-			}
-			var s *engine.Status
-			for {
-				now := e.Status(ctx, ask)
-				if ctx.Err() != nil {
-					break
-				}
-				s = now
-				_, _, o.Height = terminal(a.stdout)
-				if err := a.view.Status(s, o); err != nil {
-					leave()
-					return err
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(interval):
-					continue
-				}
-				break
-			}
-			leave()
-			if s == nil {
-				return &codeError{exitInterrupted, nil}
-			}
-			// Ctrl-C is how it ends: what was seen last stays on the screen
-			o.Refresh = false
-			if err := a.view.Status(s, o); err != nil {
-				return err
-			}
-			return statusResult(s)
-		},
-	}
+	}, func(ctx context.Context, o *operation, _ []string) error {
+		if !watch {
+			return o.status(ctx, a.view)
+		}
+		return o.watch(ctx, interval, a.view)
+	})
 	f := cmd.Flags()
 	f.BoolVar(&watch, "watch", false, "look again and again, until Ctrl-C")
 	f.DurationVar(&interval, "interval", 2*time.Second, "with --watch: look every `TIME`")
 	return cmd
 }
 
-// fullScreen takes the whole terminal, and gives it back when leave is called
-// (xterm's alternate screen; the cursor is hidden).
-func (a *app) fullScreen() (leave func(), err error) {
-	if _, err := io.WriteString(a.stdout, "\x1b[?1049h\x1b[?25l\x1b[2J"); err != nil {
-		return nil, fmt.Errorf("write the result: %w", err)
-	}
-	return func() { io.WriteString(a.stdout, "\x1b[?25h\x1b[?1049l") }, nil
+type statusView interface {
+	Hosts(int)
+	Status(*engine.Status, view.StatusOptions) error
+	FullScreen() (leave func() error, err error)
 }
 
-func statusResult(s *engine.Status) error {
-	code := exitOK
-	up, known := s.AllUp()
-	if !up {
-		code |= exitChanges
+// status looks once.
+func (o *operation) status(ctx context.Context, v statusView) error {
+	ask, opts, err := o.asked()
+	if err != nil {
+		return err
 	}
-	if !known {
-		code |= exitHosts
+	v.Hosts(1)
+	s := o.engine.Status(ctx, ask)
+	if interrupted(ctx) {
+		return exitWith(exitInterrupted)
 	}
-	if code == exitOK {
-		return nil
+	if err := v.Status(s, opts); err != nil {
+		return err
 	}
-	return &codeError{code, nil}
+	return exitWith(statusCode(s))
+}
+
+// watch looks again and again, until ctx ends.
+func (o *operation) watch(ctx context.Context, interval time.Duration, v statusView) error {
+	ask, opts, err := o.asked()
+	if err != nil {
+		return err
+	}
+	o.engine.Observer = nil // it would draw over the table
+	wait := func() <-chan time.Time { return time.After(interval) }
+	height := func() int { _, h := o.app.screen(); return h }
+	s, err := refresh(ctx, func() *engine.Status { return o.engine.Status(ctx, ask) }, wait, height, opts, v)
+	switch {
+	case err != nil:
+		return err
+	case s == nil:
+		return ended(ctx)
+	}
+	// to end it is how it ends well: what was seen last stays on the screen
+	if err := v.Status(s, opts); err != nil {
+		return err
+	}
+	return exitWith(statusCode(s))
+}
+
+// asked returns what a status asks, and how it is shown.
+func (o *operation) asked() (engine.StatusAsk, view.StatusOptions, error) {
+	selected, err := o.inv.Select(o.app.limit)
+	if err != nil {
+		return engine.StatusAsk{}, view.StatusOptions{}, err
+	}
+	hosts, err := o.hosts(nil) // the hub is asked in any case
+	if err != nil {
+		return engine.StatusAsk{}, view.StatusOptions{}, err
+	}
+	return statusAsk(o.inv, hosts, selected), view.StatusOptions{Inventory: o.inv.ID, L2TP: o.inv.L2TP != nil}, nil
+}
+
+// statusAsk returns what is to be asked about the selected hosts. The hub alone
+// stands for all of its tunnels.
+func statusAsk(inv *inventory.Inventory, hosts []engine.Host, selected []string) engine.StatusAsk {
+	var ask engine.StatusAsk
+	alone := slices.Equal(selected, []string{inv.Hub.Name})
+	for _, h := range hosts {
+		switch {
+		case h.Name == inv.Hub.Name:
+			ask.Hub = h
+		case alone || slices.Contains(selected, h.Name):
+			ask.Sites = append(ask.Sites, h)
+		}
+	}
+	if inv.L2TP != nil {
+		ask.L2TPLocal = inv.L2TP.LocalIP.String()
+	}
+	return ask
+}
+
+// refresh looks, shows on the whole terminal what it sees, and waits, until ctx
+// ends. It returns what it saw last, nil when it saw nothing.
+func refresh(ctx context.Context, look func() *engine.Status, wait func() <-chan time.Time, height func() int, o view.StatusOptions, v statusView) (last *engine.Status, err error) {
+	leave, err := v.FullScreen()
+	if err != nil {
+		return nil, err
+	}
+	defer leave() // there is nothing to do about a terminal that is gone
+	o.Refresh = true
+	for {
+		s := look()
+		if ctx.Err() != nil {
+			return last, nil // what it saw then is half of it
+		}
+		last, o.Height = s, height()
+		if err := v.Status(s, o); err != nil {
+			return nil, err
+		}
+		select {
+		case <-ctx.Done():
+			return last, nil
+		case <-wait():
+		}
+	}
 }

@@ -1,9 +1,11 @@
 package main
 
 import (
-	"fmt"
+	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 )
 
 func (a *app) validateCmd() *cobra.Command {
@@ -13,17 +15,27 @@ func (a *app) validateCmd() *cobra.Command {
 		Long: `Validate reads the inventory and its secrets and tells every fault at once, as
 file:line: what, and the mend. It touches no host.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			inv, err := a.load(cmd.Context())
-			if err != nil {
-				return err
-			}
-			users := ""
-			if inv.L2TP != nil {
-				users = ", " + count(len(inv.L2TP.Users), "user")
-			}
-			fmt.Fprintf(a.stdout, "%s: good. Hub %s, %s%s.\n", a.inventory, inv.Hub.Name, count(len(inv.Sites), "site"), users)
-			return nil
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.validate(cmd.Context(), a.view) },
 	}
+}
+
+type validateView interface{ Validate(view.Validation) error }
+
+// validate is done when it has told the faults; there is no document and an
+// error beside it.
+func (a *app) validate(ctx context.Context, v validateView) error {
+	inv, diags, err := a.check(ctx)
+	if err != nil {
+		return err
+	}
+	if err := v.Validate(view.Validation{File: a.inventory, Inventory: inv, Diagnostics: diags}); err != nil {
+		return err
+	}
+	switch {
+	case inv != nil:
+		return nil
+	case a.json:
+		return exitWith(exitError)
+	}
+	return a.faults(diags)
 }

@@ -1,11 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 )
 
 // version is what git says of the tree; the Makefile sets it.
@@ -18,8 +19,7 @@ func (a *app) versionCmd() *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			bi, _ := debug.ReadBuildInfo()
-			fmt.Fprintf(a.stdout, "vpnpush %s %s %s/%s\n", versionOf(version, bi), runtime.Version(), runtime.GOOS, runtime.GOARCH)
-			return nil
+			return a.view.Version(view.Build{Version: versionOf(version, bi), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH})
 		},
 	}
 }

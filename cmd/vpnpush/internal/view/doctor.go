@@ -1,8 +1,6 @@
 package view
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -52,51 +50,58 @@ func (n illness) line() string {
 		after = append(after, fmt.Sprintf("%d failed", n.failed))
 	}
 	if n.unchecked > 0 {
-		after = append(after, fmt.Sprintf("%s not checked", plural(n.unchecked, "thing")))
+		after = append(after, fmt.Sprintf("%s not checked", Plural(n.unchecked, "thing")))
 	}
 	if n.problems+n.warnings+len(after) == 0 {
-		return fmt.Sprintf("Nothing found. %s looked at.", plural(n.hosts, "host"))
+		return fmt.Sprintf("Nothing found. %s looked at.", Plural(n.hosts, "host"))
 	}
-	s := fmt.Sprintf("Doctor: %s, %s, %s", plural(n.hosts, "host"), plural(n.problems, "problem"), plural(n.warnings, "warning"))
+	s := fmt.Sprintf("Doctor: %s, %s, %s", Plural(n.hosts, "host"), Plural(n.problems, "problem"), Plural(n.warnings, "warning"))
 	if after != nil {
 		s += "; " + strings.Join(after, ", ")
 	}
 	return s + "."
 }
 
-// Doctor implements View.
-func (v *humanView) Doctor(r *Diagnoses) error {
-	p := page{color: v.color(v.OutIsTerminal)}
+// Doctor writes what a doctor found.
+func (v *View) Doctor(r *Diagnoses) error {
+	if v.o.JSON {
+		return v.encode(v.doctorDocument(r))
+	}
+	return v.print(v.doctorPage(r))
+}
+
+func (v *View) doctorPage(r *Diagnoses) *page {
+	p := v.page()
 	for _, h := range r.Hosts {
 		word := "nothing found"
 		switch {
 		case h.Result != engine.OK:
 			word = resultWord(h.Result)
 		case len(h.Findings) > 0:
-			word = plural(h.Problems(), "problem") + ", " + plural(len(h.Findings)-h.Problems(), "warning")
+			word = Plural(h.Problems(), "problem") + ", " + Plural(len(h.Findings)-h.Problems(), "warning")
 		case len(h.Unchecked) > 0:
 			word = "nothing found in what was checked"
 		}
 		p.line("", bold, clean(fmt.Sprintf("%s (%s): %s", h.Name, h.Role, word)))
-		v.trouble(&p, h.Err)
+		p.trouble(h.Err)
 		for _, f := range h.Findings {
 			s := yellow
 			if f.Severity == doctor.Problem {
 				s = red
 			}
-			p.folded(v.Width, "  ", s, string(f.Severity)+": ", f.What)
-			p.folded(v.Width, "      ", plain, "why: ", f.Why)
+			p.folded(v.o.Width, "  ", s, string(f.Severity)+": ", f.What)
+			p.folded(v.o.Width, "      ", plain, "why: ", f.Why)
 			if f.Mend != "" {
-				p.folded(v.Width, "      ", plain, "mend: ", f.Mend)
+				p.folded(v.o.Width, "      ", plain, "mend: ", f.Mend)
 			}
 		}
 		for _, u := range h.Unchecked {
-			p.folded(v.Width, "  ", plain, "not checked: ", u)
+			p.folded(v.o.Width, "  ", plain, "not checked: ", u)
 		}
 		p.WriteString("\n")
 	}
 	p.line("", bold, r.count().line())
-	return v.result(v.Redact([]byte(p.String())))
+	return p
 }
 
 // folded adds a text that begins with a label as lines of at most width columns,
@@ -118,13 +123,12 @@ func (p *page) folded(width int, indent string, s style, label, text string) {
 	p.line(in, s, line)
 }
 
-// The document of a doctor, docs/output.md. Every key is always there.
+// The document of a doctor.
 type (
 	doctorDocument struct {
-		FormatVersion string        `json:"format_version"`
-		Command       string        `json:"command"`
-		Hosts         []jsonPatient `json:"hosts"`
-		Summary       struct {
+		head
+		Hosts   []jsonPatient `json:"hosts"`
+		Summary struct {
 			Hosts       int `json:"hosts"`
 			Unreachable int `json:"unreachable"`
 			Failed      int `json:"failed"`
@@ -150,35 +154,20 @@ type (
 	}
 )
 
-// Doctor implements View.
-func (v *jsonView) Doctor(r *Diagnoses) error {
-	text := func(s string) string { return clean(string(v.Redact([]byte(clean(s))))) }
+func (v *View) doctorDocument(r *Diagnoses) doctorDocument {
 	n := r.count()
-	d := doctorDocument{FormatVersion: "1", Command: "doctor", Hosts: []jsonPatient{}}
+	d := doctorDocument{head: heading("doctor"), Hosts: []jsonPatient{}}
 	d.Summary.Hosts, d.Summary.Unreachable, d.Summary.Failed = n.hosts, n.unreachable, n.failed
 	d.Summary.Problems, d.Summary.Warnings, d.Summary.Unchecked = n.problems, n.warnings, n.unchecked
 	for _, h := range r.Hosts {
-		out := jsonPatient{Name: text(h.Name), Role: h.Role, Result: string(h.Result), Findings: []jsonFinding{}, Unchecked: []string{}}
-		if h.Err != nil {
-			out.Error = text(h.Err.Error())
-			if hint := explain(h.Err).hint; hint != "" {
-				v.warn("hint", h.Name+": "+hint)
-			}
+		out := jsonPatient{
+			Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err),
+			Findings: []jsonFinding{}, Unchecked: v.texts(h.Unchecked),
 		}
 		for _, f := range h.Findings {
-			out.Findings = append(out.Findings, jsonFinding{f.Check, string(f.Severity), text(f.What), text(f.Why), text(f.Mend)})
-		}
-		for _, u := range h.Unchecked {
-			out.Unchecked = append(out.Unchecked, text(u))
+			out.Findings = append(out.Findings, jsonFinding{f.Check, string(f.Severity), v.text(f.What), v.text(f.Why), v.text(f.Mend)})
 		}
 		d.Hosts = append(d.Hosts, out)
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(d); err != nil {
-		return fmt.Errorf("encode the result: %w", err)
-	}
-	return v.result(b.Bytes())
+	return d
 }

@@ -32,7 +32,7 @@ func TestDoctor(t *testing.T) {
 		o    Options
 	}{{"doctor.txt", Options{}}, {"doctor.json", Options{JSON: true}}} {
 		c.o.Redact = redact
-		stdout, _ := show(c.o, func(v View) {
+		stdout, _ := show(c.o, func(v *View) {
 			if err := v.Doctor(diagnoses()); err != nil {
 				t.Error(err)
 			}

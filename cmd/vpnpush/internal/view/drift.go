@@ -27,8 +27,22 @@ type LastSeen struct{ Checked, OK time.Time }
 // with --verbose.
 const shortDiff = 12
 
-// Drift implements View.
-func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
+// Drift writes what is not as it should be, and nothing when all is well; as
+// JSON always a document.
+func (v *View) Drift(d *engine.Drift, o DriftOptions) error {
+	if v.o.JSON {
+		return v.encode(v.driftDocument(d, o))
+	}
+	p := v.driftPage(d, o)
+	if p == nil {
+		v.halt()
+		return nil
+	}
+	return v.print(p)
+}
+
+// driftPage returns nil when all is well.
+func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 	var drifted, pending, unchecked int
 	var fine, mend []string
 	down := false
@@ -53,11 +67,10 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 			mend = append(mend, h.Name)
 		}
 	}
-	if len(fine) == len(d.Hosts) && !v.Verbose {
-		v.halt()
+	if len(fine) == len(d.Hosts) && !v.o.Verbose {
 		return nil
 	}
-	p := page{color: v.color(v.OutIsTerminal)}
+	p := v.page()
 	var parts []string
 	for _, c := range []struct {
 		n    int
@@ -71,18 +84,18 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 		parts = []string{"all is well"}
 	}
 	p.line("", bold, fmt.Sprintf("vpnpush drift of %s, %s", oneLine(o.Inventory), minute(d.At)))
-	p.line("", bold, fmt.Sprintf("%s: %s", plural(len(d.Hosts), "host"), strings.Join(parts, ", ")))
+	p.line("", bold, fmt.Sprintf("%s: %s", Plural(len(d.Hosts), "host"), strings.Join(parts, ", ")))
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
-		if h.Result == engine.OK && !(v.Verbose && len(h.Findings) > 0) {
+		if h.Result == engine.OK && !(v.o.Verbose && len(h.Findings) > 0) {
 			continue
 		}
 		p.WriteString("\n")
-		v.hostDrift(&p, h, o.Last[h.Name])
+		v.hostDrift(p, h, o.Last[h.Name])
 	}
 	p.WriteString("\n")
 	if len(fine) > 0 {
-		p.wrapped(v.Width, append([]string{"As", "it", "should", "be:"}, commas(fine)...))
+		p.wrapped(v.o.Width, append([]string{"As", "it", "should", "be:"}, commas(fine)...))
 	}
 	if len(mend) > 0 {
 		limit := strings.Join(mend, ",")
@@ -91,12 +104,12 @@ func (v *humanView) Drift(d *engine.Drift, o DriftOptions) error {
 		} else {
 			limit = " --limit " + limit
 		}
-		p.wrapped(v.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
+		p.wrapped(v.o.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
 	}
 	if down {
-		p.wrapped(v.Width, strings.Fields("A tunnel that is down: `ipsec up NAME` at the site, and `journalctl -u strongswan-starter` at both ends."))
+		p.wrapped(v.o.Width, strings.Fields("A tunnel that is down: `ipsec up NAME` at the site, and `journalctl -u strongswan-starter` at both ends."))
 	}
-	return v.result(v.Redact([]byte(p.String())))
+	return p
 }
 
 func commas(names []string) []string {
@@ -107,7 +120,7 @@ func commas(names []string) []string {
 	return out
 }
 
-func (v *humanView) hostDrift(p *page, h *engine.HostDrift, last LastSeen) {
+func (v *View) hostDrift(p *page, h *engine.HostDrift, last LastSeen) {
 	title := fmt.Sprintf("%s (%s): ", h.Name, h.Role)
 	switch h.Result {
 	case engine.OK, engine.Drifted, engine.Pending:
@@ -124,13 +137,13 @@ func (v *humanView) hostDrift(p *page, h *engine.HostDrift, last LastSeen) {
 			p.line("  ", yellow, "since "+minute(h.Busy.Since)+" (host's clock)")
 		}
 	}
-	v.trouble(p, h.Err)
+	p.trouble(h.Err)
 	for _, f := range h.Findings {
-		if f.Ignored == nil || v.Verbose {
+		if f.Ignored == nil || v.o.Verbose {
 			v.finding(p, h, f)
 		}
 	}
-	if v.Verbose {
+	if v.o.Verbose {
 		for _, w := range h.Warnings {
 			p.line("  ", yellow, "warning: "+oneLine(w))
 		}
@@ -163,7 +176,7 @@ func busy(r host.Work) string {
 	return oneLine(text)
 }
 
-func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
+func (v *View) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	const detail = "      "
 	word, color := string(f.State), red
 	switch {
@@ -187,7 +200,7 @@ func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	case f.Expired != nil:
 		p.line(detail, plain, "was ignored until "+lastDay(f.Expired)+": "+oneLine(f.Expired.Reason))
 	}
-	if f.State == engine.FindingDown || f.State == engine.FindingPending && !v.Verbose {
+	if f.State == engine.FindingDown || f.State == engine.FindingPending && !v.o.Verbose {
 		return // a plan shows what is pending
 	}
 	if !f.Edited.IsZero() && f.State == engine.FindingDrifted {
@@ -201,7 +214,7 @@ func (v *humanView) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	}
 	lines := twoSides(f.Change)
 	for i, l := range lines {
-		if i == shortDiff && len(lines) > shortDiff+2 && !v.Verbose {
+		if i == shortDiff && len(lines) > shortDiff+2 && !v.o.Verbose {
 			p.line(detail, plain, fmt.Sprintf("(%d more lines: vpnpush plan --limit %s)", len(lines)-i, h.Name))
 			break
 		}

@@ -56,7 +56,7 @@ func TestDriftGolden(t *testing.T) {
 	for name, o := range map[string]Options{
 		"drift.txt": {}, "drift_verbose.txt": {Verbose: true}, "drift.json": {JSON: true},
 	} {
-		out, err := show(o, func(v View) {
+		out, err := show(o, func(v *View) {
 			d, opt := drifted()
 			if err := v.Drift(d, opt); err != nil {
 				t.Error(err)
@@ -83,10 +83,10 @@ func TestDriftGolden(t *testing.T) {
 func TestDriftSilent(t *testing.T) {
 	d := &engine.Drift{At: at, Hosts: []engine.HostDrift{{Name: "vps", Role: "hub", Result: engine.OK, Looked: at, Warnings: []string{"its clock is late"},
 		Findings: []engine.Finding{{State: engine.FindingDrifted, Ignored: &engine.Ignore{Until: at.Add(time.Hour)}}}}}}
-	if out, err := show(Options{}, func(v View) { v.Drift(d, DriftOptions{}) }); out+err != "" {
+	if out, err := show(Options{}, func(v *View) { v.Drift(d, DriftOptions{}) }); out+err != "" {
 		t.Errorf("printed %q, %q", out, err)
 	}
-	out, _ := show(Options{JSON: true}, func(v View) { v.Drift(d, DriftOptions{}) })
+	out, _ := show(Options{JSON: true}, func(v *View) { v.Drift(d, DriftOptions{}) })
 	var doc driftDocument
 	if err := json.Unmarshal([]byte(out), &doc); err != nil || doc.Summary.OK != 1 || doc.Summary.Changes != 0 || doc.Hosts[0].Changes[0].State != "ignored" {
 		t.Errorf("%v\n%s", err, out)
@@ -136,7 +136,7 @@ func TestStatusGolden(t *testing.T) {
 		"status.txt": {Options{}, running()}, "status_verbose.txt": {Options{Verbose: true}, running()},
 		"status.json": {Options{JSON: true}, running()}, "status_no_hub.txt": {Options{}, lost},
 	} {
-		out, _ := show(c.o, func(v View) {
+		out, _ := show(c.o, func(v *View) {
 			if err := v.Status(c.s, StatusOptions{Inventory: "acme", L2TP: true}); err != nil {
 				t.Error(err)
 			}
@@ -147,7 +147,7 @@ func TestStatusGolden(t *testing.T) {
 
 // A refresh fits the terminal, and says how much it leaves out.
 func TestStatusRefresh(t *testing.T) {
-	out, _ := show(Options{}, func(v View) { v.Status(running(), StatusOptions{Inventory: "acme", Refresh: true, Height: 6}) })
+	out, _ := show(Options{}, func(v *View) { v.Status(running(), StatusOptions{Inventory: "acme", Refresh: true, Height: 6}) })
 	if n := strings.Count(out, "\n"); n > 5 {
 		t.Errorf("%d lines on a terminal of 6", n)
 	}

@@ -1,25 +1,20 @@
 package view
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
-// The document of a drift: that of a plan (json.go) and what only a drift knows.
-// Times are RFC 3339 in UTC, "" where there is none.
+// The document of a drift: that of a plan, and what only a drift knows.
 type (
 	driftDocument struct {
-		FormatVersion string          `json:"format_version"`
-		Command       string          `json:"command"`
-		Inventory     string          `json:"inventory"`
-		Time          string          `json:"time"`
-		Hosts         []driftJSONHost `json:"hosts"`
-		Summary       driftSummary    `json:"summary"`
+		head
+		Inventory string          `json:"inventory"`
+		Time      string          `json:"time"`
+		Hosts     []driftJSONHost `json:"hosts"`
+		Summary   driftSummary    `json:"summary"`
 	}
 	driftJSONHost struct {
 		Name        string            `json:"name"`
@@ -57,34 +52,26 @@ type (
 	}
 )
 
-// Drift implements View.
-func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
-	text := func(s string) string { return clean(string(v.Redact([]byte(clean(s))))) }
-	doc := driftDocument{FormatVersion: "1", Command: "drift", Inventory: text(o.Inventory), Time: stamp(d.At), Hosts: []driftJSONHost{}}
+func (v *View) driftDocument(d *engine.Drift, o DriftOptions) driftDocument {
+	doc := driftDocument{head: heading("drift"), Inventory: v.text(o.Inventory), Time: stamp(d.At), Hosts: []driftJSONHost{}}
 	sum := &doc.Summary
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		last := lastOf(h, o.Last[h.Name])
 		jh := driftJSONHost{
-			Name: text(h.Name), Role: h.Role, Result: string(h.Result),
-			LastChecked: stamp(last.Checked), LastOK: stamp(last.OK), Changes: []driftJSONChange{},
-		}
-		if h.Err != nil {
-			jh.Error = text(h.Err.Error())
-			if hint := explain(h.Err).hint; hint != "" {
-				v.warn("hint", h.Name+": "+hint)
-			}
+			Name: v.text(h.Name), Role: h.Role, Result: string(h.Result),
+			Error: v.errorText(h.Name, h.Err), LastChecked: stamp(last.Checked), LastOK: stamp(last.OK), Changes: []driftJSONChange{},
 		}
 		if h.Result == engine.Locked {
-			jh.Busy, jh.BusySince = text(busy(h.Busy)), stamp(h.Busy.Since)
+			jh.Busy, jh.BusySince = v.text(busy(h.Busy)), stamp(h.Busy.Since)
 		}
 		for _, f := range h.Findings {
 			c := driftJSONChange{
-				Task: text(f.Change.Task), Action: string(f.Change.Action), State: string(f.State),
+				Task: v.text(f.Change.Task), Action: string(f.Change.Action), State: string(f.State),
 				InventoryChanged: f.Also, Edited: stamp(f.Edited),
 			}
 			if f.Ignored != nil {
-				c.State, c.Ignored = "ignored", text(fmt.Sprintf("until %s: %s", lastDay(f.Ignored), f.Ignored.Reason))
+				c.State, c.Ignored = "ignored", v.text(fmt.Sprintf("until %s: %s", lastDay(f.Ignored), f.Ignored.Reason))
 			} else {
 				sum.Changes++
 			}
@@ -92,7 +79,7 @@ func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
 			for _, l := range twoSides(f.Change) {
 				b.WriteString(l.text + "\n")
 			}
-			c.Diff = text(b.String())
+			c.Diff = v.text(b.String())
 			jh.Changes = append(jh.Changes, c)
 		}
 		doc.Hosts = append(doc.Hosts, jh)
@@ -114,19 +101,7 @@ func (v *jsonView) Drift(d *engine.Drift, o DriftOptions) error {
 			sum.Failed++
 		}
 	}
-	return v.encode(doc)
-}
-
-// encode writes a document whose texts are redacted already.
-func (v *jsonView) encode(doc any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(doc); err != nil {
-		return fmt.Errorf("encode the result: %w", err)
-	}
-	return v.result(b.Bytes())
+	return doc
 }
 
 // lastOf is when a host was last judged and last well, this run counted in.
@@ -138,11 +113,4 @@ func lastOf(h *engine.HostDrift, before LastSeen) LastSeen {
 		}
 	}
 	return before
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }

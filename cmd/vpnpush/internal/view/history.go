@@ -1,27 +1,31 @@
 package view
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
-// History implements View: a table row for each entry, the newest first, and
-// below it who did what.
-func (v *humanView) History(h *engine.History) error {
-	p := page{color: v.color(v.OutIsTerminal)}
+// History writes what was done on a host.
+func (v *View) History(h *engine.History) error {
+	if v.o.JSON {
+		return v.encode(v.historyDocument(h))
+	}
+	return v.print(v.historyPage(h))
+}
+
+// historyPage has a table row for each entry, the newest first, and below it who
+// did what.
+func (v *View) historyPage(h *engine.History) *page {
+	p := v.page()
 	if h.Pending != "" {
 		p.line("", yellow, "apply "+oneLine(h.Pending)+" waits to be confirmed, or to be put back")
 		p.WriteString("\n")
 	}
 	if len(h.Entries) == 0 {
 		p.line("", plain, oneLine(h.Name)+": nothing was applied here.")
-		return v.result(v.Redact([]byte(p.String())))
+		return p
 	}
 	row := func(s style, when, txn, outcome, backup string) {
 		p.line("", s, pad(when, 17)+"  "+pad(txn, 24)+"  "+pad(outcome, 13)+"  "+backup)
@@ -41,24 +45,24 @@ func (v *humanView) History(h *engine.History) error {
 		row(s, e.Time.UTC().Format("2006-01-02 15:04"), oneLine(e.Txn), strings.ReplaceAll(oneLine(e.Outcome), "-", " "), backup)
 		what := oneLine(e.Why)
 		if e.Stands() {
-			what = plural(len(e.Changes), "change")
+			what = Plural(len(e.Changes), "change")
 			if e.Before != "" {
 				what += ", back to before " + oneLine(e.Before)
 			}
 		}
 		what = oneLine(e.By) + ": " + what
-		if v.Verbose {
+		if v.o.Verbose {
 			p.line("    ", plain, what)
 			for _, c := range e.Changes {
 				p.line("      ", plain, oneLine(c))
 			}
 			continue
 		}
-		p.line("    ", plain, some(what, e.Changes, v.Width-4))
+		p.line("    ", plain, some(what, e.Changes, v.o.Width-4))
 	}
 	p.WriteString("\n")
-	p.line("", bold, fmt.Sprintf("%s: %s, %s kept.", oneLine(h.Name), entries(len(h.Entries)), plural(kept, "backup")))
-	return v.result(v.Redact([]byte(p.String())))
+	p.line("", bold, fmt.Sprintf("%s: %s, %s kept.", oneLine(h.Name), entries(len(h.Entries)), Plural(kept, "backup")))
+	return p
 }
 
 func entries(n int) string {
@@ -92,15 +96,14 @@ func some(text string, list []string, width int) string {
 	return cut(line, width)
 }
 
-// The document of history --json (docs/output.md).
+// The document of a history.
 type (
-	jsonHistory struct {
-		FormatVersion string      `json:"format_version"`
-		Command       string      `json:"command"`
-		Host          string      `json:"host"`
-		Role          string      `json:"role"`
-		Pending       string      `json:"pending"`
-		Entries       []jsonEntry `json:"entries"`
+	historyDocument struct {
+		head
+		Host    string      `json:"host"`
+		Role    string      `json:"role"`
+		Pending string      `json:"pending"`
+		Entries []jsonEntry `json:"entries"`
 	}
 	jsonEntry struct {
 		Time    string   `json:"time"`
@@ -114,29 +117,13 @@ type (
 	}
 )
 
-// History implements View.
-func (v *jsonView) History(h *engine.History) error {
-	text := func(s string) string { return clean(string(v.Redact([]byte(clean(s))))) }
-	d := jsonHistory{FormatVersion: "1", Command: "history", Host: text(h.Name), Role: h.Role, Pending: text(h.Pending), Entries: []jsonEntry{}}
+func (v *View) historyDocument(h *engine.History) historyDocument {
+	d := historyDocument{head: heading("history"), Host: v.text(h.Name), Role: h.Role, Pending: v.text(h.Pending), Entries: []jsonEntry{}}
 	for _, e := range h.Entries {
-		j := jsonEntry{
-			Time: e.Time.UTC().Format(time.RFC3339), Txn: text(e.Txn), Outcome: text(e.Outcome), Before: text(e.Before),
-			By: text(e.By), Backup: e.Backup, Changes: slices.Clone(e.Changes), Why: text(e.Why),
-		}
-		for i := range j.Changes {
-			j.Changes[i] = text(j.Changes[i])
-		}
-		if j.Changes == nil {
-			j.Changes = []string{}
-		}
-		d.Entries = append(d.Entries, j)
+		d.Entries = append(d.Entries, jsonEntry{
+			Time: stamp(e.Time), Txn: v.text(e.Txn), Outcome: v.text(e.Outcome), Before: v.text(e.Before),
+			By: v.text(e.By), Backup: e.Backup, Changes: v.texts(e.Changes), Why: v.text(e.Why),
+		})
 	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(d); err != nil {
-		return fmt.Errorf("encode the history: %w", err)
-	}
-	return v.result(b.Bytes())
+	return d
 }

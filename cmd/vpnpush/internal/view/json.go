@@ -4,143 +4,64 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-
-	"github.com/vpnpush/vpnpush/tasks/engine"
+	"time"
 )
 
-// jsonView writes one JSON document to standard output. What its schema has no
-// place for, warnings and hints and tunnels, goes to standard error.
-type jsonView struct{ *screen }
+// With --json a verb writes one document to standard output (docs/output.md).
+// Every key is always there, lists are lists, and times are RFC 3339 in UTC, ""
+// where there is none. What a document has no place for, hints and warnings of
+// hosts among them, goes to standard error.
 
-// The document: DESIGN section 8, docs/output.md. Every key is always there.
-type (
-	document struct {
-		FormatVersion string     `json:"format_version"`
-		Command       string     `json:"command"`
-		Hosts         []jsonHost `json:"hosts"`
-		Summary       summary    `json:"summary"`
-	}
-	jsonHost struct {
-		Name    string       `json:"name"`
-		Role    string       `json:"role"`
-		Result  string       `json:"result"`
-		Error   string       `json:"error"`
-		Changes []jsonChange `json:"changes"`
-	}
-	jsonChange struct {
-		Task   string `json:"task"`
-		Action string `json:"action"`
-		State  string `json:"state"`
-		Diff   string `json:"diff"`
-	}
-	// summary counts hosts by result: failed are all that are neither ok,
-	// changed, unreachable nor skipped. changes are those of all hosts.
-	summary struct {
-		Hosts       int `json:"hosts"`
-		OK          int `json:"ok"`
-		Changed     int `json:"changed"`
-		Unreachable int `json:"unreachable"`
-		Failed      int `json:"failed"`
-		Changes     int `json:"changes"`
-	}
-)
-
-// States of a change.
-const (
-	planned = "planned"
-	blocked = "blocked" // vpnpush will not make it
-	made    = "made"
-)
-
-// Plan implements View.
-func (v *jsonView) Plan(plan *engine.Plan) error {
-	d := document{FormatVersion: "1", Command: "plan", Hosts: []jsonHost{}}
-	for _, h := range sorted(plan.Hosts, planKey) {
-		out := v.host(h.Name, h.Role, h.Result, h.Err, h.Warnings)
-		for _, c := range h.Changes {
-			state := planned
-			if c.Blocked != "" {
-				state = blocked
-				v.warn("blocked", h.Name+": "+c.Task+": "+c.Blocked)
-				if c.Mend != "" {
-					v.warn("hint", h.Name+": "+c.Mend)
-				}
-			}
-			out.Changes = append(out.Changes, jsonChange{c.Task, string(c.Action), state, attrText(c)})
-		}
-		d.add(out, h.Result)
-	}
-	return v.document(d)
+// head is what every document begins with.
+type head struct {
+	FormatVersion string `json:"format_version"`
+	Command       string `json:"command"`
 }
 
-// Report implements View.
-func (v *jsonView) Report(r *engine.Report) error {
-	d := document{FormatVersion: "1", Command: "apply", Hosts: []jsonHost{}}
-	for _, h := range sorted(r.Hosts, reportKey) {
-		out := v.host(h.Name, h.Role, h.Result, h.Err, h.Warnings)
-		for _, c := range h.Changes {
-			out.Changes = append(out.Changes, jsonChange{c.Task, string(c.Action), made, attrText(c)})
-		}
-		for _, s := range h.Tunnels {
-			if !s.Up {
-				v.warn("warning", h.Name+": "+tunnelDown(s))
-			}
-		}
-		d.add(out, h.Result)
+// heading returns the head of a verb's document.
+func heading(command string) head { return head{FormatVersion: "1", Command: command} }
+
+// text returns s as a document holds it. Texts are redacted before they are
+// encoded: in the encoded text a secret with a quote in it would not be found,
+// and a secret that is also a word of the schema would break it.
+func (v *View) text(s string) string { return clean(string(v.o.Redact([]byte(clean(s))))) }
+
+// texts returns ss as a document holds them, as a list also where it is nil.
+func (v *View) texts(ss []string) []string {
+	out := make([]string, len(ss))
+	for i, s := range ss {
+		out[i] = v.text(s)
 	}
-	return v.document(d)
+	return out
 }
 
-func (v *jsonView) host(name, role string, r engine.Result, err error, warnings []string) jsonHost {
-	h := jsonHost{Name: name, Role: role, Result: string(r), Changes: []jsonChange{}}
-	if err != nil {
-		h.Error = err.Error()
-		if hint := explain(err).hint; hint != "" {
-			v.warn("hint", name+": "+hint)
-		}
+// errorText returns a host's error as a document holds it, "" for none. Its hint
+// goes to standard error.
+func (v *View) errorText(host string, err error) string {
+	if err == nil {
+		return ""
 	}
-	for _, w := range warnings {
-		v.warn("warning", name+": "+w)
+	if hint := explain(err).hint; hint != "" {
+		v.warn("hint", host+": "+hint)
 	}
-	return h
+	return v.text(err.Error())
 }
 
-func (d *document) add(h jsonHost, r engine.Result) {
-	d.Hosts = append(d.Hosts, h)
-	d.Summary.Hosts++
-	d.Summary.Changes += len(h.Changes)
-	switch r {
-	case engine.OK:
-		d.Summary.OK++
-	case engine.Changed:
-		d.Summary.Changed++
-	case engine.Unreachable:
-		d.Summary.Unreachable++
-	case engine.Skipped:
-	default:
-		d.Summary.Failed++
+// stamp returns a time as a document holds it.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
 	}
+	return t.UTC().Format(time.RFC3339)
 }
 
-// document writes d. Texts are redacted before they are encoded: in the encoded
-// text a secret with a quote in it would not be found, and a secret that is
-// also a word of the schema would break it.
-func (v *jsonView) document(d document) error {
-	text := func(s *string) { *s = clean(string(v.Redact([]byte(clean(*s))))) }
-	for i := range d.Hosts {
-		h := &d.Hosts[i]
-		text(&h.Name)
-		text(&h.Error)
-		for j := range h.Changes {
-			text(&h.Changes[j].Task)
-			text(&h.Changes[j].Diff)
-		}
-	}
+// encode writes a document whose texts went through text.
+func (v *View) encode(doc any) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
-	if err := e.Encode(d); err != nil {
+	if err := e.Encode(doc); err != nil {
 		return fmt.Errorf("encode the result: %w", err)
 	}
 	return v.result(b.Bytes())

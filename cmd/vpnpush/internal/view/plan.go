@@ -2,17 +2,12 @@ package view
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/diff"
 	"github.com/vpnpush/vpnpush/tasks/engine"
-	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
-
-// humanView writes for people.
-type humanView struct{ *screen }
 
 // sign is what stands in front of a change, and its colour.
 func sign(a tasks.Action) (string, style) {
@@ -27,35 +22,37 @@ func sign(a tasks.Action) (string, style) {
 	return "~", yellow // update, reload: nothing is interrupted
 }
 
-// Plan implements View.
-func (v *humanView) Plan(plan *engine.Plan) error {
-	p := page{color: v.color(v.OutIsTerminal)}
+// Plan writes a plan.
+func (v *View) Plan(plan *engine.Plan) error {
+	if v.o.JSON {
+		return v.encode(v.planDocument(plan))
+	}
+	return v.print(v.planPage(plan))
+}
+
+func (v *View) planPage(plan *engine.Plan) *page {
+	p := v.page()
 	var t tally
 	var fine []string
 	installs := false
-	for _, h := range sorted(plan.Hosts, planKey) {
+	for _, h := range plan.Hosts {
 		t.host(h.Result)
 		for _, c := range h.Changes {
 			t.change(c)
 			installs = installs || c.Action == tasks.Install
 		}
-		if h.Result == engine.OK && len(h.Changes)+len(h.Warnings) == 0 && !v.Verbose {
+		if h.Result == engine.OK && len(h.Changes)+len(h.Warnings) == 0 && !v.o.Verbose {
 			fine = append(fine, h.Name)
 			continue
 		}
-		v.hostPlan(&p, h)
+		v.hostPlan(p, h)
 		p.WriteString("\n")
 	}
 	if t.clean() {
 		fine = nil // the last line says it
 	}
-	for i := range fine {
-		if i < len(fine)-1 {
-			fine[i] += ","
-		}
-	}
 	if len(fine) > 0 {
-		p.wrapped(v.Width, append([]string{"Match", "the", "inventory:"}, fine...))
+		p.wrapped(v.o.Width, append([]string{"Match", "the", "inventory:"}, commas(fine)...))
 		p.WriteString("\n")
 	}
 	if installs {
@@ -64,52 +61,32 @@ func (v *humanView) Plan(plan *engine.Plan) error {
 	}
 	last := t.planLine()
 	if plan.Back && t.clean() {
-		last = "No changes. " + plural(t.hosts, "host") + " as before that apply."
+		last = "No changes. " + Plural(t.hosts, "host") + " as before that apply."
 	}
 	p.line("", bold, last)
-	return v.result(v.Redact([]byte(p.String())))
+	return p
 }
 
-func (v *humanView) hostPlan(p *page, h engine.HostPlan) {
+func (v *View) hostPlan(p *page, h engine.HostPlan) {
 	title := fmt.Sprintf("%s (%s): %s", h.Name, h.Role, resultWord(h.Result))
 	if len(h.Changes) > 0 && h.Result == engine.Changed {
-		title = fmt.Sprintf("%s (%s): %s", h.Name, h.Role, plural(len(h.Changes), "change"))
+		title = fmt.Sprintf("%s (%s): %s", h.Name, h.Role, Plural(len(h.Changes), "change"))
 	}
-	if v.Verbose {
+	if v.o.Verbose {
 		title += ", " + seconds(h.Took)
 	}
 	p.line("", bold, clean(title))
-	v.trouble(p, h.Err)
+	p.trouble(h.Err)
 	for _, c := range h.Changes {
-		v.change(p, c)
+		p.change(c)
 	}
 	for _, w := range h.Warnings {
 		p.line("  ", yellow, "warning: "+oneLine(w))
 	}
 }
 
-// trouble shows a host's error once, with the remote stderr and the hint.
-func (v *humanView) trouble(p *page, err error) {
-	if err == nil {
-		return
-	}
-	all := flatten(err)
-	for i, one := range all {
-		e := explain(one)
-		for _, l := range e.text {
-			p.line("  ", red, l)
-		}
-		for _, l := range e.stderr {
-			p.line("    ", plain, l)
-		}
-		// one hint for several in a row that have the same mend
-		if e.hint != "" && (i == len(all)-1 || explain(all[i+1]).hint != e.hint) {
-			p.line("  ", plain, "hint: "+e.hint)
-		}
-	}
-}
-
-func (v *humanView) change(p *page, c tasks.Change) {
+// change adds a change with its diff.
+func (p *page) change(c tasks.Change) {
 	const detail = "      "
 	mark, color := sign(c.Action)
 	title := fmt.Sprintf("%s %s %s", mark, c.Action, oneLine(c.Task))
@@ -152,69 +129,6 @@ func (v *humanView) change(p *page, c tasks.Change) {
 	}
 }
 
-// Report implements View.
-func (v *humanView) Report(r *engine.Report) error {
-	p := page{color: v.color(v.OutIsTerminal)}
-	hosts := sorted(r.Hosts, reportKey)
-	var nameWidth, roleWidth, resultWidth int
-	for _, h := range hosts {
-		nameWidth = max(nameWidth, columns(h.Name))
-		roleWidth = max(roleWidth, columns(h.Role))
-		resultWidth = max(resultWidth, columns(resultWord(h.Result)))
-	}
-	var t tally
-	for _, h := range hosts {
-		t.host(h.Result)
-		line := pad(h.Name, nameWidth) + "  " + pad(h.Role, roleWidth) + "  " + pad(resultWord(h.Result), resultWidth)
-		if n := len(h.Changes); n > 0 {
-			line += "  " + plural(n, "change")
-		}
-		up := 0
-		for _, s := range h.Tunnels {
-			if s.Up {
-				up++
-			}
-		}
-		t.down += len(h.Tunnels) - up
-		if len(h.Tunnels) > 0 {
-			line += fmt.Sprintf("  %d of %s up", up, plural(len(h.Tunnels), "tunnel"))
-		}
-		if v.Verbose {
-			line += "  " + seconds(h.Took)
-		}
-		p.line("", resultStyle(h.Result), clean(line))
-		v.trouble(&p, h.Err)
-		for _, s := range h.Tunnels {
-			v.tunnel(&p, s)
-		}
-		for _, w := range h.Warnings {
-			p.line("  ", yellow, "warning: "+oneLine(w))
-		}
-	}
-	p.WriteString("\n")
-	p.line("", bold, t.applyLine())
-	return v.result(v.Redact([]byte(p.String())))
-}
-
-func (v *humanView) tunnel(p *page, s strongswan.TunnelState) {
-	switch {
-	case !s.Up:
-		p.line("  ", red, tunnelDown(s))
-	case s.SAs > 1:
-		p.line("  ", yellow, fmt.Sprintf("tunnel to %s: up, with %d IKE SAs where one is enough", oneLine(s.Tunnel.Peer), s.SAs))
-	case v.Verbose:
-		p.line("  ", plain, strings.TrimRight(fmt.Sprintf("tunnel to %s: up %s", oneLine(s.Tunnel.Peer), oneLine(s.Peer)), " "))
-	}
-}
-
-func tunnelDown(s strongswan.TunnelState) string {
-	text := "tunnel to " + oneLine(s.Tunnel.Peer) + ": down"
-	if s.Why != "" {
-		text += ", " + oneLine(s.Why)
-	}
-	return text
-}
-
 func resultWord(r engine.Result) string {
 	if r == engine.RolledBack {
 		return "rolled back"
@@ -238,4 +152,97 @@ func seconds(d time.Duration) string {
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	}
 	return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+// The document of a plan, which those of apply, remove and rollback share.
+type (
+	planDocument struct {
+		head
+		hostsAndSummary
+	}
+	hostsAndSummary struct {
+		Hosts   []jsonHost `json:"hosts"`
+		Summary summary    `json:"summary"`
+	}
+	jsonHost struct {
+		Name    string       `json:"name"`
+		Role    string       `json:"role"`
+		Result  string       `json:"result"`
+		Error   string       `json:"error"`
+		Changes []jsonChange `json:"changes"`
+	}
+	jsonChange struct {
+		Task   string `json:"task"`
+		Action string `json:"action"`
+		State  string `json:"state"`
+		Diff   string `json:"diff"`
+	}
+	// summary counts hosts by result: failed are all that are neither ok,
+	// changed, unreachable nor skipped. changes are those of all hosts.
+	summary struct {
+		Hosts       int `json:"hosts"`
+		OK          int `json:"ok"`
+		Changed     int `json:"changed"`
+		Unreachable int `json:"unreachable"`
+		Failed      int `json:"failed"`
+		Changes     int `json:"changes"`
+	}
+)
+
+// States of a change.
+const (
+	planned = "planned"
+	blocked = "blocked" // vpnpush will not make it
+	made    = "made"
+)
+
+func (v *View) planDocument(plan *engine.Plan) planDocument {
+	d := planDocument{head: heading("plan"), hostsAndSummary: noHosts()}
+	for _, h := range plan.Hosts {
+		out := v.jsonHost(h.Name, h.Role, h.Result, h.Err, h.Warnings)
+		for _, c := range h.Changes {
+			state := planned
+			if c.Blocked != "" {
+				state = blocked
+				v.warn("blocked", h.Name+": "+c.Task+": "+c.Blocked)
+				if c.Mend != "" {
+					v.warn("hint", h.Name+": "+c.Mend)
+				}
+			}
+			out.Changes = append(out.Changes, v.jsonChange(c, state))
+		}
+		d.add(out, h.Result)
+	}
+	return d
+}
+
+func noHosts() hostsAndSummary { return hostsAndSummary{Hosts: []jsonHost{}} }
+
+func (v *View) jsonHost(name, role string, r engine.Result, err error, warnings []string) jsonHost {
+	h := jsonHost{Name: v.text(name), Role: role, Result: string(r), Error: v.errorText(name, err), Changes: []jsonChange{}}
+	for _, w := range warnings {
+		v.warn("warning", name+": "+w)
+	}
+	return h
+}
+
+func (v *View) jsonChange(c tasks.Change, state string) jsonChange {
+	return jsonChange{v.text(c.Task), string(c.Action), state, v.text(attrText(c))}
+}
+
+func (d *hostsAndSummary) add(h jsonHost, r engine.Result) {
+	d.Hosts = append(d.Hosts, h)
+	d.Summary.Hosts++
+	d.Summary.Changes += len(h.Changes)
+	switch r {
+	case engine.OK:
+		d.Summary.OK++
+	case engine.Changed:
+		d.Summary.Changed++
+	case engine.Unreachable:
+		d.Summary.Unreachable++
+	case engine.Skipped:
+	default:
+		d.Summary.Failed++
+	}
 }

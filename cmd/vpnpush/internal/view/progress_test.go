@@ -142,7 +142,7 @@ func TestProgressHeight(t *testing.T) {
 
 // Where progress is shown at all.
 func TestProgressWhere(t *testing.T) {
-	events := func(v View) {
+	events := func(v *View) {
 		v.Observe(engine.Event{Host: "tokyo", Stage: "connect"})
 		v.Observe(engine.Event{Host: "tokyo", Stage: "done", Result: engine.RolledBack, Message: "no\nanswer"})
 		v.Plan(&engine.Plan{})

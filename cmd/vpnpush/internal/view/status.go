@@ -65,9 +65,20 @@ func (p *page) table(cols []column, rows [][]string, styles []style, after func(
 	}
 }
 
-// Status implements View.
-func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
-	p := page{color: v.color(v.OutIsTerminal)}
+// Status writes what runs.
+func (v *View) Status(s *engine.Status, o StatusOptions) error {
+	if v.o.JSON {
+		return v.encode(v.statusDocument(s, o))
+	}
+	p := v.statusPage(s, o)
+	if o.Refresh {
+		return v.result([]byte(overdrawn(string(v.o.Redact([]byte(p.String()))), o.Height)))
+	}
+	return v.print(p)
+}
+
+func (v *View) statusPage(s *engine.Status, o StatusOptions) *page {
+	p := v.page()
 	rows, styles := make([][]string, len(s.Tunnels)), make([]style, len(s.Tunnels))
 	up, unknown := 0, 0
 	for i, t := range s.Tunnels {
@@ -90,24 +101,24 @@ func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
 			}
 		default:
 			rows[i], styles[i] = []string{site, "DOWN", oneLine(t.Why)}, red
-			if columns(strings.Join(rows[i], "   ")) > v.Width {
+			if columns(strings.Join(rows[i], "   ")) > v.o.Width {
 				rows[i] = rows[i][:2] // below
 			}
 		}
 	}
-	head := fmt.Sprintf("%d of %s up", up, plural(len(s.Tunnels), "tunnel"))
+	head := fmt.Sprintf("%d of %s up", up, Plural(len(s.Tunnels), "tunnel"))
 	if unknown > 0 {
 		head += fmt.Sprintf(", %d not known", unknown)
 	}
 	if o.L2TP && s.Asked[0].Err == nil {
-		head += ", " + plural(len(s.Sessions), "L2TP session")
+		head += ", " + Plural(len(s.Sessions), "L2TP session")
 	}
 	p.line("", bold, fmt.Sprintf("vpnpush status of %s, %s", oneLine(o.Inventory), s.At.UTC().Format("2006-01-02 15:04:05 UTC")))
 	p.line("", bold, head)
 	for _, h := range s.Asked {
 		if h.Err != nil {
 			p.line("", red, fmt.Sprintf("%s (%s): %s", oneLine(h.Name), h.Role, resultWord(h.Result)))
-			v.trouble(&p, h.Err)
+			p.trouble(h.Err)
 		}
 	}
 	if s.Asked[0].Err != nil && len(s.Asked) > 1 {
@@ -122,9 +133,9 @@ func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
 					p.line("  ", yellow, fmt.Sprintf("%d IKE SAs, where one is enough", t.SAs))
 				}
 				if len(rows[i]) == 2 {
-					p.wrapped(v.Width, append([]string{" "}, strings.Fields(oneLine(t.Why))...))
+					p.wrapped(v.o.Width, append([]string{" "}, strings.Fields(oneLine(t.Why))...))
 				}
-				if v.Verbose && t.Known() {
+				if v.o.Verbose && t.Known() {
 					p.line("  ", plain, oneLine(strings.Join(t.HubSubnets, " ")+" === "+strings.Join(t.SiteSubnets, " ")))
 				}
 			})
@@ -140,11 +151,16 @@ func (v *humanView) Status(s *engine.Status, o StatusOptions) error {
 		p.table([]column{{head: "USER"}, {head: "ADDRESS"}, {head: "FOR", right: true}, {head: "TO HUB", right: true}, {head: "TO USER", right: true}, {head: "FROM"}},
 			rows, make([]style, len(rows)), nil)
 	}
-	out := v.Redact([]byte(p.String()))
-	if o.Refresh {
-		out = []byte(overdrawn(string(out), o.Height))
+	return p
+}
+
+// FullScreen takes the whole terminal, and gives it back when leave is called
+// (xterm's alternate screen; the cursor is hidden).
+func (v *View) FullScreen() (leave func() error, err error) {
+	if err := v.result([]byte("\x1b[?1049h\x1b[?25l\x1b[2J")); err != nil {
+		return nil, err
 	}
-	return v.result(out)
+	return func() error { return v.result([]byte("\x1b[?25h\x1b[?1049l")) }, nil
 }
 
 func orDash(s string) string {

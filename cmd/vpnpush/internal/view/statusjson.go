@@ -4,17 +4,16 @@ import (
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
-// The document of a status. Times are RFC 3339 in UTC, "" where not known.
+// The document of a status.
 type (
 	statusDocument struct {
-		FormatVersion string              `json:"format_version"`
-		Command       string              `json:"command"`
-		Inventory     string              `json:"inventory"`
-		Time          string              `json:"time"`
-		Hosts         []statusJSONHost    `json:"hosts"` // that were asked
-		Tunnels       []statusJSONTunnel  `json:"tunnels"`
-		Sessions      []statusJSONSession `json:"sessions"`
-		Summary       statusSummary       `json:"summary"`
+		head
+		Inventory string              `json:"inventory"`
+		Time      string              `json:"time"`
+		Hosts     []statusJSONHost    `json:"hosts"` // that were asked
+		Tunnels   []statusJSONTunnel  `json:"tunnels"`
+		Sessions  []statusJSONSession `json:"sessions"`
+		Summary   statusSummary       `json:"summary"`
 	}
 	statusJSONHost struct {
 		Name   string `json:"name"`
@@ -53,34 +52,18 @@ type (
 	}
 )
 
-// Status implements View.
-func (v *jsonView) Status(s *engine.Status, o StatusOptions) error {
-	text := func(s string) string { return clean(string(v.Redact([]byte(clean(s))))) }
-	texts := func(ss []string) []string {
-		out := make([]string, len(ss))
-		for i, s := range ss {
-			out[i] = text(s)
-		}
-		return out
-	}
+func (v *View) statusDocument(s *engine.Status, o StatusOptions) statusDocument {
 	doc := statusDocument{
-		FormatVersion: "1", Command: "status", Inventory: text(o.Inventory), Time: stamp(s.At),
+		head: heading("status"), Inventory: v.text(o.Inventory), Time: stamp(s.At),
 		Hosts: []statusJSONHost{}, Tunnels: []statusJSONTunnel{}, Sessions: []statusJSONSession{},
 	}
 	for _, h := range s.Asked {
-		j := statusJSONHost{Name: text(h.Name), Role: h.Role, Result: string(h.Result)}
-		if h.Err != nil {
-			j.Error = text(h.Err.Error())
-			if hint := explain(h.Err).hint; hint != "" {
-				v.warn("hint", h.Name+": "+hint)
-			}
-		}
-		doc.Hosts = append(doc.Hosts, j)
+		doc.Hosts = append(doc.Hosts, statusJSONHost{Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err)})
 	}
 	for _, t := range s.Tunnels {
 		j := statusJSONTunnel{
-			Site: text(t.Site), State: "down", Why: text(t.Why), AskedAt: text(t.Asked), Since: stamp(t.Since), Peer: text(t.Peer),
-			IKESAs: t.SAs, BytesToHub: t.BytesUp, BytesToSite: t.BytesDown, HubSubnets: texts(t.HubSubnets), SiteSubnets: texts(t.SiteSubnets),
+			Site: v.text(t.Site), State: "down", Why: v.text(t.Why), AskedAt: v.text(t.Asked), Since: stamp(t.Since), Peer: v.text(t.Peer),
+			IKESAs: t.SAs, BytesToHub: t.BytesUp, BytesToSite: t.BytesDown, HubSubnets: v.texts(t.HubSubnets), SiteSubnets: v.texts(t.SiteSubnets),
 		}
 		doc.Summary.Tunnels++
 		switch {
@@ -97,10 +80,10 @@ func (v *jsonView) Status(s *engine.Status, o StatusOptions) error {
 	}
 	for _, c := range s.Sessions {
 		doc.Sessions = append(doc.Sessions, statusJSONSession{
-			User: text(c.User), Address: text(c.Address), From: text(c.From), Interface: text(c.Interface), Since: stamp(c.Since),
+			User: v.text(c.User), Address: v.text(c.Address), From: v.text(c.From), Interface: v.text(c.Interface), Since: stamp(c.Since),
 			BytesToHub: c.BytesIn, BytesToUser: c.BytesOut,
 		})
 	}
 	doc.Summary.Sessions = len(s.Sessions)
-	return v.encode(doc)
+	return doc
 }

@@ -70,9 +70,9 @@ func (t *tally) planLine() string {
 		if t.hosts == 1 {
 			verb = "matches"
 		}
-		return fmt.Sprintf("No changes. %s %s the inventory.", plural(t.hosts, "host"), verb)
+		return fmt.Sprintf("No changes. %s %s the inventory.", Plural(t.hosts, "host"), verb)
 	}
-	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", plural(t.hosts, "host"), t.create, t.update, t.delete)
+	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", Plural(t.hosts, "host"), t.create, t.update, t.delete)
 	if t.reload > 0 {
 		line += fmt.Sprintf(", %d to reload", t.reload)
 	}
@@ -88,7 +88,7 @@ func (t *tally) planLine() string {
 
 // applyLine is the last line of an apply.
 func (t *tally) applyLine() string {
-	parts := []string{plural(t.hosts, "host")}
+	parts := []string{Plural(t.hosts, "host")}
 	for _, r := range order[:2] {
 		if n := t.results[r]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, resultWord(r)))
@@ -97,7 +97,7 @@ func (t *tally) applyLine() string {
 	parts = append(parts, t.bad()...)
 	var tail []string
 	if t.down > 0 {
-		tail = []string{plural(t.down, "tunnel") + " down"}
+		tail = []string{Plural(t.down, "tunnel") + " down"}
 	}
 	return ending("Apply: "+strings.Join(parts, ", "), tail)
 }

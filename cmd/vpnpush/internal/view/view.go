@@ -1,6 +1,6 @@
 // Package view prints, for people or as JSON: no other package of vpnpush does.
 // Results go to standard output, errors, questions and progress to standard
-// error (DESIGN section 8, docs/output.md).
+// error (docs/output.md).
 //
 // What a host sent is cleaned of control characters, and whatever is printed
 // passes the redactor of known secrets last. That is the second net: tasks mask
@@ -8,41 +8,12 @@
 package view
 
 import (
-	"errors"
 	"fmt"
 	"io"
-	"sort"
 	"strings"
 
-	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/mask"
-	"github.com/vpnpush/vpnpush/transport"
 )
-
-// View shows what a run found and did. Its Observer part shows progress, which
-// ends and is wiped off the terminal when anything else is shown.
-type View interface {
-	engine.Observer
-	// Hosts tells how many hosts the run has, for the progress counter.
-	Hosts(n int)
-	// Plan and Report write a result. The error is the writer's: a result that
-	// nobody could read is no success.
-	Plan(*engine.Plan) error
-	Report(*engine.Report) error
-	Doctor(*Diagnoses) error
-	// Drift writes what is not as it should be, and nothing when all is well; as
-	// JSON always. Status writes what runs.
-	Drift(*engine.Drift, DriftOptions) error
-	Status(*engine.Status, StatusOptions) error
-	// History writes what was done on a host.
-	History(*engine.History) error
-	// Diagnostics shows an inventory's faults, a line each.
-	Diagnostics([]fmt.Stringer)
-	// Error shows what ended the run, and its hint.
-	Error(error)
-	// Confirm asks, and reports whether the answer was "yes".
-	Confirm(in io.Reader, question string) (bool, error)
-}
 
 // ApplyQuestion is what apply asks before it changes anything.
 const ApplyQuestion = "Apply these changes? Only 'yes' is accepted: "
@@ -62,8 +33,16 @@ type Options struct {
 	Redact func([]byte) []byte
 }
 
-// New makes a View.
-func New(o Options) View {
+// View shows what a run finds and does, for people or as JSON. As an
+// engine.Observer it shows progress, which ends and is wiped off the terminal
+// when anything else is shown.
+type View struct {
+	o Options
+	*progress
+}
+
+// New returns a View.
+func New(o Options) *View {
 	if o.Redact == nil {
 		o.Redact = func(b []byte) []byte { return b }
 	}
@@ -73,79 +52,61 @@ func New(o Options) View {
 	if o.Height <= 0 {
 		o.Height = 24
 	}
-	s := &screen{Options: o, progress: newProgress(o)}
-	if o.JSON {
-		return &jsonView{s}
-	}
-	return &humanView{s}
-}
-
-// screen is what both views share: everything on standard error.
-type screen struct {
-	Options
-	*progress
+	return &View{o, newProgress(o)}
 }
 
 // color reports whether a stream that is a terminal, or not, gets colour.
-func (s *screen) color(terminal bool) bool {
-	switch s.Color {
+func (v *View) color(terminal bool) bool {
+	switch v.o.Color {
 	case "always":
 		return true
 	case "never":
 		return false
 	}
-	return terminal && !s.NoColorEnv
+	return terminal && !v.o.NoColorEnv
 }
 
-// result writes a finished result to standard output.
-func (s *screen) result(b []byte) error {
-	s.halt()
-	if _, err := s.Out.Write(b); err != nil {
+// page returns an empty page for standard output.
+func (v *View) page() *page { return &page{color: v.color(v.o.OutIsTerminal)} }
+
+// print writes a page to standard output. The error is the writer's: a result
+// that nobody could read is no success.
+func (v *View) print(p *page) error { return v.result(v.o.Redact([]byte(p.String()))) }
+
+// result writes bytes that are redacted to standard output.
+func (v *View) result(b []byte) error {
+	v.halt()
+	if _, err := v.o.Out.Write(b); err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
 	return nil
 }
 
 // complain writes to standard error. There is nobody to tell when that fails.
-func (s *screen) complain(text string) {
-	s.halt()
-	s.Err.Write(s.Redact([]byte(text)))
+func (v *View) complain(text string) {
+	v.halt()
+	v.o.Err.Write(v.o.Redact([]byte(text)))
 }
 
-// Diagnostics implements View.
-func (s *screen) Diagnostics(ds []fmt.Stringer) {
-	var b strings.Builder
-	for _, d := range ds {
-		b.WriteString(clean(d.String()) + "\n")
-	}
-	s.complain(b.String())
-}
-
-// Error implements View.
-func (s *screen) Error(err error) {
-	p := page{color: s.color(s.ErrIsTerminal)}
-	for _, e := range flatten(err) {
-		w := explain(e)
-		p.line("", red, "vpnpush: "+w.text[0])
-		for _, l := range append(w.text[1:], w.stderr...) {
-			p.line("  ", plain, l)
-		}
-		if w.hint != "" {
-			p.line("", plain, "vpnpush: hint: "+w.hint)
-		}
-	}
-	s.complain(p.String())
-}
+// Note shows a remark on standard error, a line in either form.
+func (v *View) Note(text string) { v.complain(oneLine(text) + "\n") }
 
 // warn is Error's form for what does not end a run.
-func (s *screen) warn(kind, text string) {
-	s.complain("vpnpush: " + kind + ": " + oneLine(text) + "\n")
+func (v *View) warn(kind, text string) { v.Note("vpnpush: " + kind + ": " + text) }
+
+// Prompt shows what a terminal is asked for, and leaves the cursor behind it;
+// the answer is read elsewhere. It returns what ends the line afterwards, for an
+// answer that is not echoed brings no newline.
+func (v *View) Prompt(text string) (done func()) {
+	v.complain(clean(text))
+	return func() { v.complain("\n") }
 }
 
-// Confirm implements View. The question goes to standard error: standard output
-// may be a file. Only the answer's line is read from in.
-func (s *screen) Confirm(in io.Reader, question string) (bool, error) {
-	s.complain(question)
+// Confirm asks, and reports whether the answer was "yes". The question goes to
+// standard error: standard output may be a file. Only the answer's line is read
+// from in.
+func (v *View) Confirm(in io.Reader, question string) (bool, error) {
+	v.complain(question)
 	var line []byte
 	for b := make([]byte, 1); ; {
 		n, err := in.Read(b)
@@ -154,7 +115,7 @@ func (s *screen) Confirm(in io.Reader, question string) (bool, error) {
 		}
 		line = append(line, b[:n]...)
 		if err == io.EOF {
-			s.complain("\n") // no newline was typed
+			v.complain("\n") // no newline was typed
 			break
 		}
 		if err != nil {
@@ -164,84 +125,14 @@ func (s *screen) Confirm(in io.Reader, question string) (bool, error) {
 	return strings.TrimSpace(string(line)) == "yes", nil
 }
 
-// explained is an error taken apart for people, cleaned.
-type explained struct {
-	text   []string // at least one line
-	stderr []string // the remote program's, when it has several lines
-	hint   string
-}
-
-func explain(err error) explained {
-	msg := err.Error()
-	var e explained
-	var exit *transport.ExitError
-	if errors.As(err, &exit) {
-		// Its text ends in the whole stderr. A long one reads better below.
-		if s := strings.TrimSpace(string(exit.Stderr)); strings.Contains(s, "\n") && strings.Contains(msg, s) {
-			msg = strings.Replace(strings.Replace(msg, ": "+s, "", 1), s, "", 1)
-			e.stderr = strings.Split(clean(s), "\n")
-		}
-	}
-	e.text = strings.Split(strings.TrimSpace(clean(msg)), "\n")
-	var h transport.Hinter
-	if errors.As(err, &h) {
-		e.hint = oneLine(h.Hint())
-	}
-	return e
-}
-
-// flatten gives the errors of errors.Join and go-multierror. An error that
-// wraps several in a sentence of its own stays one.
-func flatten(err error) []error {
-	var parts []error
-	switch e := err.(type) {
-	case interface{ WrappedErrors() []error }:
-		parts = e.WrappedErrors()
-	case interface{ Unwrap() []error }:
-		var texts []string
-		for _, p := range e.Unwrap() {
-			texts = append(texts, p.Error())
-		}
-		if err.Error() != strings.Join(texts, "\n") {
-			return []error{err}
-		}
-		parts = e.Unwrap()
-	}
-	if len(parts) == 0 {
-		return []error{err}
-	}
-	var out []error
-	for _, p := range parts {
-		out = append(out, flatten(p)...)
-	}
-	return out
-}
-
-// clean takes control characters out of what may come from a host.
+// clean returns s without the control characters of what may come from a host.
 func clean(s string) string { return string(mask.Sanitize([]byte(s))) }
 
-// oneLine is clean for what must stay on its line.
+// oneLine returns s cleaned, for what must stay on its line.
 func oneLine(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
-// sorted copies hosts, the hub first, then by name.
-func sorted[H any](hosts []H, key func(H) (role, name string)) []H {
-	out := append([]H(nil), hosts...)
-	sort.SliceStable(out, func(i, j int) bool {
-		ri, ni := key(out[i])
-		rj, nj := key(out[j])
-		if (ri == "hub") != (rj == "hub") {
-			return ri == "hub"
-		}
-		return ni < nj
-	})
-	return out
-}
-
-func planKey(h engine.HostPlan) (string, string)     { return h.Role, h.Name }
-func reportKey(h engine.HostReport) (string, string) { return h.Role, h.Name }
-
-// plural is "1 host", "2 hosts".
-func plural(n int, noun string) string {
+// Plural returns "1 host", "2 hosts".
+func Plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}

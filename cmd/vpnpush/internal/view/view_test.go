@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/mask"
@@ -43,7 +44,7 @@ func golden(t *testing.T, name, got string) {
 }
 
 // show runs f on a view and gives what went to the two streams.
-func show(o Options, f func(View)) (stdout, stderr string) {
+func show(o Options, f func(*View)) (stdout, stderr string) {
 	var out, err bytes.Buffer
 	o.Out, o.Err = &out, &err
 	f(New(o))
@@ -68,15 +69,9 @@ func okHost(name, role string) engine.HostPlan {
 const conn = "# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.\n" +
 	"conn tokyo\n\tkeyexchange=ikev2\n\tike=aes256-sha256-modp2048!\n\tesp=aes256-sha256!\n\tdpddelay=%s\n\tauto=add\n"
 
-// mixed is a plan of three hosts with every action. The hosts come unsorted.
+// mixed is a plan of three hosts with every action.
 func mixed() *engine.Plan {
 	return &engine.Plan{Hosts: []engine.HostPlan{
-		okHost("tokyo", "site"),
-		{Name: "osaka", Role: "site", Result: engine.Changed, Warnings: []string{"its clock is 3 minutes behind"}, Changes: []tasks.Change{
-			{Task: "package:strongswan-starter", Action: tasks.Install, Attrs: []tasks.Attr{{Name: "version", New: []byte("5.9.8-5+deb12u1")}}},
-			{Task: "sysctl:net.ipv4.ip_forward", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "value", Old: []byte("0"), New: []byte("1")}}},
-			{Task: "unit:strongswan-starter.service", Action: tasks.Restart, Note: "it started before its configuration was written"},
-		}},
 		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: []tasks.Change{
 			{Task: "file:/etc/ipsec.d/vpnpush/tokyo.conf", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.Plain, fmt.Sprintf(conn, "60s"), fmt.Sprintf(conn, "30s")),
@@ -94,6 +89,12 @@ func mixed() *engine.Plan {
 			}},
 			{Task: "ipsec:strongswan-starter.service", Action: tasks.Reload, Attrs: []tasks.Attr{{Name: "conns", Old: []byte("nara, tokyo"), New: []byte("tokyo")}}},
 		}},
+		{Name: "osaka", Role: "site", Result: engine.Changed, Warnings: []string{"its clock is 3 minutes behind"}, Changes: []tasks.Change{
+			{Task: "package:strongswan-starter", Action: tasks.Install, Attrs: []tasks.Attr{{Name: "version", New: []byte("5.9.8-5+deb12u1")}}},
+			{Task: "sysctl:net.ipv4.ip_forward", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "value", Old: []byte("0"), New: []byte("1")}}},
+			{Task: "unit:strongswan-starter.service", Action: tasks.Restart, Note: "it started before its configuration was written"},
+		}},
+		okHost("tokyo", "site"),
 	}}
 }
 
@@ -142,35 +143,35 @@ func rotated() *engine.Plan {
 func report() *engine.Report {
 	to := func(peer string) strongswan.Tunnel { return strongswan.Tunnel{Conn: peer, Peer: peer} }
 	return &engine.Report{Hosts: []engine.HostReport{
-		{Name: "tokyo", Role: "site", Result: engine.OK, Took: 2 * time.Second, Tunnels: []strongswan.TunnelState{{Tunnel: to("vps"), Up: true, SAs: 1, Peer: "203.0.113.10:4500"}}},
-		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: errDial},
-		{Name: "lyon", Role: "site", Result: engine.RolledBack, Err: errRun, Changes: mixed().Hosts[1].Changes},
-		{Name: "nice", Role: "site", Result: engine.Skipped, Err: errors.New("the canary lyon rolled back")},
-		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: mixed().Hosts[2].Changes, Warnings: []string{"ufw is installed"}, Took: 75 * time.Second,
+		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: mixed().Hosts[0].Changes, Warnings: []string{"ufw is installed"}, Took: 75 * time.Second,
 			Tunnels: []strongswan.TunnelState{
 				{Tunnel: to("tokyo"), Up: true, SAs: 2, Peer: "198.51.100.7:4500"},
 				{Tunnel: to("osaka"), Why: "no IKE SA"},
 			}},
+		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: errDial},
+		{Name: "lyon", Role: "site", Result: engine.RolledBack, Err: errRun, Changes: mixed().Hosts[1].Changes},
+		{Name: "nice", Role: "site", Result: engine.Skipped, Err: errors.New("the canary lyon rolled back")},
+		{Name: "tokyo", Role: "site", Result: engine.OK, Took: 2 * time.Second, Tunnels: []strongswan.TunnelState{{Tunnel: to("vps"), Up: true, SAs: 1, Peer: "203.0.113.10:4500"}}},
 	}}
 }
 
 // What people see, whole, at 80 columns without colour. No golden file holds
 // "hush", which every secret here has in it, nor a control character.
 func TestHuman(t *testing.T) {
-	match := &engine.Plan{Hosts: []engine.HostPlan{okHost("tokyo", "site"), okHost("vps", "hub"), okHost("osaka", "site")}}
+	match := &engine.Plan{Hosts: []engine.HostPlan{okHost("vps", "hub"), okHost("osaka", "site"), okHost("tokyo", "site")}}
 	one := &engine.Plan{Hosts: mixed().Hosts[1:2]}
-	tests := map[string]func(View) error{
-		"plan_one.txt":        func(v View) error { return v.Plan(one) },
-		"plan_mixed.txt":      func(v View) error { return v.Plan(mixed()) },
-		"plan_hundred.txt":    func(v View) error { return v.Plan(hundred()) },
-		"plan_trouble.txt":    func(v View) error { return v.Plan(trouble()) },
-		"plan_secret.txt":     func(v View) error { return v.Plan(rotated()) },
-		"plan_no_changes.txt": func(v View) error { return v.Plan(match) },
-		"apply_report.txt":    func(v View) error { return v.Report(report()) },
+	tests := map[string]func(*View) error{
+		"plan_one.txt":        func(v *View) error { return v.Plan(one) },
+		"plan_mixed.txt":      func(v *View) error { return v.Plan(mixed()) },
+		"plan_hundred.txt":    func(v *View) error { return v.Plan(hundred()) },
+		"plan_trouble.txt":    func(v *View) error { return v.Plan(trouble()) },
+		"plan_secret.txt":     func(v *View) error { return v.Plan(rotated()) },
+		"plan_no_changes.txt": func(v *View) error { return v.Plan(match) },
+		"apply_report.txt":    func(v *View) error { return v.Report(report(), ReportOptions{Command: "apply"}) },
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
-			out, stderr := show(Options{}, func(v View) {
+			out, stderr := show(Options{}, func(v *View) {
 				if err := f(v); err != nil {
 					t.Error(err)
 				}
@@ -186,17 +187,17 @@ func TestHuman(t *testing.T) {
 	}
 }
 
-// The document, byte for byte, and that its keys are those of DESIGN section 8:
+// The document, byte for byte, and that its keys are those of docs/output.md:
 // scripts depend on them.
 func TestJSON(t *testing.T) {
-	tests := map[string]func(View) error{
-		"plan_mixed.json":   func(v View) error { return v.Plan(mixed()) },
-		"plan_trouble.json": func(v View) error { return v.Plan(trouble()) },
-		"apply_report.json": func(v View) error { return v.Report(report()) },
+	tests := map[string]func(*View) error{
+		"plan_mixed.json":   func(v *View) error { return v.Plan(mixed()) },
+		"plan_trouble.json": func(v *View) error { return v.Plan(trouble()) },
+		"apply_report.json": func(v *View) error { return v.Report(report(), ReportOptions{Command: "apply"}) },
 	}
 	for name, f := range tests {
 		t.Run(name, func(t *testing.T) {
-			out, stderr := show(Options{JSON: true, Color: "always"}, func(v View) {
+			out, stderr := show(Options{JSON: true, Color: "always"}, func(v *View) {
 				if err := f(v); err != nil {
 					t.Error(err)
 				}
@@ -238,12 +239,19 @@ func TestRedact(t *testing.T) {
 	leak := tasks.Change{Task: "x:" + known, Action: tasks.Update, Note: known, Blocked: known, Mend: known,
 		Attrs: []tasks.Attr{{Name: "content", Old: []byte(known), New: []byte("a\n" + known)}, {Name: "value", New: []byte(known)}}}
 	err := transport.WithHint(errors.New("it said "+known), "try %s", known)
-	use := func(v View) {
+	use := func(v *View) {
 		v.Plan(&engine.Plan{Hosts: []engine.HostPlan{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known}}}})
 		v.Report(&engine.Report{Hosts: []engine.HostReport{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known},
-			Tunnels: []strongswan.TunnelState{{Why: known}}}}})
+			Tunnels: []strongswan.TunnelState{{Why: known}}}}}, ReportOptions{Command: "rollback", Back: &engine.Back{Before: known, After: []string{known}}})
 		v.Observe(engine.Event{Host: "vps", Stage: "read", Message: known})
-		v.Diagnostics([]fmt.Stringer{text(known)})
+		faults := inventory.Diagnostics{{File: known, Summary: known, Mend: known}}
+		v.Diagnostics(faults)
+		v.Validate(Validation{File: known, Diagnostics: faults})
+		v.Init(known)
+		v.Render(Rendering{Folder: known, Files: []Rendered{{Host: known, Path: known}}})
+		v.Map(Drawing{Bytes: []byte(known)})
+		v.Note(known)
+		v.Prompt(known)()
 		v.Error(err)
 		v.Confirm(strings.NewReader("no\n"), known)
 	}
@@ -262,10 +270,6 @@ func TestRedact(t *testing.T) {
 	}
 }
 
-type text string
-
-func (t text) String() string { return string(t) }
-
 // Colour: on a terminal, unless NO_COLOR is set; always and never as they say.
 func TestColor(t *testing.T) {
 	tests := map[string]struct {
@@ -281,8 +285,8 @@ func TestColor(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			plain, _ := show(Options{}, func(v View) { v.Plan(mixed()) })
-			out, _ := show(tt.o, func(v View) { v.Plan(mixed()) })
+			plain, _ := show(Options{}, func(v *View) { v.Plan(mixed()) })
+			out, _ := show(tt.o, func(v *View) { v.Plan(mixed()) })
 			if strings.Contains(out, "\x1b[32m") != tt.want {
 				t.Errorf("colour %t, want %t", !tt.want, tt.want)
 			}
@@ -311,7 +315,7 @@ func TestError(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			out, stderr := show(Options{}, func(v View) { v.Error(tt.err) })
+			out, stderr := show(Options{}, func(v *View) { v.Error(tt.err) })
 			if d := cmp.Diff(tt.want, stderr); d != "" || out != "" {
 				t.Errorf("stdout %q, stderr (-want +got)\n%s", out, d)
 			}
@@ -323,7 +327,7 @@ func TestError(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	for in, want := range map[string]bool{"yes\n": true, "yes\r\n": true, "yes": true, "y\n": false, "YES\n": false, "yes please\n": false, "\n": false, "": false} {
 		r := strings.NewReader(in + "")
-		_, stderr := show(Options{}, func(v View) {
+		_, stderr := show(Options{}, func(v *View) {
 			got, err := v.Confirm(r, ApplyQuestion)
 			if got != want || err != nil {
 				t.Errorf("%q: %t, %v, want %t", in, got, err, want)
@@ -334,7 +338,7 @@ func TestConfirm(t *testing.T) {
 		}
 	}
 	r := strings.NewReader("yes\nrest")
-	show(Options{}, func(v View) { v.Confirm(r, ApplyQuestion) })
+	show(Options{}, func(v *View) { v.Confirm(r, ApplyQuestion) })
 	if rest, _ := io.ReadAll(r); string(rest) != "rest" {
 		t.Errorf("left to read: %q", rest)
 	}
@@ -345,7 +349,7 @@ func TestConfirm(t *testing.T) {
 func TestWriteError(t *testing.T) {
 	for _, json := range []bool{false, true} {
 		v := New(Options{Out: full{}, Err: io.Discard, JSON: json})
-		if v.Plan(mixed()) == nil || v.Report(report()) == nil {
+		if v.Plan(mixed()) == nil || v.Report(report(), ReportOptions{Command: "apply"}) == nil {
 			t.Errorf("json=%t: no error", json)
 		}
 	}
@@ -366,7 +370,7 @@ func TestSummaryLine(t *testing.T) {
 		"Plan: 4 hosts, 0 to create, 0 to update, 0 to delete; 1 unreachable, 1 failed, 1 blocked.": trouble().Hosts,
 	}
 	for want, hosts := range tests {
-		out, _ := show(Options{}, func(v View) { v.Plan(&engine.Plan{Hosts: hosts}) })
+		out, _ := show(Options{}, func(v *View) { v.Plan(&engine.Plan{Hosts: hosts}) })
 		lines := strings.Split(strings.TrimRight(out, "\n"), "\n")
 		if got := lines[len(lines)-1]; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)

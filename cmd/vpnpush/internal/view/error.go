@@ -1,0 +1,98 @@
+package view
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Error shows what ended the run, and its hint.
+func (v *View) Error(err error) {
+	p := page{color: v.color(v.o.ErrIsTerminal)}
+	for _, e := range flatten(err) {
+		w := explain(e)
+		p.line("", red, "vpnpush: "+w.text[0])
+		for _, l := range append(w.text[1:], w.stderr...) {
+			p.line("  ", plain, l)
+		}
+		if w.hint != "" {
+			p.line("", plain, "vpnpush: hint: "+w.hint)
+		}
+	}
+	v.complain(p.String())
+}
+
+// trouble adds a host's error once, with the remote stderr and the hint.
+func (p *page) trouble(err error) {
+	if err == nil {
+		return
+	}
+	all := flatten(err)
+	for i, one := range all {
+		e := explain(one)
+		for _, l := range e.text {
+			p.line("  ", red, l)
+		}
+		for _, l := range e.stderr {
+			p.line("    ", plain, l)
+		}
+		// one hint for several in a row that have the same mend
+		if e.hint != "" && (i == len(all)-1 || explain(all[i+1]).hint != e.hint) {
+			p.line("  ", plain, "hint: "+e.hint)
+		}
+	}
+}
+
+// explained is an error taken apart for people, cleaned.
+type explained struct {
+	text   []string // at least one line
+	stderr []string // the remote program's, when it has several lines
+	hint   string
+}
+
+func explain(err error) explained {
+	msg := err.Error()
+	var e explained
+	var exit *transport.ExitError
+	if errors.As(err, &exit) {
+		// Its text ends in the whole stderr. A long one reads better below.
+		if s := strings.TrimSpace(string(exit.Stderr)); strings.Contains(s, "\n") && strings.Contains(msg, s) {
+			msg = strings.Replace(strings.Replace(msg, ": "+s, "", 1), s, "", 1)
+			e.stderr = strings.Split(clean(s), "\n")
+		}
+	}
+	e.text = strings.Split(strings.TrimSpace(clean(msg)), "\n")
+	var h transport.Hinter
+	if errors.As(err, &h) {
+		e.hint = oneLine(h.Hint())
+	}
+	return e
+}
+
+// flatten returns the errors of errors.Join and go-multierror. An error that
+// wraps several in a sentence of its own stays one.
+func flatten(err error) []error {
+	var parts []error
+	switch e := err.(type) {
+	case interface{ WrappedErrors() []error }:
+		parts = e.WrappedErrors()
+	case interface{ Unwrap() []error }:
+		var texts []string
+		for _, p := range e.Unwrap() {
+			texts = append(texts, p.Error())
+		}
+		if err.Error() != strings.Join(texts, "\n") {
+			return []error{err}
+		}
+		parts = e.Unwrap()
+	}
+	if len(parts) == 0 {
+		return []error{err}
+	}
+	var out []error
+	for _, p := range parts {
+		out = append(out, flatten(p)...)
+	}
+	return out
+}

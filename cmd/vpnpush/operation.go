@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
+	"github.com/vpnpush/vpnpush/transport/sshconn"
+)
+
+// operation is a verb at work on the hosts of an inventory. Its context ends
+// with the first Ctrl-C and when --timeout is up: that ends all but an apply
+// that has begun (planAndApply), so a new verb has nothing to remember.
+type operation struct {
+	app    *app
+	inv    *inventory.Inventory
+	engine *engine.Engine
+	dialer *sshconn.Dialer
+}
+
+// reaching makes cmd a verb that reaches hosts: it gets --timeout, and what it
+// runs gets an operation.
+func (a *app) reaching(cmd *cobra.Command, run func(ctx context.Context, o *operation, args []string) error) *cobra.Command {
+	cmd.Flags().DurationVar(&a.timeout, "timeout", 0, "end the run after `TIME`, as Ctrl-C would; 0: no limit")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return a.operate(cmd.Context(), func(ctx context.Context, o *operation) error { return run(ctx, o, args) })
+	}
+	return cmd
+}
+
+// operate loads the inventory and runs do on it. The time that --timeout gives
+// is for all of that, for what a password manager takes too.
+func (a *app) operate(ctx context.Context, do func(context.Context, *operation) error) error {
+	if a.timeout < 0 {
+		return fmt.Errorf("--timeout %s: it cannot be negative", a.timeout)
+	}
+	if a.timeout > 0 {
+		limited, cancel := context.WithTimeoutCause(ctx, a.timeout, engine.ErrTime)
+		defer cancel()
+		ctx = limited
+	}
+	if a.askBecome {
+		if err := a.askBecomePassword(ctx); err != nil {
+			return err
+		}
+	}
+	inv, err := a.load(ctx)
+	if err != nil {
+		return err
+	}
+	o := &operation{app: a, inv: inv, dialer: a.dialer(ctx, inv)}
+	o.engine = &engine.Engine{Dialer: o.dialer, Observer: a.view, Forks: a.forks, Owner: inv.ID, By: operator()}
+	defer o.dialer.Close()
+	defer o.engine.Close()
+	return do(ctx, o)
+}
+
+// hosts returns the hosts that patterns choose, and tells the progress how many
+// they are.
+func (o *operation) hosts(patterns []string) ([]engine.Host, error) {
+	names, err := o.inv.Select(patterns)
+	if err != nil {
+		return nil, err
+	}
+	o.app.view.Hosts(len(names))
+	return engineHosts(o.inv, names), nil
+}
+
+// host returns the one host of a verb that takes one.
+func (o *operation) host(verb, name string) (engine.Host, error) {
+	hosts, err := o.hosts([]string{name})
+	if err != nil {
+		return engine.Host{}, err
+	}
+	if len(hosts) != 1 {
+		return engine.Host{}, fmt.Errorf("%s %s: this matches %s, and %s takes one", verb, name, view.Plural(len(hosts), "host"), verb)
+	}
+	return hosts[0], nil
+}
+
+// oneHost checks the arguments of a verb that takes one host by its name.
+func (a *app) oneHost(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return err
+		}
+		if len(a.limit) > 0 {
+			return transport.WithHint(fmt.Errorf("%s %s: --limit cannot be used with it", cmd.Name(), args[0]), "leave --limit out: the host is named already")
+		}
+		return nil
+	}
+}
+
+// load reads the inventory; its faults are told, and end the run.
+func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
+	inv, diags, err := a.check(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case inv == nil:
+		a.view.Diagnostics(diags)
+		return nil, a.faults(diags)
+	case len(diags) > 0:
+		a.view.Diagnostics(diags)
+	}
+	return inv, nil
+}
+
+// check reads the inventory, whose secrets are masked from here on; it is nil
+// when it has faults.
+func (a *app) check(ctx context.Context) (*inventory.Inventory, inventory.Diagnostics, error) {
+	inv, diags := inventory.Load(ctx, a.inventory)
+	if inv != nil {
+		a.redact(inv.SecretValues()...)
+	} else if err := ended(ctx); err != nil {
+		return nil, nil, err // a secret's command that was killed is no fault
+	}
+	return inv, diags, nil
+}
+
+// faults returns how a verb ends whose inventory has faults that were told.
+func (a *app) faults(diags inventory.Diagnostics) error {
+	return fmt.Errorf("%s: %s", a.inventory, view.Plural(len(diags.Errors()), "fault"))
+}
+
+// errTimeUp is how a run ends that had nothing to show when its time was up.
+var errTimeUp = transport.WithHint(errors.New("the time for the whole run was up before anything was done"), "give more time with --timeout")
+
+// ended returns how a verb ends that was cut off with nothing to show, nil when
+// it was not. To be out of time means that the hosts were not reached.
+func ended(ctx context.Context) error {
+	switch {
+	case ctx.Err() == nil:
+		return nil
+	case timeUp(ctx):
+		return &codeError{exitHosts, errTimeUp}
+	}
+	return exitWith(exitInterrupted)
+}
+
+// timeUp reports whether ctx ended because of --timeout.
+func timeUp(ctx context.Context) bool { return context.Cause(ctx) == engine.ErrTime }
+
+// interrupted reports whether ctx ended by Ctrl-C. What came out until then is
+// not told as a result; when the time was up it is, for cron has no second try.
+func interrupted(ctx context.Context) bool { return ctx.Err() != nil && !timeUp(ctx) }
+
+// wholeSeconds checks a flag's duration that a host counts in seconds.
+func wholeSeconds(flag string, d, least time.Duration) error {
+	if d < least || d%time.Second != 0 {
+		return fmt.Errorf("--%s %s: write whole seconds, at least %s", flag, d, least)
+	}
+	return nil
+}
