@@ -22,10 +22,10 @@ import (
 	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
-// The benchmarks of DESIGN section 9. Each measures the floor beside the
-// program, in turns in one run, and reports the ratio: this machine's speed and
-// what else it does fall out. testdata/bench/bench.sh runs them all; those that
-// want hosts are skipped without it. What was measured: docs/speed.md.
+// The benchmarks of docs/speed.md, which says what was measured. Each measures the
+// floor beside the program, in turns in one run, and reports the ratio: this
+// machine's speed and what else it does fall out. testdata/bench/bench.sh runs
+// them all; those that want hosts are skipped without it.
 
 // benchLab is the directory of a running lab; the benchmark runs in its control
 // namespace.

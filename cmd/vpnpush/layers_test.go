@@ -15,7 +15,7 @@ import (
 
 const module = "github.com/vpnpush/vpnpush/"
 
-// layers are the imports of our own that DESIGN section 2 allows, by package.
+// layers are the imports of our own that docs/architecture.md allows, by package.
 // Imports point down only: what is pure stays pure, and what must not see a
 // network, a secret or a terminal cannot.
 var layers = map[string][]string{
@@ -113,13 +113,13 @@ func sources(t *testing.T) []source {
 	return out
 }
 
-// Imports that point up, or around the design, would come in one convenient
-// line at a time.
+// Imports that point up, or around the layers, would come in one convenient line
+// at a time.
 func TestImports(t *testing.T) {
 	for _, s := range sources(t) {
 		own, known := layers[s.dir]
 		if !known {
-			t.Errorf("%s: the package %s has no place: add it to DESIGN section 2 and to this test", s.path, s.dir)
+			t.Errorf("%s: the package %s has no place: add it to docs/architecture.md and to this test", s.path, s.dir)
 			continue
 		}
 		for _, im := range s.file.Imports {
@@ -226,5 +226,68 @@ func TestOnlyMainHoldsTheProcess(t *testing.T) {
 			}
 			return true
 		})
+	}
+}
+
+// streams are the functions that may touch standard output and standard error,
+// and why. The rest of the program has them from the view alone, so that what it
+// prints is redacted, is JSON where JSON was asked for, and clears the progress
+// away first.
+var streams = map[string]string{
+	"main":     "they are the process's own",
+	"run":      "a panic is told without the view: it may be the view's",
+	"execute":  "cobra writes help and completions, which hold no inventory",
+	"makeView": "the view gets them",
+	"screen":   "a terminal is asked how high it is",
+}
+
+// Only the program's own package is handed the streams, so it is here that they
+// could be written to past the view.
+func TestOnlyViewWrites(t *testing.T) {
+	writers := map[string]bool{"fmt.Fprint": true, "fmt.Fprintf": true, "fmt.Fprintln": true, "io.WriteString": true, "io.Copy": true}
+	used := map[string]bool{}
+	for _, s := range sources(t) {
+		if s.test || s.dir != "cmd/vpnpush" {
+			continue
+		}
+		for _, d := range s.file.Decls {
+			in := "a variable"
+			if f, ok := d.(*ast.FuncDecl); ok {
+				in = f.Name.Name
+			} else if g := d.(*ast.GenDecl); g.Tok != token.VAR {
+				continue
+			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				switch n := n.(type) {
+				case *ast.Ident:
+					if name := strings.ToLower(n.Name); name != "stdout" && name != "stderr" {
+						break
+					}
+					used[in] = true
+					if _, may := streams[in]; !may {
+						t.Errorf("%s: %s uses %s: print through the view", s.fset.Position(n.Pos()), in, n.Name)
+					}
+				case *ast.CallExpr:
+					sel, ok := n.Fun.(*ast.SelectorExpr)
+					if !ok || len(n.Args) == 0 {
+						break
+					}
+					x, ok := sel.X.(*ast.Ident)
+					if !ok || !writers[x.Name+"."+sel.Sel.Name] {
+						break
+					}
+					// a buffer of its own is written to by its address
+					if u, own := n.Args[0].(*ast.UnaryExpr); (!own || u.Op != token.AND) && in != "run" {
+						t.Errorf("%s: %s.%s in %s: print through the view", s.fset.Position(n.Pos()), x.Name, sel.Sel.Name, in)
+					}
+				}
+				return true
+			})
+		}
+	}
+	for f, why := range streams {
+		if !used[f] {
+			t.Errorf("%s does not use the streams any more (%s): take it out of this test", f, why)
+		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // A plan of a host that was not talked to before costs one connection and one
-// exec, 9 round trips (DESIGN section 9): TCP; banners and KEXINIT; key
+// exec, 9 round trips (docs/speed.md): TCP; banners and KEXINIT; key
 // exchange; service; "none"; is this key good; the signature; open a channel;
 // exec. They are counted by cause and effect, not by the clock: whatever the
 // client says after the ninth never reaches the host.

@@ -27,6 +27,7 @@ type progress struct {
 	drawn   int    // lines on the terminal
 	last    string // what they say
 	stop    chan struct{}
+	held    bool // a question stands on the terminal: nothing is drawn
 }
 
 // row is a host at work.
@@ -52,7 +53,7 @@ func newProgress(o Options) *progress {
 	}
 }
 
-// Hosts implements View.
+// Hosts tells how many hosts the run has, for the counter.
 func (p *progress) Hosts(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -127,6 +128,9 @@ func (p *progress) tick(stop chan struct{}) {
 
 // draw replaces what is on the terminal, in one write.
 func (p *progress) draw() {
+	if p.held {
+		return
+	}
 	lines := p.lines()
 	text := strings.Join(lines, "\n")
 	if text == p.last {
@@ -157,7 +161,7 @@ func (p *progress) replace(lines []string) {
 	p.drawn = len(lines)
 }
 
-// lines are the hosts at work, as many as fit above the cursor's own line, and,
+// lines returns the hosts at work, as many as fit above the cursor's own line, and,
 // when there is more than one host, a counter.
 func (p *progress) lines() []string {
 	shown := p.running
@@ -200,11 +204,23 @@ func (p *progress) lines() []string {
 	return out
 }
 
-// fit makes a line that cannot wrap: one column short, since some terminals
+// fit returns a line that cannot wrap: one column short, since some terminals
 // wrap in the last.
 func (p *progress) fit(line string) string {
 	line = strings.ReplaceAll(strings.ReplaceAll(clean(line), "\n", " "), "\t", " ")
 	return cut(clean(string(p.redact([]byte(line)))), p.width-1)
+}
+
+// interject writes text between what is drawn, and holds the drawing from then on
+// when hold is set. Unlike halt it forgets nothing.
+func (p *progress) interject(text string, hold bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.drawn > 0 {
+		p.replace(nil)
+	}
+	p.last, p.held = "", hold
+	p.w.Write(p.redact([]byte(text)))
 }
 
 // halt wipes the progress off the terminal and forgets it.

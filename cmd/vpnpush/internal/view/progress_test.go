@@ -111,6 +111,34 @@ func TestProgress(t *testing.T) {
 	}
 }
 
+// A remark stands above the progress, which forgets nothing for it; and no line
+// is drawn over a question that waits for its answer.
+func TestProgressGivesWay(t *testing.T) {
+	p, w, now := terminal(t, 40, 24)
+	p.Hosts(3)
+	p.note(engine.Event{Host: "vps", Stage: "done", Result: engine.OK})
+	p.note(engine.Event{Host: "tokyo", Stage: "read"})
+	p.draw()
+	p.interject("a remark\n", false)
+	p.draw()
+	want := "a remark\ntokyo  reading     0.0s\n1/3 done"
+	if d := cmp.Diff(want, w.screen()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+	p.interject("sudo password: ", true)
+	*now = now.Add(time.Second)
+	p.draw()
+	if want := "a remark\nsudo password:"; strings.TrimRight(w.screen(), " ") != want {
+		t.Errorf("while it is asked: %q, want %q", w.screen(), want)
+	}
+	p.interject("\n", false)
+	p.draw()
+	want = "a remark\nsudo password: \ntokyo  reading     1.0s\n1/3 done"
+	if d := cmp.Diff(want, w.screen()); d != "" {
+		t.Errorf("(-want +got)\n%s", d)
+	}
+}
+
 // A hundred hosts never scroll the terminal: the lines would stay behind.
 func TestProgressHeight(t *testing.T) {
 	for _, height := range []int{1, 2, 3, 24} {

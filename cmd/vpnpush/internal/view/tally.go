@@ -63,7 +63,7 @@ func (t *tally) bad() (out []string) {
 	return out
 }
 
-// planLine is the last line of a plan (DESIGN section 8).
+// planLine returns the last line of a plan (docs/output.md).
 func (t *tally) planLine() string {
 	if t.clean() {
 		verb := "match"
@@ -86,7 +86,7 @@ func (t *tally) planLine() string {
 	return ending(line, bad)
 }
 
-// applyLine is the last line of an apply.
+// applyLine returns the last line of an apply.
 func (t *tally) applyLine() string {
 	parts := []string{Plural(t.hosts, "host")}
 	for _, r := range order[:2] {

@@ -88,18 +88,19 @@ func (v *View) complain(text string) {
 	v.o.Err.Write(v.o.Redact([]byte(text)))
 }
 
-// Note shows a remark on standard error, a line in either form.
-func (v *View) Note(text string) { v.complain(oneLine(text) + "\n") }
+// Note shows a remark on standard error, a line in either form. Progress goes on
+// below it.
+func (v *View) Note(text string) { v.interject(oneLine(text)+"\n", false) }
 
 // warn is Error's form for what does not end a run.
-func (v *View) warn(kind, text string) { v.Note("vpnpush: " + kind + ": " + text) }
+func (v *View) warn(kind, text string) { v.complain("vpnpush: " + kind + ": " + oneLine(text) + "\n") }
 
 // Prompt shows what a terminal is asked for, and leaves the cursor behind it;
-// the answer is read elsewhere. It returns what ends the line afterwards, for an
+// the answer is read elsewhere. Progress waits for done, which ends the line: an
 // answer that is not echoed brings no newline.
 func (v *View) Prompt(text string) (done func()) {
-	v.complain(clean(text))
-	return func() { v.complain("\n") }
+	v.interject(clean(text), true)
+	return func() { v.interject("\n", false) }
 }
 
 // Confirm asks, and reports whether the answer was "yes". The question goes to

@@ -231,6 +231,28 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// A rollback says where it went back to, and each verb that changes hosts its own
+// name; a script tells them by that.
+func TestJSONCommand(t *testing.T) {
+	one := &engine.Report{Hosts: report().Hosts[4:]}
+	back := &engine.Back{Before: "20260102T060405-00000001", After: []string{"20260102T090405-00000004"}}
+	out, _ := show(Options{JSON: true}, func(v *View) { v.Report(one, ReportOptions{Command: "rollback", Back: back}) })
+	golden(t, "rollback_report.json", out)
+	out, _ = show(Options{JSON: true}, func(v *View) { v.Report(one, ReportOptions{Command: "remove"}) })
+	if want := strings.Replace(mustJSON(t, one), `"apply"`, `"remove"`, 1); out != want {
+		t.Errorf("(-want +got)\n%s", cmp.Diff(want, out))
+	}
+}
+
+func mustJSON(t *testing.T, r *engine.Report) string {
+	t.Helper()
+	out, _ := show(Options{JSON: true}, func(v *View) { v.Report(r, ReportOptions{Command: "apply"}) })
+	if !json.Valid([]byte(out)) {
+		t.Fatalf("not JSON: %s", out)
+	}
+	return out
+}
+
 // The redactor sees all that is printed, on both streams and in both forms,
 // also where JSON escapes a secret and where colour surrounds it.
 func TestRedact(t *testing.T) {
