@@ -157,6 +157,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 	})
 	e.hold(p, hosts)
 	p.Back = slices.ContainsFunc(hosts, func(h Host) bool { return h.Back != nil })
+	p.Leave = slices.ContainsFunc(hosts, func(h Host) bool { return h.Leave })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
 	var all *multierror.Error
 	for _, h := range p.Hosts {

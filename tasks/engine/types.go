@@ -69,6 +69,8 @@ type Plan struct {
 	// Back says that it is a rollback: it was compared with what stood before an
 	// apply, not with the inventory.
 	Back bool
+	// Leave says that it takes vpnpush off.
+	Leave bool
 }
 
 // SitesDeleted returns how many sites the plan takes off the hub, and how many the hub
