@@ -34,11 +34,11 @@ func (a *app) applyCmd() *cobra.Command {
 	var f applyFlags
 	cmd := a.reaching(&cobra.Command{
 		Use:   "apply [FILE]",
-		Short: "Plan, ask, and push",
-		Long: `Apply plans, shows the plan, asks, and pushes: the hub first, then one site, then
-the others in parallel. Each host arms a switch that puts back what was there,
-makes its changes, and keeps them only when they are confirmed over a new
-connection. What failed is as it was before.
+		Short: "Plan, ask, and make the changes",
+		Long: `Apply plans, shows the plan, asks, and makes the changes: on the hub first, then
+on one site, then on the others in parallel. Each host arms a switch that puts
+back what was there, makes its changes, and keeps them only when they are
+confirmed over a new connection. What failed is as it was before.
 
 With FILE, a plan that ` + "`vpnpush plan --out FILE`" + ` has saved, nothing is asked: exactly
 that plan is applied, or, where anything has changed since, nothing at all.
@@ -66,8 +66,8 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 	})
 	f.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
-	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "replace or delete files that vpnpush did not write or that were edited, once they are backed up")
-	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
+	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited; they are backed up first")
+	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "allow up to `N` sites to be deleted, even when that is more than half of them")
 	return cmd
 }
 

@@ -127,6 +127,7 @@ func TestNoSecretIsShown(t *testing.T) {
 		stdin string
 	}{
 		{"validate", ""},
+		{"validate --json", ""},
 		{"plan", ""},
 		{"plan -v --color always", ""},
 		{"plan --json", ""},
@@ -143,8 +144,17 @@ func TestNoSecretIsShown(t *testing.T) {
 		{"status", ""},
 		{"status --json", ""},
 		{"doctor", ""},
+		{"doctor --json", ""},
 		{"history vps", ""},
+		{"history vps --json", ""},
+		{"rollback vps --yes --json", ""},
+		{"remove vps", "no\n"},
+		{"remove vps --yes --json", ""},
+		{"map -o - --live", ""},
+		{"map -o " + filepath.Join(dir, "net.svg") + " --json", ""},
+		{"plan --timeout 1ns --json", ""},
 		{"render --out " + filepath.Join(dir, "rendered"), ""},
+		{"render --json --out " + filepath.Join(dir, "rendered"), ""},
 	} {
 		var out, errs bytes.Buffer
 		code := run(context.Background(), nil, append([]string{"-i", inv}, strings.Fields(c.args)...), strings.NewReader(c.stdin), &out, &errs)

@@ -16,10 +16,10 @@ import (
 func (a *app) doctorCmd() *cobra.Command {
 	return a.reaching(&cobra.Command{
 		Use:   "doctor [HOST...]",
-		Short: "Tell what would stop a tunnel, before it does",
-		Long: `Doctor looks at every host, and from each site at the way to the hub, and tells
-what would stop a tunnel: what it is, why it matters, and the mend. It changes
-nothing. What is looked at, and what cannot be known: docs/doctor.md.
+		Short: "Find what would stop a tunnel, before it does",
+		Long: `Doctor looks at every host, and from each site at the way to the hub, and reports
+what would stop a tunnel: what it is, why it matters, and how to mend it. It
+changes nothing. What is looked at, and what cannot be known: docs/doctor.md.
 
 Exit codes: 0 nothing stops a tunnel (there may be warnings); 1 usage or
 inventory; 2 a problem was found; 4 a host was not reached; 6 both.`,

@@ -18,7 +18,7 @@ func (a *app) driftCmd() *cobra.Command {
 	var f driftFlags
 	cmd := a.reaching(&cobra.Command{
 		Use:   "drift",
-		Short: "Tell what on the hosts is no longer as it was left; made for cron",
+		Short: "Report what has changed on the hosts since it was applied; for cron",
 		Long: `Drift reads every host and compares three things: what the inventory says, what
 stands on the host, and what was last applied to it. It also looks at what runs:
 services, kernel parameters, packet filter chains, loaded conns, tunnels.
@@ -46,7 +46,7 @@ checked; 6 both.`,
 		},
 	}, func(ctx context.Context, o *operation, _ []string) error { return o.drift(ctx, f, a.view) })
 	cmd.Flags().StringVar(&f.prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector")
-	cmd.Flags().BoolVar(&f.changedOnly, "changed-only", false, "print nothing unless there is something new since the last run with this flag or without")
+	cmd.Flags().BoolVar(&f.changedOnly, "changed-only", false, "print nothing unless something is new since the last run, with this flag or without")
 	return cmd
 }
 

@@ -15,7 +15,7 @@ import (
 func (a *app) initCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "init",
-		Short: "Write a commented starter inventory with fresh keys",
+		Short: "Write a commented starter inventory with new keys",
 		Long: `Init writes a commented inventory with freshly generated pre-shared keys to the
 file that --inventory names, readable by you alone. It never replaces a file.`,
 		Args: cobra.NoArgs,

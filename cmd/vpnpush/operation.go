@@ -28,7 +28,7 @@ type operation struct {
 // reaching makes cmd a verb that reaches hosts: it gets --timeout, and what it
 // runs gets an operation.
 func (a *app) reaching(cmd *cobra.Command, run func(ctx context.Context, o *operation, args []string) error) *cobra.Command {
-	cmd.Flags().DurationVar(&a.timeout, "timeout", 0, "end the run after `TIME`, as Ctrl-C would; 0: no limit")
+	cmd.Flags().DurationVar(&a.timeout, "timeout", 0, "end the run after `TIME`: hosts that were not reached by then are skipped; 0: no limit")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.operate(cmd.Context(), func(ctx context.Context, o *operation) error { return run(ctx, o, args) })
 	}

@@ -13,7 +13,7 @@ func (a *app) planCmd() *cobra.Command {
 	var out string
 	cmd := a.reaching(&cobra.Command{
 		Use:   "plan",
-		Short: "Show as diffs what every host lacks",
+		Short: "Show as diffs what an apply would change",
 		Long: `Plan reads every host, all in parallel, one connection and one program each, and
 shows what an apply would change. It changes nothing. With --out the plan is saved
 for ` + "`vpnpush apply FILE`" + `: digests of it, no secrets.

@@ -14,7 +14,7 @@ func (a *app) removeCmd() *cobra.Command {
 	var f applyFlags
 	cmd := a.reaching(&cobra.Command{
 		Use:   "remove HOST",
-		Short: "Take everything of vpnpush off a host again",
+		Short: "Remove everything of vpnpush from a host",
 		Long: `Remove plans, shows and takes away everything that vpnpush put on a host, down to
 the include lines; what it does not own stays byte for byte. It is as safe as an
 apply: armed, and kept only when confirmed over a new connection.

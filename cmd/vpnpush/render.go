@@ -18,8 +18,8 @@ func (a *app) renderCmd() *cobra.Command {
 	var out string
 	cmd := &cobra.Command{
 		Use:   "render --out DIR",
-		Short: "Write every file as it would land, offline",
-		Long: `Render writes every file as it would land on a bare host to DIR/HOST/etc/..., with
+		Short: "Write every file as it would be on a host, offline",
+		Long: `Render writes every file as it would be on a bare host to DIR/HOST/etc/..., with
 its mode on the host. It touches no network. Files hold their secrets, so DIR is
 made for you alone.`,
 		Args: cobra.NoArgs,

@@ -15,7 +15,7 @@ func (a *app) rollbackCmd() *cobra.Command {
 	var f applyFlags
 	cmd := a.reaching(&cobra.Command{
 		Use:   "rollback HOST [APPLY]",
-		Short: "Put a host back to before one of its last applies",
+		Short: "Put a host back to how it was before an apply",
 		Long: `Rollback puts back what stood on a host before its last apply, or before the one
 that is named (` + "`vpnpush history HOST`" + ` lists them), from the backups kept there; later
 applies are taken back with it. It plans, shows, asks, and is as safe as an
@@ -32,7 +32,7 @@ plan shows the same changes again. docs/rollback.md says more.`,
 		return o.rollback(ctx, args[0], txn, f, a.view)
 	})
 	f.flags(cmd.Flags())
-	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "delete up to `N` sites, though that is more than half of them")
+	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "allow up to `N` sites to be deleted, even when that is more than half of them")
 	return cmd
 }
 
@@ -49,15 +49,15 @@ func (o *operation) rollback(ctx context.Context, name, txn string, f applyFlags
 		return hostEnd(h, r, err)
 	}
 	if !o.app.json { // the document says it
-		text := "Back to before apply " + h.Back.Before
+		text := "Going back to before apply " + h.Back.Before
 		if after := h.Back.After; len(after) > 0 {
-			text += ", taking back too what came after it: " + strings.Join(after, ", ")
+			text += "; what came after it is taken back too: " + strings.Join(after, ", ")
 		}
 		v.Note(text)
 	}
 	if err := o.planAndApply(ctx, []engine.Host{h}, f, view.ReportOptions{Command: "rollback", Back: h.Back}, v); err != nil {
 		return err
 	}
-	v.Note(fmt.Sprintf("The inventory is as it was: until it is changed, `vpnpush plan --limit %s` shows what was taken back.", h.Name))
+	v.Note(fmt.Sprintf("The inventory was not changed: until you change it, `vpnpush plan --limit %s` shows again what was taken back.", h.Name))
 	return nil
 }

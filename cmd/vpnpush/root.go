@@ -77,9 +77,9 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "vpnpush",
 		Short: "Join offices behind NAT to a hub with strongSwan, from one inventory, over SSH",
-		Long: `vpnpush reads one inventory of a hub and its sites, shows as diffs what every
-host lacks, and pushes it over SSH, all hosts in parallel. A host needs sshd and
-a shell, nothing else.
+		Long: `vpnpush reads one inventory of a hub and its sites, shows as diffs what would
+change on each host, and makes the changes over SSH, all hosts in parallel. A
+host needs sshd and a shell, nothing else.
 
   vpnpush init           write a starter inventory
   vpnpush plan           show what would change
@@ -106,10 +106,10 @@ a shell, nothing else.
 	f.StringVarP(&a.inventory, "inventory", "i", def, "the inventory `FILE`; $VPNPUSH_INVENTORY sets the default")
 	f.StringSliceVar(&a.limit, "limit", nil, "only these hosts: names or globs, !NAME excludes (`PATTERN,...`)")
 	f.IntVar(&a.forks, "forks", 10, "work on `N` hosts at once")
-	f.BoolVar(&a.json, "json", false, "print JSON")
-	f.StringVar(&a.color, "color", "auto", "auto, always or never (`WHEN`)")
-	f.BoolVarP(&a.verbose, "verbose", "v", false, "tell on stderr what is being done")
-	f.BoolVarP(&a.askBecome, "ask-become-pass", "K", false, "ask once for the password of sudo")
+	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
+	f.StringVar(&a.color, "color", "auto", "use colour: `WHEN` is auto, always or never")
+	f.BoolVarP(&a.verbose, "verbose", "v", false, "report on standard error what is being done")
+	f.BoolVarP(&a.askBecome, "ask-become-pass", "K", false, "ask once for the password that sudo wants")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
@@ -133,13 +133,26 @@ func withHint(check cobra.PositionalArgs) cobra.PositionalArgs {
 			return err
 		}
 		hint := fmt.Sprintf("see `%s --help`", cmd.CommandPath())
+		if strings.HasPrefix(err.Error(), "accepts ") { // cobra.ExactArgs and its kin
+			err = miscounted(cmd, args)
+		}
 		if near := suggestions(cmd, args); len(near) > 0 {
 			hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), near[0])
 		} else if cmd.HasParent() && strings.HasPrefix(err.Error(), "unknown command") { // cobra.NoArgs
-			err = fmt.Errorf("%s takes no arguments, but got %q", cmd.CommandPath(), args[0])
+			err = fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[0])
 		}
 		return transport.WithHint(err, "%s", hint)
 	}
+}
+
+// miscounted returns an error that names the argument which is missing, or one
+// too many.
+func miscounted(cmd *cobra.Command, args []string) error {
+	wanted := strings.Fields(cmd.Use)[1:]
+	if len(args) < len(wanted) {
+		return fmt.Errorf("%s: %s is missing", cmd.CommandPath(), wanted[len(args)])
+	}
+	return fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[len(wanted)])
 }
 
 // suggestions returns the subcommands that the first argument may have meant.

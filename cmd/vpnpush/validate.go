@@ -11,9 +11,9 @@ import (
 func (a *app) validateCmd() *cobra.Command {
 	return &cobra.Command{
 		Use:   "validate",
-		Short: "Check the inventory, all of it at once",
-		Long: `Validate reads the inventory and its secrets and tells every fault at once, as
-file:line: what, and the mend. It touches no host.`,
+		Short: "Check the inventory, and report every fault at once",
+		Long: `Validate reads the inventory and its secrets and reports every fault at once, as
+file:line: what is wrong, and how to mend it. It touches no host.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.validate(cmd.Context(), a.view) },
 	}

@@ -31,7 +31,7 @@ func (r *Diagnoses) count() illness {
 		n.unchecked += len(h.Unchecked)
 		switch h.Result {
 		case engine.OK:
-		case engine.Unreachable:
+		case engine.Unreachable, engine.Skipped: // nothing is known of it
 			n.unreachable++
 		default:
 			n.failed++

@@ -239,7 +239,7 @@ func twoSides(c tasks.Change) (out []styled) {
 		case a.Old == nil:
 			return []styled{{plain, "the host does not have it"}}
 		case a.New == nil:
-			return []styled{{plain, "the inventory wants it no more"}}
+			return []styled{{plain, "the inventory no longer has it"}}
 		}
 		if !byLines(a) {
 			value := func(b []byte) string {

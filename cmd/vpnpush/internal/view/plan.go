@@ -63,6 +63,9 @@ func (v *View) planPage(plan *engine.Plan) *page {
 	if plan.Back && t.clean() {
 		last = "No changes. " + Plural(t.hosts, "host") + " as before that apply."
 	}
+	if plan.Leave && t.clean() {
+		last = "No changes. Nothing of vpnpush is on " + Plural(t.hosts, "host") + "."
+	}
 	p.line("", bold, last)
 	return p
 }

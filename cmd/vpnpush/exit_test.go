@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/doctor"
+	"github.com/vpnpush/vpnpush/tasks/engine"
+)
+
+// Scripts and cron act on the codes: the worst host decides, and what was found
+// hides no host that was not looked at, nor the other way round.
+func TestExitCodes(t *testing.T) {
+	plan := func(rs ...engine.Result) *engine.Plan {
+		p := &engine.Plan{}
+		for _, r := range rs {
+			h := engine.HostPlan{Result: r}
+			if r == engine.Changed {
+				h.Changes = []tasks.Change{{Task: "file:/etc/a"}}
+			}
+			p.Hosts = append(p.Hosts, h)
+		}
+		return p
+	}
+	blocked := &engine.Plan{Hosts: []engine.HostPlan{{Result: engine.Changed, Changes: []tasks.Change{{Blocked: "it is not ours"}}}}}
+	drift := func(hs ...engine.HostDrift) *engine.Drift { return &engine.Drift{Hosts: hs} }
+	finding, ignored := engine.Finding{State: engine.FindingDrifted}, engine.Finding{State: engine.FindingDrifted, Ignored: &engine.Ignore{}}
+	ill := view.HostDiagnosis{Diagnosis: doctor.Diagnosis{Findings: []doctor.Finding{{Severity: doctor.Problem}}}, Result: engine.OK}
+	lost := view.HostDiagnosis{Result: engine.Unreachable, Err: errors.New("lost")}
+	status := func(hub error, tunnels ...engine.TunnelStatus) *engine.Status {
+		return &engine.Status{Asked: []engine.HostStatus{{Err: hub}}, Tunnels: tunnels}
+	}
+	for name, c := range map[string]struct{ got, want int }{
+		"plan, nothing":              {planCode(plan(engine.OK), true), exitOK},
+		"plan, changes":              {planCode(plan(engine.Changed), false), exitOK},
+		"plan, changes, detailed":    {planCode(plan(engine.OK, engine.Changed), true), exitChanges},
+		"plan, lost":                 {planCode(plan(engine.Changed, engine.Unreachable), false), exitHosts},
+		"plan, lost, detailed":       {planCode(plan(engine.Changed, engine.Skipped), true), exitBoth},
+		"plan, locked, detailed":     {planCode(plan(engine.Changed, engine.Locked, engine.Failed), true), exitLocked},
+		"plan, blocked":              {planCode(blocked, false), exitHosts},
+		"drift, all well":            {driftCode(drift(engine.HostDrift{Result: engine.OK})), exitOK},
+		"drift, ignored":             {driftCode(drift(engine.HostDrift{Result: engine.OK, Findings: []engine.Finding{ignored}})), exitOK},
+		"drift, drifted":             {driftCode(drift(engine.HostDrift{Result: engine.Drifted, Findings: []engine.Finding{ignored, finding}})), exitChanges},
+		"drift, busy":                {driftCode(drift(engine.HostDrift{Result: engine.Locked})), exitHosts},
+		"drift, drifted and skipped": {driftCode(drift(engine.HostDrift{Result: engine.Drifted, Findings: []engine.Finding{finding}}, engine.HostDrift{Result: engine.Skipped})), exitBoth},
+		"doctor, nothing":            {doctorCode(&view.Diagnoses{Hosts: []view.HostDiagnosis{{Result: engine.OK}}}), exitOK},
+		"doctor, problem":            {doctorCode(&view.Diagnoses{Hosts: []view.HostDiagnosis{ill}}), exitChanges},
+		"doctor, both":               {doctorCode(&view.Diagnoses{Hosts: []view.HostDiagnosis{ill, lost}}), exitBoth},
+		"status, up":                 {statusCode(status(nil, engine.TunnelStatus{Asked: "vps", Up: true})), exitOK},
+		"status, down":               {statusCode(status(nil, engine.TunnelStatus{Asked: "vps"})), exitChanges},
+		"status, not known":          {statusCode(status(nil, engine.TunnelStatus{})), exitHosts},
+		"status, sites alone":        {statusCode(status(errors.New("lost"), engine.TunnelStatus{Asked: "tokyo"})), exitBoth},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s: exit code %d, want %d", name, c.got, c.want)
+		}
+	}
+}
+
+// What was done to hosts says more than that the run was cut off; and a run whose
+// time was up is not one that was interrupted.
+func TestReportEnd(t *testing.T) {
+	whole := context.Background()
+	stopped, cancel := context.WithCancel(whole)
+	cancel()
+	late, cancel := context.WithDeadlineCause(whole, time.Unix(0, 0), engine.ErrTime)
+	defer cancel()
+	for name, c := range map[string]struct {
+		ctx  context.Context
+		rs   []engine.Result
+		want int
+		told bool
+	}{
+		"done":                        {whole, []engine.Result{engine.Changed, engine.OK}, exitOK, false},
+		"skipped":                     {whole, []engine.Result{engine.RolledBack, engine.Skipped}, exitRolledBack, false},
+		"unknown is the worst":        {whole, []engine.Result{engine.Unknown, engine.RolledBack, engine.Locked}, exitUnknown, false},
+		"stale":                       {whole, []engine.Result{engine.Stale, engine.Unreachable}, exitLocked, false},
+		"interrupted":                 {stopped, []engine.Result{engine.Changed, engine.Skipped}, exitInterrupted, false},
+		"interrupted, and put back":   {stopped, []engine.Result{engine.RolledBack, engine.Skipped}, exitRolledBack, false},
+		"time is up":                  {late, []engine.Result{engine.Changed, engine.Skipped}, exitHosts, true},
+		"time is up, and put back":    {late, []engine.Result{engine.RolledBack, engine.Skipped}, exitRolledBack, true},
+		"time is up when all is done": {late, []engine.Result{engine.Changed, engine.OK}, exitOK, false},
+	} {
+		r := &engine.Report{}
+		for _, res := range c.rs {
+			r.Hosts = append(r.Hosts, engine.HostReport{Result: res})
+		}
+		err := reportEnd(c.ctx, r)
+		if got := exitCode(err); got != c.want {
+			t.Errorf("%s: exit code %d, want %d", name, got, c.want)
+		}
+		if told := err != nil && err.Error() != ""; told != c.told {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+	if err := ended(late); exitCode(err) != exitHosts || err.Error() == "" {
+		t.Errorf("out of time: %v", err)
+	}
+	if err := ended(stopped); exitCode(err) != exitInterrupted || err.Error() != "" {
+		t.Errorf("interrupted: %v", err)
+	}
+	if err := ended(whole); err != nil {
+		t.Errorf("not cut off: %v", err)
+	}
+}
