@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/tasks/engine"
@@ -147,8 +145,7 @@ func applicable(p *engine.Plan) bool {
 // confirm asks for a yes, and returns an error for anything else, also when ctx
 // ends first.
 func (o *operation) confirm(ctx context.Context, verb string, v changeView) error {
-	in := o.app.stdin
-	if f, ok := in.(*os.File); ok && !term.IsTerminal(int(f.Fd())) && o.app.json {
+	if o.app.json { // the plan was not shown
 		return transport.WithHint(fmt.Errorf("%s --json cannot ask", verb), "add --yes")
 	}
 	type answer struct {
@@ -157,7 +154,7 @@ func (o *operation) confirm(ctx context.Context, verb string, v changeView) erro
 	}
 	c := make(chan answer, 1)
 	go func() {
-		ok, err := v.Confirm(in, view.ApplyQuestion)
+		ok, err := v.Confirm(o.app.stdin, view.ApplyQuestion)
 		c <- answer{ok, err}
 	}()
 	select {
