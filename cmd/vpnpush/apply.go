@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -109,7 +110,7 @@ func (o *operation) planAndApply(ctx context.Context, hosts []engine.Host, f app
 		}
 	}
 	if gone, had := p.SitesDeleted(); 2*gone > had && gone > f.allowDelete {
-		return transport.WithHint(fmt.Errorf("this would delete %s of the %d on the hub", view.Plural(gone, "site"), had), "if that is meant: --allow-delete %d", gone)
+		return transport.WithHint(fmt.Errorf("this would delete %s of the %d on the hub", words.Count(gone, "site"), had), "if that is meant: --allow-delete %d", gone)
 	}
 	if applicable(p) && !f.sure {
 		if err := o.confirm(ctx, what.Command, v); err != nil {

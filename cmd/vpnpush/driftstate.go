@@ -29,7 +29,7 @@ type hostState struct {
 	Told    string    `json:"told"`    // HostDrift.Fingerprint of what was told last
 }
 
-// loadDriftState reads what is remembered of an inventory. Its ID is a plain
+// loadDriftState returns what is remembered of an inventory. Its ID is a plain
 // name (inventory.Parse).
 func loadDriftState(inventory string) *driftState {
 	s := &driftState{path: statePath(inventory + ".json"), dirty: map[string]bool{}}
@@ -37,7 +37,7 @@ func loadDriftState(inventory string) *driftState {
 	return s
 }
 
-// statePath is a file of ours below $XDG_STATE_HOME (XDG Base Directory
+// statePath returns a file of ours below $XDG_STATE_HOME (XDG Base Directory
 // Specification 0.8: a relative path there is to be ignored).
 func statePath(name string) string {
 	dir := os.Getenv("XDG_STATE_HOME")

@@ -34,10 +34,11 @@ var layers = map[string][]string{
 	"transport/sshconn":           {"transport"},
 	"transport/transporttest":     {"transport"},
 	"cmd/vpnpush/internal/lab":    {},
-	"cmd/vpnpush/internal/netmap": {},
+	"cmd/vpnpush/internal/words":  {},
+	"cmd/vpnpush/internal/netmap": {"cmd/vpnpush/internal/words"},
 	"tasks/doctor":                {"tasks/host", "tasks/strongswan", "tasks", "transport"},
-	"cmd/vpnpush/internal/view":   {"inventory", "tasks/host", "tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
-	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
+	"cmd/vpnpush/internal/view":   {"cmd/vpnpush/internal/words", "inventory", "tasks/host", "tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
+	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "cmd/vpnpush/internal/words", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }
 
 // forTests are packages that no program may hold.

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/transport"
@@ -80,7 +80,7 @@ func (o *operation) host(verb, name string) (engine.Host, error) {
 		return engine.Host{}, err
 	}
 	if len(hosts) != 1 {
-		return engine.Host{}, fmt.Errorf("%s %s: this matches %s, and %s takes one", verb, name, view.Plural(len(hosts), "host"), verb)
+		return engine.Host{}, fmt.Errorf("%s %s: this matches %s, and %s takes one", verb, name, words.Count(len(hosts), "host"), verb)
 	}
 	return hosts[0], nil
 }
@@ -127,7 +127,7 @@ func (a *app) check(ctx context.Context) (*inventory.Inventory, inventory.Diagno
 
 // faults returns how a verb ends whose inventory has faults that were told.
 func (a *app) faults(diags inventory.Diagnostics) error {
-	return fmt.Errorf("%s: %s", a.inventory, view.Plural(len(diags.Errors()), "fault"))
+	return fmt.Errorf("%s: %s", a.inventory, words.Count(len(diags.Errors()), "fault"))
 }
 
 // errTimeUp is how a run ends that had nothing to show when its time was up.

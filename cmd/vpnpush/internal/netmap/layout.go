@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 )
 
 // scene is a picture before it is written: what a test can measure. Lengths are
@@ -178,7 +180,7 @@ func (s *scene) sites(cards []*box, cols int, hub *box, y, left, cardWidth float
 	return end
 }
 
-// columns is how many columns n sites are laid in: a picture that is wider than
+// columns returns how many columns n sites are laid in: a picture that is wider than
 // high, up to five.
 func columns(n int) int {
 	switch {
@@ -287,7 +289,7 @@ func usersBox(l L2TP) *box {
 	b := &box{kind: usersCard, tip: "L2TP users"}
 	x := padding + iconRoom
 	b.texts = []text{
-		{x: x, y: 29, s: fmt.Sprintf("%d %s", len(l.Users), plural(len(l.Users), "user")), size: 15, style: bold},
+		{x: x, y: 29, s: words.Count(len(l.Users), "user"), size: 15, style: bold},
 		{x: x, y: 49, s: l.Pool, size: 12.5, style: mono},
 	}
 	b.h = 64
@@ -310,7 +312,7 @@ func usersBox(l L2TP) *box {
 	return b
 }
 
-// word is a pill with a word, around a point.
+// word returns a pill with a word, around a point.
 func word(s string, x, y float64) *box {
 	w := width(s, 10.5, bold) + 14
 	return &box{kind: pill, x: x - w/2, y: y - 9, w: w, h: 18,
@@ -318,9 +320,9 @@ func word(s string, x, y float64) *box {
 }
 
 func headline(n Network, inner, y float64) *box {
-	title := fmt.Sprintf("%d %s", len(n.Sites), plural(len(n.Sites), "site"))
+	title := words.Count(len(n.Sites), "site")
 	if n.L2TP != nil {
-		title += fmt.Sprintf(", %d %s", len(n.L2TP.Users), plural(len(n.L2TP.Users), "user"))
+		title += ", " + words.Count(len(n.L2TP.Users), "user")
 	}
 	below := "The sites reach the hub, and not each other"
 	switch {
@@ -379,14 +381,7 @@ func (s *scene) legend(n Network, y, inner float64) float64 {
 	return y + 8
 }
 
-func plural(n int, noun string) string {
-	if n == 1 {
-		return noun
-	}
-	return noun + "s"
-}
-
-// width is how wide a text is at most, in any of the fonts that a viewer may
+// width returns how wide a text is at most, in any of the fonts that a viewer may
 // have: DejaVu, the widest of them, sets the numbers.
 func width(s string, size float64, st style) float64 {
 	em := 0.0
@@ -415,7 +410,7 @@ func width(s string, size float64, st style) float64 {
 	return em * size
 }
 
-// cut makes a text at most w wide.
+// cut returns a text at most w wide.
 func cut(s string, w, size float64, st style) string {
 	const rounding = 0.01
 	if width(s, size, st) <= w+rounding {

@@ -80,7 +80,7 @@ func path(ps [][2]float64) string {
 	return b.String()
 }
 
-// towards is the point d from c on the way to p, or half of the way. All lines
+// towards returns the point d from c on the way to p, or half of the way. All lines
 // are level or upright.
 func towards(c, p [2]float64, d float64) [2]float64 {
 	for i := range c {

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 )
 
 // DOT writes the network for Graphviz (graphviz.org/doc/info/lang.html).
@@ -76,7 +78,7 @@ func label(name, address string, subnets []string) []string {
 }
 
 func (l *L2TP) lines() []string {
-	out := []string{fmt.Sprintf("%d %s", len(l.Users), plural(len(l.Users), "user")), l.Pool}
+	out := []string{words.Count(len(l.Users), "user"), l.Pool}
 	for _, u := range l.Users {
 		out = append(out, strings.TrimSpace(u.Name+"  "+u.Address))
 	}

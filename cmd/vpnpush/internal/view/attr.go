@@ -17,7 +17,7 @@ func byLines(a tasks.Attr) bool {
 // same may differ in them.
 const unseen = `\ Control characters are not shown`
 
-// hunks gives an attribute's diff, made of the text as it is and cleaned after:
+// hunks returns an attribute's diff, made of the text as it is and cleaned after:
 // a line that differs only in control characters differs still.
 func hunks(a tasks.Attr) (hs []diff.Hunk, stripped bool) {
 	hs = diff.Hunks(a.Old, a.New)
@@ -30,7 +30,7 @@ func hunks(a tasks.Attr) (hs []diff.Hunk, stripped bool) {
 	return hs, stripped
 }
 
-// change is an attribute as "name: old -> new", or "name: new" where nothing was
+// change returns an attribute as "name: old -> new", or "name: new" where nothing was
 // before.
 func change(a tasks.Attr) string {
 	value := func(b []byte) string {
@@ -48,7 +48,7 @@ func change(a tasks.Attr) string {
 	return a.Name + ": " + value(a.Old) + " -> " + value(a.New)
 }
 
-// attrText is all attributes of a change as text: what JSON calls its diff.
+// attrText returns all attributes of a change as text: what JSON calls its diff.
 func attrText(c tasks.Change) string {
 	var b strings.Builder
 	_, object, _ := strings.Cut(c.Task, ":")

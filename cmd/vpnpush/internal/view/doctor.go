@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
@@ -20,7 +21,7 @@ type HostDiagnosis struct {
 	Err    error
 }
 
-// illness counts over hosts.
+// illness is what was counted over all hosts.
 type illness struct{ hosts, unreachable, failed, problems, warnings, unchecked int }
 
 func (r *Diagnoses) count() illness {
@@ -40,7 +41,7 @@ func (r *Diagnoses) count() illness {
 	return n
 }
 
-// line is the last line for people.
+// line returns the last line for people.
 func (n illness) line() string {
 	var after []string
 	if n.unreachable > 0 {
@@ -50,12 +51,12 @@ func (n illness) line() string {
 		after = append(after, fmt.Sprintf("%d failed", n.failed))
 	}
 	if n.unchecked > 0 {
-		after = append(after, fmt.Sprintf("%s not checked", Plural(n.unchecked, "thing")))
+		after = append(after, fmt.Sprintf("%s not checked", words.Count(n.unchecked, "thing")))
 	}
 	if n.problems+n.warnings+len(after) == 0 {
-		return fmt.Sprintf("Nothing found. %s looked at.", Plural(n.hosts, "host"))
+		return fmt.Sprintf("Nothing found. %s looked at.", words.Count(n.hosts, "host"))
 	}
-	s := fmt.Sprintf("Doctor: %s, %s, %s", Plural(n.hosts, "host"), Plural(n.problems, "problem"), Plural(n.warnings, "warning"))
+	s := fmt.Sprintf("Doctor: %s, %s, %s", words.Count(n.hosts, "host"), words.Count(n.problems, "problem"), words.Count(n.warnings, "warning"))
 	if after != nil {
 		s += "; " + strings.Join(after, ", ")
 	}
@@ -78,7 +79,7 @@ func (v *View) doctorPage(r *Diagnoses) *page {
 		case h.Result != engine.OK:
 			word = resultWord(h.Result)
 		case len(h.Findings) > 0:
-			word = Plural(h.Problems(), "problem") + ", " + Plural(len(h.Findings)-h.Problems(), "warning")
+			word = words.Count(h.Problems(), "problem") + ", " + words.Count(len(h.Findings)-h.Problems(), "warning")
 		case len(h.Unchecked) > 0:
 			word = "nothing found in what was checked"
 		}

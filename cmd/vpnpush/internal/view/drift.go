@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/diff"
 	"github.com/vpnpush/vpnpush/tasks/engine"
@@ -84,7 +85,7 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 		parts = []string{"all is well"}
 	}
 	p.line("", bold, fmt.Sprintf("vpnpush drift of %s, %s", oneLine(o.Inventory), minute(d.At)))
-	p.line("", bold, fmt.Sprintf("%s: %s", Plural(len(d.Hosts), "host"), strings.Join(parts, ", ")))
+	p.line("", bold, fmt.Sprintf("%s: %s", words.Count(len(d.Hosts), "host"), strings.Join(parts, ", ")))
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		if h.Result == engine.OK && !(v.o.Verbose && len(h.Findings) > 0) {
@@ -162,7 +163,7 @@ func lastSeen(l LastSeen) string {
 	return "last checked " + minute(l.Checked) + ", last well " + minute(l.OK)
 }
 
-// busy tells who is at work on a host.
+// busy returns who is at work on a host.
 func busy(r host.Work) string {
 	text := "somebody holds its lock"
 	switch {
@@ -222,7 +223,7 @@ func (v *View) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	}
 }
 
-// lastDay is the last day on which a rule held.
+// lastDay returns the last day on which a rule held.
 func lastDay(ig *engine.Ignore) string { return ig.Until.Add(-time.Second).Format("2006-01-02") }
 
 type styled struct {
@@ -230,7 +231,7 @@ type styled struct {
 	text  string
 }
 
-// twoSides shows a change with the inventory's side first: the other way round
+// twoSides returns a change with the inventory's side first: the other way round
 // than a plan, for here it is the host that is looked at.
 func twoSides(c tasks.Change) (out []styled) {
 	for _, a := range c.Attrs {
@@ -287,5 +288,5 @@ func hostsSecret(lines []diff.Line) {
 	}
 }
 
-// minute is a time as reports give it: one zone for all, no seconds.
+// minute returns a time as reports give it: one zone for all, no seconds.
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }

@@ -104,7 +104,7 @@ func (v *View) driftDocument(d *engine.Drift, o DriftOptions) driftDocument {
 	return doc
 }
 
-// lastOf is when a host was last judged and last well, this run counted in.
+// lastOf returns when a host was last judged and last well, this run counted in.
 func lastOf(h *engine.HostDrift, before LastSeen) LastSeen {
 	if h.Checked() {
 		before.Checked = h.Looked

@@ -8,7 +8,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
-// DriftMetrics gives a drift as metrics in Prometheus' text format, for the
+// DriftMetrics returns a drift as metrics in Prometheus' text format, for the
 // textfile collector of node_exporter. The times are what makes silence
 // trustworthy: alert on one that grows old.
 func DriftMetrics(d *engine.Drift, o DriftOptions) []byte {

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io/fs"
 	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 )
 
 // Build is what the program was built of.
@@ -57,7 +59,7 @@ func (v *View) Render(r Rendering) error {
 		return v.encode(v.renderDocument(r))
 	}
 	p := v.page()
-	p.line("", plain, fmt.Sprintf("Wrote %s for %s to %s.", Plural(len(r.Files), "file"), Plural(r.Hosts, "host"), oneLine(r.Folder)))
+	p.line("", plain, fmt.Sprintf("Wrote %s for %s to %s.", words.Count(len(r.Files), "file"), words.Count(r.Hosts, "host"), oneLine(r.Folder)))
 	return v.print(p)
 }
 

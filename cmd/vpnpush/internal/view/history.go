@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -15,8 +16,8 @@ func (v *View) History(h *engine.History) error {
 	return v.print(v.historyPage(h))
 }
 
-// historyPage has a table row for each entry, the newest first, and below it who
-// did what.
+// historyPage returns a table with a row for each entry, the newest first, and
+// below it who did what.
 func (v *View) historyPage(h *engine.History) *page {
 	p := v.page()
 	if h.Pending != "" {
@@ -45,7 +46,7 @@ func (v *View) historyPage(h *engine.History) *page {
 		row(s, e.Time.UTC().Format("2006-01-02 15:04"), oneLine(e.Txn), strings.ReplaceAll(oneLine(e.Outcome), "-", " "), backup)
 		what := oneLine(e.Why)
 		if e.Stands() {
-			what = Plural(len(e.Changes), "change")
+			what = words.Count(len(e.Changes), "change")
 			if e.Before != "" {
 				what += ", back to before " + oneLine(e.Before)
 			}
@@ -61,18 +62,11 @@ func (v *View) historyPage(h *engine.History) *page {
 		p.line("    ", plain, some(what, e.Changes, v.o.Width-4))
 	}
 	p.WriteString("\n")
-	p.line("", bold, fmt.Sprintf("%s: %s, %s kept.", oneLine(h.Name), entries(len(h.Entries)), Plural(kept, "backup")))
+	p.line("", bold, fmt.Sprintf("%s: %s, %s kept.", oneLine(h.Name), words.Count(len(h.Entries), "entry"), words.Count(kept, "backup")))
 	return p
 }
 
-func entries(n int) string {
-	if n == 1 {
-		return "1 entry"
-	}
-	return fmt.Sprintf("%d entries", n)
-}
-
-// some is text, and behind it as many of a list as the width takes.
+// some returns text, and behind it as many of a list as the width takes.
 func some(text string, list []string, width int) string {
 	line := text
 	for i, c := range list {

@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/diff"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
-// sign is what stands in front of a change, and its colour.
+// sign returns what stands in front of a change, and its colour.
 func sign(a tasks.Action) (string, style) {
 	switch a {
 	case tasks.Create, tasks.Install:
@@ -61,10 +62,10 @@ func (v *View) planPage(plan *engine.Plan) *page {
 	}
 	last := t.planLine()
 	if plan.Back && t.clean() {
-		last = "No changes. " + Plural(t.hosts, "host") + " as before that apply."
+		last = "No changes. " + words.Count(t.hosts, "host") + " as before that apply."
 	}
 	if plan.Leave && t.clean() {
-		last = "No changes. Nothing of vpnpush is on " + Plural(t.hosts, "host") + "."
+		last = "No changes. Nothing of vpnpush is on " + words.Count(t.hosts, "host") + "."
 	}
 	p.line("", bold, last)
 	return p
@@ -73,7 +74,7 @@ func (v *View) planPage(plan *engine.Plan) *page {
 func (v *View) hostPlan(p *page, h engine.HostPlan) {
 	title := fmt.Sprintf("%s (%s): %s", h.Name, h.Role, resultWord(h.Result))
 	if len(h.Changes) > 0 && h.Result == engine.Changed {
-		title = fmt.Sprintf("%s (%s): %s", h.Name, h.Role, Plural(len(h.Changes), "change"))
+		title = fmt.Sprintf("%s (%s): %s", h.Name, h.Role, words.Count(len(h.Changes), "change"))
 	}
 	if v.o.Verbose {
 		title += ", " + seconds(h.Took)
@@ -149,7 +150,7 @@ func resultStyle(r engine.Result) style {
 	return red
 }
 
-// seconds is a duration as "1.2s", or "2m05s".
+// seconds returns a duration as "1.2s", or "2m05s".
 func seconds(d time.Duration) string {
 	if d < time.Minute {
 		return fmt.Sprintf("%.1fs", d.Seconds())

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
@@ -39,7 +40,7 @@ func (v *View) reportPage(r *engine.Report) *page {
 		t.host(h.Result)
 		line := pad(h.Name, nameWidth) + "  " + pad(h.Role, roleWidth) + "  " + pad(resultWord(h.Result), resultWidth)
 		if n := len(h.Changes); n > 0 {
-			line += "  " + Plural(n, "change")
+			line += "  " + words.Count(n, "change")
 		}
 		up := 0
 		for _, s := range h.Tunnels {
@@ -49,7 +50,7 @@ func (v *View) reportPage(r *engine.Report) *page {
 		}
 		t.down += len(h.Tunnels) - up
 		if len(h.Tunnels) > 0 {
-			line += fmt.Sprintf("  %d of %s up", up, Plural(len(h.Tunnels), "tunnel"))
+			line += fmt.Sprintf("  %d of %s up", up, words.Count(len(h.Tunnels), "tunnel"))
 		}
 		if v.o.Verbose {
 			line += "  " + seconds(h.Took)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
 
@@ -106,12 +107,12 @@ func (v *View) statusPage(s *engine.Status, o StatusOptions) *page {
 			}
 		}
 	}
-	head := fmt.Sprintf("%d of %s up", up, Plural(len(s.Tunnels), "tunnel"))
+	head := fmt.Sprintf("%d of %s up", up, words.Count(len(s.Tunnels), "tunnel"))
 	if unknown > 0 {
 		head += fmt.Sprintf(", %d not known", unknown)
 	}
 	if o.L2TP && s.Asked[0].Err == nil {
-		head += ", " + Plural(len(s.Sessions), "L2TP session")
+		head += ", " + words.Count(len(s.Sessions), "L2TP session")
 	}
 	p.line("", bold, fmt.Sprintf("vpnpush status of %s, %s", oneLine(o.Inventory), s.At.UTC().Format("2006-01-02 15:04:05 UTC")))
 	p.line("", bold, head)
@@ -170,7 +171,7 @@ func orDash(s string) string {
 	return s
 }
 
-// ago is how long something has been so, "42s", "3h": strongSwan tells
+// ago returns how long something has been so, "42s", "3h": strongSwan tells
 // no more.
 func ago(now, since time.Time) string {
 	d := now.Sub(since)
@@ -187,7 +188,7 @@ func ago(now, since time.Time) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// size is a number of bytes, in binary units.
+// size returns a number of bytes in binary units.
 func size(n uint64) string {
 	if n < 1024 {
 		return fmt.Sprintf("%d B", n)
@@ -204,7 +205,7 @@ func size(n uint64) string {
 	return fmt.Sprintf(form, f, "KMGTP"[unit])
 }
 
-// overdrawn makes text that replaces a whole terminal of so many lines, one at
+// overdrawn returns text that replaces a whole terminal of so many lines, one at
 // a time, so that nothing flickers. What does not fit is left out.
 func overdrawn(text string, height int) string {
 	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")

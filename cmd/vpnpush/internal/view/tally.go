@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
@@ -53,7 +54,7 @@ var order = []engine.Result{
 	engine.Unknown, engine.Locked, engine.Stale, engine.Skipped,
 }
 
-// bad lists the results other than ok and changed.
+// bad returns the results other than ok and changed.
 func (t *tally) bad() (out []string) {
 	for _, r := range order[2:] {
 		if n := t.results[r]; n > 0 {
@@ -70,9 +71,9 @@ func (t *tally) planLine() string {
 		if t.hosts == 1 {
 			verb = "matches"
 		}
-		return fmt.Sprintf("No changes. %s %s the inventory.", Plural(t.hosts, "host"), verb)
+		return fmt.Sprintf("No changes. %s %s the inventory.", words.Count(t.hosts, "host"), verb)
 	}
-	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", Plural(t.hosts, "host"), t.create, t.update, t.delete)
+	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", words.Count(t.hosts, "host"), t.create, t.update, t.delete)
 	if t.reload > 0 {
 		line += fmt.Sprintf(", %d to reload", t.reload)
 	}
@@ -88,7 +89,7 @@ func (t *tally) planLine() string {
 
 // applyLine returns the last line of an apply.
 func (t *tally) applyLine() string {
-	parts := []string{Plural(t.hosts, "host")}
+	parts := []string{words.Count(t.hosts, "host")}
 	for _, r := range order[:2] {
 		if n := t.results[r]; n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", n, resultWord(r)))
@@ -97,7 +98,7 @@ func (t *tally) applyLine() string {
 	parts = append(parts, t.bad()...)
 	var tail []string
 	if t.down > 0 {
-		tail = []string{Plural(t.down, "tunnel") + " down"}
+		tail = []string{words.Count(t.down, "tunnel") + " down"}
 	}
 	return ending("Apply: "+strings.Join(parts, ", "), tail)
 }

@@ -3,6 +3,7 @@ package view
 import (
 	"fmt"
 
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/inventory"
 )
 
@@ -37,10 +38,10 @@ func (v *View) Validate(c Validation) error {
 	}
 	users := ""
 	if l := c.Inventory.L2TP; l != nil {
-		users = ", " + Plural(len(l.Users), "user")
+		users = ", " + words.Count(len(l.Users), "user")
 	}
 	p := v.page()
-	p.line("", plain, fmt.Sprintf("%s: good. Hub %s, %s%s.", oneLine(c.File), c.Inventory.Hub.Name, Plural(len(c.Inventory.Sites), "site"), users))
+	p.line("", plain, fmt.Sprintf("%s: good. Hub %s, %s%s.", oneLine(c.File), c.Inventory.Hub.Name, words.Count(len(c.Inventory.Sites), "site"), users))
 	return v.print(p)
 }
 

@@ -131,11 +131,3 @@ func clean(s string) string { return string(mask.Sanitize([]byte(s))) }
 
 // oneLine returns s cleaned, for what must stay on its line.
 func oneLine(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
-
-// Plural returns "1 host", "2 hosts".
-func Plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -25,7 +25,7 @@ func runeColumns(r rune) int {
 	return 1
 }
 
-// columns is how wide s is on a terminal.
+// columns returns how wide s is on a terminal.
 func columns(s string) int {
 	n := 0
 	for _, r := range s {
@@ -34,7 +34,7 @@ func columns(s string) int {
 	return n
 }
 
-// cut makes s at most width columns wide.
+// cut returns s at most width columns wide.
 func cut(s string, width int) string {
 	if columns(s) <= width {
 		return s
