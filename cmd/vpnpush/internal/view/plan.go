@@ -65,7 +65,7 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		last = "No changes. " + words.Count(t.hosts, "host") + " as before that apply."
 	}
 	if plan.Leave && t.clean() {
-		last = "No changes. Nothing of vpnpush is on " + words.Count(t.hosts, "host") + "."
+		last = "No changes. There is nothing to remove on " + words.Count(t.hosts, "host") + "."
 	}
 	p.line("", bold, last)
 	return p
