@@ -34,9 +34,9 @@ lab:
 	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
 	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
 
-# COVER_RUN=REGEXP runs only these tests
+# COVER_RUN=REGEXP runs only these tests; a $ in it is its own, not the start of a variable
 cover: lab
-	CHAOS_SEED=$${CHAOS_SEED:-1} testdata/cover/cover.sh
+	COVER_RUN='$(value COVER_RUN)' CHAOS_SEED=$${CHAOS_SEED:-1} testdata/cover/cover.sh
 
 # a minute on 2 cores, and one more for the first build
 race:
