@@ -2,7 +2,8 @@
 # make test     all tests; as root on Debian also those that need a lab of hosts
 #               (its three random faults are the same each time: CHAOS_SEED)
 # make race     the tests that need no lab under the race detector (RACE: of which packages)
-# make cover    all tests with coverage: what was reached, and what by nothing
+# make cover    all tests with coverage: what was reached, and what by nothing,
+#               of the apply script too
 # make lint     gofmt, go.mod, vet for Linux and for a Mac, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones

@@ -102,6 +102,9 @@ func start(t testing.TB, kind string, o Options) *Lab {
 		if os.Getenv("GOCOVERDIR") != "" {
 			args = append(args, "-cover", "-coverpkg=./...")
 		}
+		if os.Getenv(shellCoverDir) != "" {
+			args = append(args, "-tags=shellcover")
+		}
 		cmd := exec.Command("go", append(args, "./cmd/vpnpush")...)
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -154,6 +157,13 @@ func (l *Lab) close() {
 			l.t.Logf("journal of %s:\n%s", h, out)
 		}
 	}
+	if dir := os.Getenv(shellCoverDir); dir != "" {
+		for _, h := range l.hosts() {
+			if err := l.keepShellCover(h, dir); err != nil {
+				l.t.Logf("%s: keep what its apply scripts have noted: %v", h, err)
+			}
+		}
+	}
 	if out, err := exec.Command(l.script("down.sh"), l.Dir).CombinedOutput(); err != nil {
 		l.t.Logf("end the lab: %v\n%s", err, out)
 	}
@@ -161,6 +171,27 @@ func (l *Lab) close() {
 		l.owner.Close()
 	}
 	os.RemoveAll(l.Dir)
+}
+
+// shellCoverDir is the variable with the directory for what the apply scripts note on
+// the hosts, the functions that they enter; make cover sets it.
+const shellCoverDir = "VPNPUSH_SHELL_COVER"
+
+// keepShellCover copies what the apply scripts have noted on a host into a new file in
+// dir. It is nothing on a host that had no apply.
+func (l *Lab) keepShellCover(host, dir string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	notes, err := l.onHost(ctx, host, "sh", "-c", "[ ! -e /var/tmp/vpnpush-cover ] || cat /var/tmp/vpnpush-cover").Output()
+	if err != nil || len(notes) == 0 {
+		return err
+	}
+	f, err := os.CreateTemp(dir, host+"-")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(notes)
+	return errors.Join(err, f.Close())
 }
 
 // Run runs a command as root on a host: on its console, so that it works
