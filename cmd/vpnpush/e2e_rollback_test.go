@@ -89,7 +89,7 @@ func TestE2ERollback(t *testing.T) {
 
 	for _, h := range []string{"vps", "tokyo"} {
 		r := vpnpush(t, l, 0, "rollback", h, "--yes")
-		mustSay(t, r, "(secret, changed)", "Apply: 1 host, 1 changed", "until it is changed")
+		mustSay(t, r, "(secret, changed)", "Apply: 1 host, 1 changed", "until you change it")
 		got := strings.ReplaceAll(state(h), "-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\n", "")
 		if got != before[h] {
 			t.Errorf("%s is not as before:\n%s\nbut\n%s", h, before[h], got)
