@@ -93,7 +93,7 @@ func (r *reader) checkOverlaps(inv *Inventory) {
 			if i < len(elems) { // not so for the hub's default
 				at = elems[i]
 			}
-			add(site, p.Addr(), lastAddr(p), at[:len(path)].String()+" "+p.String(), at...)
+			add(site, p.Addr(), LastAddr(p), at[:len(path)].String()+" "+p.String(), at...)
 		}
 	}
 	for _, s := range inv.Sites {
@@ -142,9 +142,14 @@ func u32(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-func lastAddr(p netip.Prefix) netip.Addr {
-	last := u32(p.Addr()) | uint32(1<<(32-p.Bits())-1)
-	return netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, last)))
+// LastAddr returns the last address of a prefix.
+func LastAddr(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 1 << (7 - i%8)
+	}
+	a, _ := netip.AddrFromSlice(b) // 4 or 16 bytes, as they came
+	return a
 }
 
 // checkJumps refuses a hop that no host is, and hosts that are each reached

@@ -116,9 +116,17 @@ type User struct {
 
 // Firewall describes who keeps the packet filter.
 type Firewall struct {
-	Backend    string // "iptables" or "none"
-	Masquerade bool   // L2TP clients reach the internet through the hub
+	Backend    FilterBackend
+	Masquerade bool // L2TP clients reach the internet through the hub
 }
+
+// FilterBackend is what keeps the packet filter.
+type FilterBackend string
+
+const (
+	FilterIptables FilterBackend = "iptables"
+	FilterNone     FilterBackend = "none" // the user
+)
 
 // SecretsConfig names the age keys for encrypted values, which are reserved.
 type SecretsConfig struct {

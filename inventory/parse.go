@@ -365,11 +365,14 @@ func (r *reader) userAddress(t *table, l *L2TP, a netip.Addr, holder map[netip.A
 }
 
 func (r *reader) firewall(t *table, l2tp bool) Firewall {
-	f := Firewall{Backend: t.oneOf("backend", "iptables", "none"), Masquerade: t.flag("masquerade", false)}
+	f := Firewall{
+		Backend:    FilterBackend(t.oneOf("backend", string(FilterIptables), string(FilterNone))),
+		Masquerade: t.flag("masquerade", false),
+	}
 	switch {
 	case f.Masquerade && !l2tp:
 		r.warnf(t.at("masquerade"), "add [l2tp] or leave it out", "%s has no effect: there are no L2TP clients", t.name("masquerade"))
-	case f.Masquerade && f.Backend == "none":
+	case f.Masquerade && f.Backend == FilterNone:
 		r.warnf(t.at("masquerade"), `write backend = "iptables", or masquerade by your own rules`, `%s has no effect with firewall.backend = "none"`, t.name("masquerade"))
 	}
 	t.done()

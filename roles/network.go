@@ -65,25 +65,15 @@ func prefixes(first, last netip.Addr) []netip.Prefix {
 		p := netip.PrefixFrom(a, a.BitLen())
 		for p.Bits() > 0 {
 			wider := netip.PrefixFrom(a, p.Bits()-1)
-			if wider.Masked().Addr() != a || last.Less(lastOf(wider)) {
+			if wider.Masked().Addr() != a || last.Less(inventory.LastAddr(wider)) {
 				break
 			}
 			p = wider
 		}
 		out = append(out, p)
-		a = lastOf(p).Next()
+		a = inventory.LastAddr(p).Next()
 	}
 	return out
-}
-
-// lastOf is the last address of an IPv4 or IPv6 prefix.
-func lastOf(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
 
 func overlapAny(as, bs []netip.Prefix) bool {

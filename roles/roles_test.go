@@ -267,7 +267,7 @@ func FuzzPrefixes(f *testing.F) {
 			if p.Addr() != next || p.Masked() != p {
 				t.Fatalf("%s-%s: %s does not begin at %s", first, last, p, next)
 			}
-			end := lastOf(p)
+			end := inventory.LastAddr(p)
 			if last.Less(end) {
 				t.Fatalf("%s-%s: %s goes too far", first, last, p)
 			}
