@@ -2,8 +2,8 @@ package tasks
 
 import "path"
 
-// Daemon is how strongSwan runs on a host, and is told what to do: by starter and
-// ipsec.conf, or by vici. Package roles has a value for each.
+// Daemon is how strongSwan runs on a host, and is told what to do: by starter, or by
+// vici. Package roles has a value for each.
 type Daemon struct {
 	// Name is what the names of the functions in Part begin with:
 	//

@@ -11,7 +11,7 @@ import (
 
 // Task is one thing wanted of a host.
 type Task interface {
-	// ID names the task on its host, kind first: "file:/etc/ipsec.conf".
+	// ID names the task on its host, kind first: "file:/etc/sysctl.d/60-vpnpush.conf".
 	ID() string
 	// Reads is what Check needs to find in Facts.
 	Reads() []Read
