@@ -86,6 +86,16 @@ func unfiltered() *inventory.Inventory {
 
 var inventories = map[string]func() *inventory.Inventory{"minimal": minimal, "full": full, "nated": nated, "unfiltered": unfiltered}
 
+// of returns a host that the inventory has.
+func of(t testing.TB, inv *inventory.Inventory, name string) Host {
+	t.Helper()
+	h, err := Of(inv, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func hosts(inv *inventory.Inventory) []string {
 	out := []string{inv.Hub.Name}
 	for _, s := range inv.Sites {
@@ -152,7 +162,7 @@ func (h probed) facts(t testing.TB, inv *inventory.Inventory, name string) tasks
 	var names, packages, policy, units, states string
 	tw := tar.NewWriter(&archive)
 	asked := map[string]bool{}
-	reads := append(Reads(inv, name), tasks.Read{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath})
+	reads := append(of(t, inv, name).Reads(), tasks.Read{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath})
 	for _, r := range reads {
 		if r.Kind == tasks.ReadGlob {
 			for p := range h.files {
@@ -226,12 +236,12 @@ func (h probed) facts(t testing.TB, inv *inventory.Inventory, name string) tasks
 }
 
 // bare returns the facts of a host that has nothing of what is read there.
-func bare(inv *inventory.Inventory, name string) tasks.Facts {
+func bare(h Host) tasks.Facts {
 	k := tasks.Known{
 		Files: map[string]tasks.FileState{tasks.ManifestPath: {Path: tasks.ManifestPath}}, Globs: map[string]bool{},
 		Packages: map[string]tasks.PackageState{}, Units: map[string]tasks.UnitState{}, Sysctls: map[string]tasks.SysctlState{}, Commands: map[string]tasks.CommandState{},
 	}
-	for _, r := range Reads(inv, name) {
+	for _, r := range h.Reads() {
 		switch r.Kind {
 		case tasks.ReadFile:
 			k.Files[r.Arg] = tasks.FileState{Path: r.Arg}

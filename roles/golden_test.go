@@ -19,11 +19,12 @@ func TestGolden(t *testing.T) {
 	for name, inv := range inventories {
 		for _, h := range hosts(inv()) {
 			t.Run(name+"/"+h, func(t *testing.T) {
-				files, err := Render(inv(), h)
+				host := of(t, inv(), h)
+				files, err := host.Render()
 				if err != nil {
 					t.Fatal(err)
 				}
-				ts, err := Tasks(inv(), h, bare(inv(), h))
+				ts, err := host.Tasks(bare(host))
 				if err != nil {
 					t.Fatal(err)
 				}

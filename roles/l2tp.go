@@ -5,73 +5,107 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
-// l2tpProposals are what L2TP clients offer: Windows 10 and 11 AES with SHA-1
+// Where xl2tpd and pppd are told.
+const (
+	unitXL2TPD  = "xl2tpd.service"
+	xl2tpdConf  = "/etc/xl2tpd/xl2tpd.conf"
+	pppOptions  = "/etc/ppp/options.xl2tpd"
+	chapSecrets = "/etc/ppp/chap-secrets"
+	// run-parts(8) takes names without a dot only
+	pppUp   = "/etc/ppp/ip-up.d/vpnpush"
+	pppDown = "/etc/ppp/ip-down.d/vpnpush"
+)
+
+// connL2TP is the name of the conn for L2TP clients.
+const connL2TP = "l2tp"
+
+// l2tp returns the L2TP layer where it is this host's: on the hub.
+func (h Host) l2tp() *inventory.L2TP {
+	if h.role != inventory.RoleHub {
+		return nil
+	}
+	return h.inv.L2TP
+}
+
+// l2tpClients returns the conn for L2TP clients. Its identity is the public address
+// also where the provider NATs it: it is what clients dial.
+func l2tpClients(inv *inventory.Inventory) *clients {
+	c := &clients{
+		name: connL2TP, local: hubLocal(inv), id: inv.Hub.Address, psk: inv.L2TP.PSK,
+		lifetime: 24 * time.Hour, dpdDelay: 30 * time.Second, dpdTimeout: 2 * time.Minute,
+	}
+	c.ike, c.esp = l2tpProposals(inv.Tunnel.AllowWeak)
+	return c
+}
+
+// l2tpProposals returns what L2TP clients offer: Windows 10 and 11 AES with SHA-1
 // over ECP-384, ECP-256 or MODP-2048, and ESP with SHA-1 only; Apple's and
 // NetworkManager's SHA-256 with MODP-2048. MODP-1024 and 3DES, of Android
 // before 12 and Windows before 10, only where weak ones are allowed.
-func l2tpProposals(weak bool) (ike, esp string) {
-	i := []string{
+func l2tpProposals(weak bool) (ike, esp []string) {
+	ike = []string{
 		"aes256-sha256-modp2048", "aes128-sha256-modp2048",
 		"aes256-sha1-ecp384", "aes128-sha1-ecp256",
 		"aes256-sha1-modp2048", "aes128-sha1-modp2048",
 	}
-	e := []string{"aes256-sha256", "aes128-sha256", "aes256-sha1", "aes128-sha1"}
+	esp = []string{"aes256-sha256", "aes128-sha256", "aes256-sha1", "aes128-sha1"}
 	if weak {
-		i = append(i, "aes256-sha1-modp1024", "aes128-sha1-modp1024", "3des-sha1-modp1024")
-		e = append(e, "3des-sha1")
+		ike = append(ike, "aes256-sha1-modp1024", "aes128-sha1-modp1024", "3des-sha1-modp1024")
+		esp = append(esp, "3des-sha1")
 	}
-	return strings.Join(i, ","), strings.Join(e, ",")
+	return ike, esp
 }
 
-// l2tpFiles are the files of xl2tpd and pppd. A hub without L2TP still wants
+// l2tpFiles returns the files of xl2tpd and pppd. A hub without L2TP still wants
 // its block in chap-secrets gone: removed users must not stay behind.
-func (p placed) l2tpFiles() ([]tasks.Task, error) {
-	if p.role != inventory.RoleHub {
+func (h Host) l2tpFiles() ([]tasks.Task, error) {
+	if h.role != inventory.RoleHub {
 		return nil, nil
 	}
-	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: mask.ChapSecrets, Owner: p.inv.ID}
-	l := p.l2tp()
+	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: mask.ChapSecrets, Owner: h.inv.ID}
+	l := h.l2tp()
 	if l == nil {
 		return []tasks.Task{block}, nil
 	}
-	xl2tpd, err := p.fill(";", "xl2tpd.conf.tmpl", struct {
+	xl2tpd, err := fill(h.inv.ID, ";", "xl2tpd.conf.tmpl", struct {
 		Listen, LocalIP, Name string
 		Ranges                []string
-	}{hubLocal(p.inv), l.LocalIP.String(), p.inv.Hub.Name, freeRanges(l)})
+	}{hubLocal(h.inv).String(), l.LocalIP.String(), h.inv.Hub.Name, freeRanges(l)})
 	if err != nil {
 		return nil, err
 	}
-	options, err := p.fill("#", "options.xl2tpd.tmpl", l)
+	options, err := fill(h.inv.ID, "#", "options.xl2tpd.tmpl", l)
 	if err != nil {
 		return nil, err
 	}
-	if block.Content, err = chapLines(l.Users, p.inv.Hub.Name); err != nil {
+	if block.Content, err = chapLines(l.Users, h.inv.Hub.Name); err != nil {
 		return nil, err
 	}
-	up, err := p.script("ip-up.tmpl", tasks.SessionDir)
+	up, err := script(h.inv.ID, "ip-up.tmpl", tasks.SessionDir)
 	if err != nil {
 		return nil, err
 	}
-	down, err := p.script("ip-down.tmpl", tasks.SessionDir)
+	down, err := script(h.inv.ID, "ip-down.tmpl", tasks.SessionDir)
 	if err != nil {
 		return nil, err
 	}
 	return []tasks.Task{
-		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: p.inv.ID},
-		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: p.inv.ID},
-		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: p.inv.ID, Package: "xl2tpd"},
-		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Syntax: mask.PPPOptions, Owner: p.inv.ID},
+		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: h.inv.ID},
+		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: h.inv.ID},
+		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: h.inv.ID, Package: "xl2tpd"},
+		tasks.File{Path: pppOptions, Content: options, Mode: 0o644, Syntax: mask.PPPOptions, Owner: h.inv.ID},
 		block,
 	}, nil
 }
 
-// freeRanges is the pool less the users' fixed addresses, as xl2tpd's ranges:
+// freeRanges returns the pool less the users' fixed addresses, as xl2tpd's ranges:
 // it does not look into chap-secrets, and would give such an address to
 // another client.
 func freeRanges(l *inventory.L2TP) []string {
@@ -100,7 +134,7 @@ func freeRanges(l *inventory.L2TP) []string {
 	return out
 }
 
-// chapLines are the users as pppd(8) reads them: client, server, secret,
+// chapLines returns the users as pppd(8) reads them: client, server, secret,
 // addresses. One address there is what pppd gives to that user, in place of
 // the one that xl2tpd passed, which the line does not allow (set_allowed_addrs
 // in pppd's auth.c).

@@ -13,9 +13,23 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
-// rivals are services that keep the whole packet filter, or, as ufw, break
-// iptables-persistent's package.
-var rivals = []string{"ufw.service", "firewalld.service", "nftables.service"}
+// libstrongswan is the package that each strongSwan daemon is built on: its version
+// is theirs.
+const libstrongswan = "libstrongswan"
+
+// rival is a service that cannot run beside one of ours.
+type rival struct{ unit, says, mend string }
+
+func readUnits(rs []rival) []tasks.Read {
+	var out []tasks.Read
+	for _, r := range rs {
+		out = append(out, tasks.Read{Kind: tasks.ReadUnit, Arg: r.unit})
+	}
+	return out
+}
+
+// oldestDebian is the first release with what every backend needs.
+const oldestDebian = 11
 
 // Room that must be free, in KiB.
 const (
@@ -23,58 +37,37 @@ const (
 	roomFiles    = 1 << 10
 )
 
-// preflightReads is what Preflight looks at beside what the tasks read.
-func preflightReads() []tasks.Read {
-	reads := []tasks.Read{
-		{Kind: tasks.ReadPackage, Arg: "libstrongswan"},
-		{Kind: tasks.ReadPackage, Arg: "iptables-persistent"},
-		{Kind: tasks.ReadUnit, Arg: unitCharon},
-		{Kind: tasks.ReadUnit, Arg: unitFirewall},
-		// what a host had and has no more is looked for, too
-		{Kind: tasks.ReadUnit, Arg: unitXL2TPD},
-		{Kind: tasks.ReadFile, Arg: chapSecrets},
-		{Kind: tasks.ReadFile, Arg: rulesV4},
-		{Kind: tasks.ReadFile, Arg: rulesV6},
-		{Kind: tasks.ReadFile, Arg: ipsecConf},
-		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
-	}
-	reads = append(reads, tasks.Firewall{}.Reads()...)
-	for _, u := range rivals {
-		reads = append(reads, tasks.Read{Kind: tasks.ReadUnit, Arg: u})
-	}
-	return reads
-}
-
 // Preflight tells what a host cannot carry, before anything is touched: every
 // refusal at once, each with its mend as a transport.Hinter, and warnings. What
 // the facts do not tell is a refusal too.
-func Preflight(inv *inventory.Inventory, host string, f tasks.Facts) (refusals []error, warnings []string) {
-	p, err := place(inv, host)
-	if err != nil {
-		return []error{err}, nil
-	}
-	c := check{placed: p, facts: f}
-	if !c.platform() {
+func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
+	b := h.backend(f)
+	c := check{Host: h, facts: f}
+	if !c.platform(b) {
 		return c.refusals, nil // nothing else could be told of such a host
 	}
-	c.room()
+	c.room(h.packages(b))
+	c.rivals(b.rivals)
 	c.strongswan()
-	c.conf()
-	c.strays()
-	if p.filtered() {
-		c.filter()
-	} else {
-		c.unfiltered()
+	if cs, err := h.conns(); !c.unknown(err) {
+		if _, conns, err := b.files(h.inv.ID, cs); !c.unknown(err) {
+			b.preflight(&c, conns)
+		}
 	}
-	if p.l2tp() != nil {
+	c.rivals(h.filter.rivals)
+	if h.filter.preflight != nil {
+		h.filter.preflight(&c)
+	}
+	if h.l2tp() != nil {
 		c.ppp()
 	}
 	c.nat()
 	return c.refusals, c.warnings
 }
 
+// check is a preflight of one host while it is made.
 type check struct {
-	placed
+	Host
 	facts    tasks.Facts
 	refusals []error
 	warnings []string
@@ -97,7 +90,7 @@ func (c *check) unknown(err error) bool {
 }
 
 // platform reports whether the host is one that the other checks understand.
-func (c *check) platform() bool {
+func (c *check) platform(b backend) bool {
 	h := c.facts.Host
 	switch v := h.Debian(); {
 	case v == "":
@@ -108,8 +101,8 @@ func (c *check) platform() bool {
 		c.refuse("use a host with Debian 11, 12 or 13", "the host runs %s, not Debian", name)
 	default:
 		// Testing and unstable have a name in place of a number.
-		if n, err := strconv.Atoi(v); err == nil && n < 11 {
-			c.refuse("upgrade the host to Debian 12 or later", "the host runs Debian %d; strongswan-starter.service came with 11", n)
+		if n, err := strconv.Atoi(v); err == nil && n < oldestDebian {
+			c.refuse("upgrade the host to Debian 12 or later", "the host runs Debian %d; %s came with %d", n, b.Unit, oldestDebian)
 		}
 	}
 	if !h.Systemd {
@@ -124,9 +117,9 @@ func (c *check) platform() bool {
 	return h.Debian() != "" && h.Systemd
 }
 
-func (c *check) room() {
+func (c *check) room(packages []tasks.Package) {
 	needVar, why := int64(roomFiles), "the backups"
-	for _, pkg := range c.packages() {
+	for _, pkg := range packages {
 		st, err := c.facts.Package(pkg.Name)
 		if c.unknown(err) {
 			return
@@ -147,7 +140,7 @@ func (c *check) room() {
 	}
 }
 
-// freeKiB is the room of the file system a path is on: the longest mount point
+// freeKiB returns the room of the file system a path is on: the longest mount point
 // above it.
 func freeKiB(mounts map[string]int64, path string) (free int64, ok bool) {
 	best := -1
@@ -161,12 +154,18 @@ func freeKiB(mounts map[string]int64, path string) (free int64, ok bool) {
 	return free, ok
 }
 
-func (c *check) strongswan() {
-	if u, err := c.facts.Unit(unitCharon); !c.unknown(err) && u.Active == "active" {
-		c.refuse("move its connections to ipsec.conf, then: systemctl disable --now strongswan.service; apt-get remove charon-systemd",
-			"strongswan.service (charon-systemd) runs on the host; it and strongswan-starter both want UDP 500 and 4500")
+// rivals refuses where one of them runs.
+func (c *check) rivals(rs []rival) {
+	for _, r := range rs {
+		if u, err := c.facts.Unit(r.unit); !c.unknown(err) && u.Active == "active" {
+			c.refuse(r.mend, "%s", r.says)
+		}
 	}
-	lib, err := c.facts.Package("libstrongswan")
+}
+
+// strongswan looks at the version that is there, or would be installed.
+func (c *check) strongswan() {
+	lib, err := c.facts.Package(libstrongswan)
 	if c.unknown(err) {
 		return
 	}
@@ -175,7 +174,8 @@ func (c *check) strongswan() {
 		version = lib.Version
 	}
 	if fixed := fixedIn(version); fixed != "" {
-		c.warn("strongSwan %s has known holes (CVE-2026-78135: a tunnel before the peer is authenticated), %s has not: apt-get update && apt-get install --only-upgrade libstrongswan", version, fixed)
+		c.warn("strongSwan %s has known holes (CVE-2026-78135: a tunnel before the peer is authenticated), %s has not: "+
+			"apt-get update && apt-get install --only-upgrade libstrongswan", version, fixed)
 	}
 	if c.l2tp() == nil {
 		return
@@ -189,115 +189,7 @@ func (c *check) strongswan() {
 	}
 }
 
-// conf looks for conns of the user's that would be merged into ours: starter
-// takes two sections of one name for one.
-func (c *check) conf() {
-	s, err := c.facts.File(ipsecConf)
-	if c.unknown(err) {
-		return
-	}
-	ours := map[string]bool{}
-	pairs, err := c.pairs()
-	if c.unknown(err) {
-		return
-	}
-	for _, p := range pairs {
-		ours[p.name] = true
-	}
-	for l := range strings.Lines(string(s.Content)) {
-		w := strings.Fields(l)
-		if c.role == inventory.RoleHub && strings.HasPrefix(strings.TrimSpace(l), "uniqueids") {
-			c.warn("%s sets uniqueids: vpnpush's own uniqueids=no comes after it, and holds for all conns of the host", ipsecConf)
-		}
-		if len(w) < 2 || w[0] != "conn" || l[0] != 'c' {
-			continue
-		}
-		switch {
-		case w[1] == "%default":
-			c.warn("%s has a `conn %%default`: what it sets also holds for vpnpush's conns where they say nothing", ipsecConf)
-		case ours[w[1]]:
-			c.refuse("rename or remove that conn on the host, or give the site another name",
-				"%s has a conn %s of its own, which strongSwan would merge with vpnpush's", ipsecConf, w[1])
-		}
-	}
-}
-
-// strays warns of what somebody put among our files: strongSwan reads it with
-// them, and it is not ours to take away.
-func (c *check) strays() {
-	found, err := c.facts.Glob(confDir + "*")
-	if c.unknown(err) {
-		return
-	}
-	m, err := tasks.ReadManifest(c.facts)
-	if c.unknown(err) {
-		return
-	}
-	pairs, err := c.pairs()
-	if c.unknown(err) {
-		return
-	}
-	ours := map[string]bool{}
-	for _, p := range pairs {
-		ours[confDir+p.name+".conf"], ours[confDir+p.name+".secrets"] = true, true
-	}
-	for _, f := range found {
-		if !m.Owns(f.Path) && !ours[f.Path] {
-			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
-		}
-	}
-}
-
-func (c *check) filter() {
-	for _, name := range rivals {
-		if u, err := c.facts.Unit(name); !c.unknown(err) && u.Active == "active" {
-			c.refuse(fmt.Sprintf(`disable %s, or set firewall.backend = "none" and let it pass UDP 500, 4500 and the forwarded subnets`, strings.TrimSuffix(name, ".service")),
-				"%s keeps the packet filter of the host", name)
-		}
-	}
-	u, err := c.facts.Unit(unitFirewall)
-	if c.unknown(err) {
-		return
-	}
-	// To start it, which its package does too, is to load both files over the
-	// live tables.
-	for _, r := range []struct{ path, save string }{{rulesV4, "iptables-save"}, {rulesV6, "ip6tables-save"}} {
-		rules, err := c.facts.File(r.path)
-		if c.unknown(err) {
-			return
-		}
-		if !rules.Exists || u.Active == "active" {
-			continue
-		}
-		p, err := c.facts.Package("iptables-persistent")
-		if c.unknown(err) {
-			return
-		}
-		if p.Installed {
-			// it is only enabled, for the next boot
-			c.warn("%s is there but not loaded: the next boot will load it", r.path)
-		} else {
-			c.refuse("compare it with "+r.save+", then start netfilter-persistent yourself, or move "+r.path+" away",
-				"%s is there but not loaded: to start netfilter-persistent would put it in place of the live rules", r.path)
-		}
-	}
-}
-
-// unfiltered warns of what vpnpush's own chains would have seen to.
-func (c *check) unfiltered() {
-	switch forgotten, err := forgottenChains(c.facts); {
-	case c.unknown(err):
-	case len(forgotten) > 0:
-		c.warn("chains of vpnpush stand here that no manifest has, left by an earlier version: this plan takes them away")
-	}
-	if live, err := c.facts.Command(readLive); !c.unknown(err) && live.Code != 0 && live.Code != 127 {
-		c.warn("whether chains of vpnpush are still live is not known: %s: exit status %d: %s", readLive, live.Code, strings.TrimSpace(string(live.Stderr)))
-	}
-	if c.l2tp() != nil {
-		c.warn(`firewall.backend is "none": see to it that UDP 1701 is let in from inside IPsec only (-m policy --dir in --pol ipsec) and dropped otherwise, or L2TP is served in the clear`)
-	}
-}
-
+// ppp looks for what L2TP needs.
 func (c *check) ppp() {
 	h := c.facts.Host
 	if !h.PPP {
@@ -320,12 +212,13 @@ func (c *check) nat() {
 		return
 	}
 	if slices.Contains(hub.Subnets, netip.PrefixFrom(hub.Address, hub.Address.BitLen())) {
-		c.warn("hub.subnets has %s, which the hub behind NAT does not carry: packets for it leave the tunnel and find nobody; set hub.subnets to [%q], say", hub.Address, hub.LocalAddress.String()+"/32")
+		c.warn("hub.subnets has %s, which the hub behind NAT does not carry: packets for it leave the tunnel and find nobody; "+
+			"set hub.subnets to [%q], say", hub.Address, hub.LocalAddress.String()+"/32")
 	}
 }
 
-// atLeast compares the upstream part of a Debian version, "6.0.1-6+deb13u7" or
-// "1:6.1", with major.minor. A version that is none is not at least anything.
+// atLeast reports whether the upstream part of a Debian version, "6.0.1-6+deb13u7"
+// or "1:6.1", is major.minor or later. A version that is none is not.
 func atLeast(version string, major, minor int) bool {
 	if _, v, ok := strings.Cut(version, ":"); ok {
 		version = v
@@ -342,7 +235,7 @@ func atLeast(version string, major, minor int) bool {
 // securityRelease is a version of Debian's security team.
 var securityRelease = regexp.MustCompile(`^(.*\+deb\d+u)(\d+)$`)
 
-// fixedIn gives the version that mends CVE-2026-78135 where version is an
+// fixedIn returns the version that mends CVE-2026-78135 where version is an
 // earlier one of Debian 12 or 13.
 func fixedIn(version string) string {
 	fixes := []struct{ base, line string }{

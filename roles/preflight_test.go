@@ -99,7 +99,7 @@ func TestPreflight(t *testing.T) {
 			if tt.site {
 				name = "tokyo"
 			}
-			refusals, warnings := Preflight(inv, name, h.facts(t, inv, name))
+			refusals, warnings := of(t, inv, name).Preflight(h.facts(t, inv, name))
 			switch {
 			case tt.refusal == "" && len(refusals) > 0:
 				t.Errorf("refused: %v", refusals)
@@ -122,7 +122,7 @@ func TestPreflight(t *testing.T) {
 // refused, not passed.
 func TestPreflightOfUnknown(t *testing.T) {
 	f := tasks.Facts{Host: tasks.Platform{OS: map[string]string{"ID": "debian", "VERSION_ID": "12"}, Systemd: true}}
-	refusals, _ := Preflight(minimal(), "vps", f)
+	refusals, _ := of(t, minimal(), "vps").Preflight(f)
 	if len(refusals) == 0 {
 		t.Fatal("passed")
 	}

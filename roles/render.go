@@ -1,13 +1,10 @@
 package roles
 
 import (
-	"bytes"
 	"fmt"
 	"io/fs"
 
-	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
-	"github.com/vpnpush/vpnpush/tasks/iptables"
 )
 
 // RenderedFile is a file as it would land on a bare host. It may hold secrets:
@@ -23,20 +20,16 @@ func (r RenderedFile) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "{%s %04o %d bytes}", r.Path, r.Mode, len(r.Content))
 }
 
-// editor is a task that keeps a part of a file: what the file is to be, given
-// what it is.
+// editor is a task that keeps a part of a file.
 type editor interface {
+	// Edit returns what the file is to be, given what it is.
 	Edit(old []byte) ([]byte, error)
 }
 
-// Render gives every file of a host as it would land on a bare one, without
+// Render returns every file of a host as it would land on a bare one, without
 // looking at any host. Of a file shared with others it is our part.
-func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
-	p, err := place(inv, host)
-	if err != nil {
-		return nil, err
-	}
-	ts, err := p.tasks()
+func (h Host) Render() ([]RenderedFile, error) {
+	ts, err := h.tasks(h.backend(tasks.Facts{}))
 	if err != nil {
 		return nil, err
 	}
@@ -50,8 +43,6 @@ func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
 			r = RenderedFile{Path: t.Path, Mode: t.Mode}
 		case tasks.Block:
 			r = RenderedFile{Path: t.Path, Mode: t.Mode}
-		case tasks.RulesV4:
-			r = RenderedFile{t.Path, 0o644, restorable(t.Chains)}
 		default:
 			continue
 		}
@@ -64,29 +55,8 @@ func Render(inv *inventory.Inventory, host string) ([]RenderedFile, error) {
 			out = append(out, r)
 		}
 	}
-	return out, nil
-}
-
-// restorable is the own chains as iptables-restore(8) reads them. It names no
-// policy: a host keeps the ones it has.
-func restorable(chains []iptables.Chain) []byte {
-	var b bytes.Buffer
-	for i, c := range chains {
-		if i == 0 || chains[i-1].Table != c.Table {
-			fmt.Fprintf(&b, "*%s\n", c.Table)
-			for _, d := range chains[i:] {
-				if d.Table == c.Table {
-					fmt.Fprintf(&b, ":%s - [0:0]\n", d.Name)
-				}
-			}
-		}
-		fmt.Fprintf(&b, "-A %s -j %s\n", c.From, c.Name)
-		for _, r := range c.Rules {
-			fmt.Fprintf(&b, "-A %s %s\n", c.Name, r)
-		}
-		if i == len(chains)-1 || chains[i+1].Table != c.Table {
-			b.WriteString("COMMIT\n")
-		}
+	if h.filter.render != nil {
+		out = append(out, h.filter.render(h.policy())...)
 	}
-	return b.Bytes()
+	return out, nil
 }

@@ -1,6 +1,11 @@
 // Package roles says what a hub and a site are to look like: a pure function
 // of the inventory and of the facts of one host. What lands and why:
 // docs/what-lands.md. Nothing here reads a clock, a file or a network.
+//
+// What is wanted is said in neutral words: the conns of a host in hub.go, site.go
+// and l2tp.go, and who may reach whom in policy.go. How strongSwan is told is a
+// backend (starter.go), how a packet filter is told a filter (iptables.go and
+// nofilter.go); a new one of either is a file of its own and a line in its table.
 package roles
 
 import (
@@ -8,51 +13,70 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
-	"github.com/vpnpush/vpnpush/transport"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
-// Where things land on a host (DESIGN section 5).
-const (
-	confDir     = "/etc/ipsec.d/vpnpush/"
-	includeConf = "include " + confDir + "*.conf"
-	includeKeys = "include " + confDir + "*.secrets"
-	sysctlPath  = "/etc/sysctl.d/60-vpnpush.conf"
-	ipsecConf   = "/etc/ipsec.conf"
-	ipsecKeys   = "/etc/ipsec.secrets"
-	xl2tpdConf  = "/etc/xl2tpd/xl2tpd.conf"
-	pppOptions  = "/etc/ppp/options.xl2tpd"
-	chapSecrets = "/etc/ppp/chap-secrets"
-	rulesV4     = "/etc/iptables/rules.v4"
-	rulesV6     = "/etc/iptables/rules.v6" // read only
-	// run-parts(8) takes names without a dot only
-	pppUp   = "/etc/ppp/ip-up.d/vpnpush"
-	pppDown = "/etc/ppp/ip-down.d/vpnpush"
-)
+// Host is one host's place in the network.
+type Host struct {
+	inv  *inventory.Inventory
+	role inventory.Role
+	site *inventory.Site // nil on the hub
 
-// The units that run it. On Debian 11 and later strongswan.service is the other
-// daemon, charon-systemd (research: NEWS.Debian of strongswan 5.8.0).
-const (
-	unitIPsec    = "strongswan-starter.service"
-	unitCharon   = "strongswan.service"
-	unitXL2TPD   = "xl2tpd.service"
-	unitFirewall = "netfilter-persistent.service"
-)
+	backends []backend // those that may run strongSwan here; its facts tell which
+	filter   filter
+}
 
-// connL2TP is the name of the conn for L2TP clients.
-const connL2TP = "l2tp"
-
-// Reads is everything that must be read on a host for its tasks to be told and
-// checked, whatever is found there. An unknown host reads nothing.
-func Reads(inv *inventory.Inventory, host string) []tasks.Read {
-	p, err := place(inv, host)
+// Of returns a host of the inventory by its name. It refuses a name that no host
+// has, and an inventory that wants a backend or a packet filter that is not built.
+func Of(inv *inventory.Inventory, name string) (Host, error) {
+	backends, err := backendsOf(inv)
 	if err != nil {
-		return nil
+		return Host{}, err
 	}
-	reads := preflightReads()
-	if ts, err := p.tasks(); err == nil {
-		for _, t := range ts {
-			reads = append(reads, t.Reads()...)
+	filter, err := filterOf(inv)
+	if err != nil {
+		return Host{}, err
+	}
+	h := Host{inv: inv, backends: backends, filter: filter}
+	if name == inv.Hub.Name {
+		h.role = inventory.RoleHub
+		return h, nil
+	}
+	for i := range inv.Sites {
+		if inv.Sites[i].Name == name {
+			h.role, h.site = inventory.RoleSite, &inv.Sites[i]
+			return h, nil
 		}
+	}
+	return Host{}, fmt.Errorf("host %q is not in the inventory", name)
+}
+
+// Reads returns everything that must be read on a host for its tasks to be told
+// and checked, whatever is found there: what each backend that may run here looks
+// at, and what whichever ran here before needs to go.
+func (h Host) Reads() []tasks.Read {
+	reads := []tasks.Read{{Kind: tasks.ReadPackage, Arg: libstrongswan}}
+	for _, b := range h.backends {
+		reads = append(append(reads, readUnits(b.rivals)...), b.reads...)
+	}
+	for _, f := range filters {
+		reads = append(reads, f.leaves...)
+	}
+	// a hub may have had L2TP, and have it no more
+	reads = append(reads,
+		tasks.Read{Kind: tasks.ReadUnit, Arg: unitXL2TPD},
+		tasks.Read{Kind: tasks.ReadFile, Arg: chapSecrets})
+	reads = append(append(reads, h.filter.reads...), readUnits(h.filter.rivals)...)
+	for _, b := range h.backends {
+		// what cannot be put down reads nothing: Tasks says why
+		if ts, err := h.tasks(b); err == nil {
+			for _, t := range ts {
+				reads = append(reads, t.Reads()...)
+			}
+		}
+	}
+	for _, d := range Daemons() {
+		reads = append(reads, tasks.IPsec{Daemon: d}.Reads()...)
 	}
 	seen := make(map[tasks.Read]bool)
 	out := reads[:0]
@@ -65,89 +89,92 @@ func Reads(inv *inventory.Inventory, host string) []tasks.Read {
 	return out
 }
 
-// Tasks is what is wanted of a host, in the order in which it is to be made:
+// Tasks returns what is wanted of a host, in the order in which it is to be made:
 // packages, kernel parameters, files, packet filter, services, IPsec.
-func Tasks(inv *inventory.Inventory, host string, f tasks.Facts) ([]tasks.Task, error) {
-	p, err := place(inv, host)
+func (h Host) Tasks(f tasks.Facts) ([]tasks.Task, error) {
+	ts, err := h.tasks(h.backend(f))
+	if err != nil || h.filter.leftovers == nil {
+		return ts, err
+	}
+	left, err := h.filter.leftovers(f)
+	return append(ts, left...), err
+}
+
+// Tunnels returns the child SAs that should be up on a host, with the selectors
+// both ends should have agreed on.
+func (h Host) Tunnels() []strongswan.Tunnel {
+	var out []strongswan.Tunnel
+	for _, t := range h.tunnels() {
+		out = append(out, *t.wanted())
+	}
+	return out
+}
+
+// Keys returns the tasks that hold the keys of a host's tunnels, by the name of
+// the host at the other end.
+func (h Host) Keys() map[string]string {
+	keys, b := map[string]string{}, h.backend(tasks.Facts{})
+	for _, t := range h.tunnels() {
+		keys[t.peerID] = b.keyTask(t.name)
+	}
+	return keys
+}
+
+// Daemon returns what strongSwan is run by on a host.
+func (h Host) Daemon() tasks.Daemon { return h.backend(tasks.Facts{}).Daemon }
+
+// Daemons returns the ways there are to run strongSwan.
+func Daemons() []tasks.Daemon {
+	var out []tasks.Daemon
+	for _, b := range backends {
+		out = append(out, b.Daemon)
+	}
+	return out
+}
+
+// Leave returns what is wanted of a host that vpnpush leaves: nothing. What the
+// manifest has goes by itself (tasks.Orphans); what it has forgotten is taken along.
+func Leave(f tasks.Facts) ([]tasks.Task, error) { return forgottenChains(f) }
+
+func (h Host) tasks(b backend) ([]tasks.Task, error) {
+	cs, err := h.conns()
 	if err != nil {
 		return nil, err
 	}
-	ts, err := p.tasks()
-	if err != nil || p.filtered() {
-		return ts, err
+	ipsecFiles, conns, err := b.files(h.inv.ID, cs)
+	if err != nil {
+		return nil, err
 	}
-	forgotten, err := forgottenChains(f)
-	return append(ts, forgotten...), err
-}
-
-// placed is one host's place in the network.
-type placed struct {
-	inv  *inventory.Inventory
-	role inventory.Role
-	site *inventory.Site // nil on the hub
-}
-
-// place finds a host of the inventory by its name, and refuses what no role can
-// put down.
-func place(inv *inventory.Inventory, host string) (placed, error) {
-	switch inv.Tunnel.Backend {
-	case "", inventory.BackendAuto, inventory.BackendIPsecConf:
-	case inventory.BackendSwanctl:
-		return placed{}, transport.WithHint(
-			fmt.Errorf("tunnel.backend %q is not built yet", inv.Tunnel.Backend),
-			`set tunnel.backend = "ipsec.conf": Debian 11, 12 and 13 all ship strongswan-starter for it`)
-	default:
-		return placed{}, fmt.Errorf("tunnel.backend %q is not known", inv.Tunnel.Backend)
+	l2tpFiles, err := h.l2tpFiles()
+	if err != nil {
+		return nil, err
 	}
-	if host == inv.Hub.Name {
-		return placed{inv: inv, role: inventory.RoleHub}, nil
-	}
-	for i := range inv.Sites {
-		if inv.Sites[i].Name == host {
-			return placed{inv: inv, role: inventory.RoleSite, site: &inv.Sites[i]}, nil
-		}
-	}
-	return placed{}, fmt.Errorf("host %q is not in the inventory", host)
-}
-
-// l2tp gives the L2TP layer where it is this host's: on the hub.
-func (p placed) l2tp() *inventory.L2TP {
-	if p.role != inventory.RoleHub {
-		return nil
-	}
-	return p.inv.L2TP
-}
-
-// filtered tells whether vpnpush keeps a packet filter on the hosts.
-func (p placed) filtered() bool { return p.inv.Firewall.Backend != "none" }
-
-func (p placed) tasks() ([]tasks.Task, error) {
-	files, conns, err := p.files()
+	sysctlFile, sysctls, err := h.sysctl()
 	if err != nil {
 		return nil, err
 	}
 	var ts []tasks.Task
-	for _, pkg := range p.packages() {
+	for _, pkg := range h.packages(b) {
 		ts = append(ts, pkg)
-	}
-	sysctlFile, sysctls, err := p.sysctl()
-	if err != nil {
-		return nil, err
 	}
 	ts = append(ts, sysctlFile)
 	for _, s := range sysctls {
 		ts = append(ts, s)
 	}
-	ts = append(ts, files...)
-	if p.filtered() {
-		chains := p.chains()
-		ts = append(ts, tasks.RulesV4{Path: rulesV4, Chains: chains}, tasks.Firewall{Chains: chains})
+	ts = append(append(ts, ipsecFiles...), l2tpFiles...)
+	if h.filter.tasks != nil {
+		ts = append(ts, h.filter.tasks(h.policy())...)
 	}
-	for _, u := range p.units(files) {
+	// the services must run before IPsec is loaded into one of them
+	ts = append(ts, tasks.Unit{Name: b.Unit, Shared: true, Start: b.Name + "_start", Part: b.Part})
+	for _, u := range h.filter.units {
 		ts = append(ts, u)
 	}
-	ts = append(ts, tasks.IPsec{Daemon: starter, Conns: conns})
-	if l := p.l2tp(); l != nil {
+	if h.l2tp() != nil {
+		ts = append(ts, tasks.Unit{Name: unitXL2TPD, Config: map[string]string{xl2tpdConf: digest(l2tpFiles, xl2tpdConf)}})
+	}
+	ts = append(ts, tasks.IPsec{Daemon: b.Daemon, Conns: conns})
+	if l := h.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}
 		for _, u := range l.Users {
 			s.Users = append(s.Users, u.Name)
@@ -157,49 +184,20 @@ func (p placed) tasks() ([]tasks.Task, error) {
 	return ts, nil
 }
 
-// packages are named one by one rather than left to Recommends, which many
-// servers have turned off: strongswan-starter only recommends its daemon
-// (strongswan-charon), without libstrongswan-standard-plugins Debian 11 and 12
-// have neither AES-GCM nor the ECP groups that Windows offers, and
-// iptables-persistent comes without iptables. The metapackage `strongswan` is
-// the other daemon on Debian 13.
-func (p placed) packages() []tasks.Package {
-	names := []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"}
-	if p.l2tp() != nil {
-		names = append(names, "ppp", "xl2tpd")
-	}
+// packages returns the packages of a host, one by one: what they recommend is not
+// installed on many servers.
+func (h Host) packages(b backend) []tasks.Package {
 	var out []tasks.Package
-	for _, n := range names {
+	for _, n := range b.packages {
 		out = append(out, tasks.Package{Name: n})
 	}
-	if p.filtered() {
-		// The preseed keeps the installation from writing the rules of the
-		// moment, fail2ban's and Docker's too, into rules.v4.
-		out = append(out, tasks.Package{Name: "iptables"}, tasks.Package{
-			Name: "iptables-persistent",
-			Preseed: []string{
-				"iptables-persistent iptables-persistent/autosave_v4 boolean false",
-				"iptables-persistent iptables-persistent/autosave_v6 boolean false",
-			},
-		})
+	if h.l2tp() != nil {
+		out = append(out, tasks.Package{Name: "ppp"}, tasks.Package{Name: "xl2tpd"})
 	}
-	return out
+	return append(out, h.filter.packages...)
 }
 
-// units are the services that must run, before IPsec is loaded into one of
-// them.
-func (p placed) units(files []tasks.Task) []tasks.Unit {
-	us := []tasks.Unit{{Name: starter.Unit, Shared: true, Start: "starter_start", Part: starter.Part}}
-	if p.filtered() {
-		us = append(us, tasks.Unit{Name: unitFirewall, BootOnly: true, Shared: true})
-	}
-	if p.l2tp() != nil {
-		us = append(us, tasks.Unit{Name: unitXL2TPD, Config: map[string]string{xl2tpdConf: digest(files, xl2tpdConf)}})
-	}
-	return us
-}
-
-// digest is the digest that a File among ts is to have.
+// digest returns the digest that a File among ts is to have.
 func digest(ts []tasks.Task, path string) string {
 	for _, t := range ts {
 		if f, ok := t.(tasks.File); ok && f.Path == path {

@@ -22,7 +22,8 @@ import (
 
 func wanted(t *testing.T, inv *inventory.Inventory, h string) []tasks.Task {
 	t.Helper()
-	ts, err := Tasks(inv, h, bare(inv, h))
+	host := of(t, inv, h)
+	ts, err := host.Tasks(bare(host))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func wanted(t *testing.T, inv *inventory.Inventory, h string) []tasks.Task {
 
 func file(t *testing.T, inv *inventory.Inventory, h, path string) string {
 	t.Helper()
-	files, err := Render(inv, h)
+	files, err := of(t, inv, h).Render()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +189,7 @@ func TestBothEndsNameTheSameSubnets(t *testing.T) {
 	for name, build := range inventories {
 		inv := build()
 		hubs := map[string]strongswan.Tunnel{}
-		for _, tun := range Tunnels(inv, "vps") {
+		for _, tun := range of(t, inv, "vps").Tunnels() {
 			hubs[tun.Conn] = tun
 		}
 		for _, s := range inv.Sites {
@@ -199,7 +200,7 @@ func TestBothEndsNameTheSameSubnets(t *testing.T) {
 			if a, b := setting(hub, "rightsubnet"), setting(site, "leftsubnet"); len(a) != 1 || !slices.Equal(a, b) {
 				t.Errorf("%s: %s: behind the site: %q and %q", name, s.Name, a, b)
 			}
-			ts := Tunnels(inv, s.Name)
+			ts := of(t, inv, s.Name).Tunnels()
 			if len(ts) != 1 {
 				t.Fatalf("%s: %s: %d tunnels, want 1", name, s.Name, len(ts))
 			}
@@ -233,7 +234,7 @@ func TestWhatASiteReaches(t *testing.T) {
 		{"clients reach it", lone(), "tokyo", []string{"10.10.0.0/24", "192.168.200.0/26", "203.0.113.10/32"}},
 		{"clients do not", lone(), "osaka", []string{"10.10.0.0/24", "203.0.113.10/32"}},
 	} {
-		if got := Tunnels(tt.inv, tt.site)[0].Remote; !slices.Equal(got, tt.want) {
+		if got := of(t, tt.inv, tt.site).Tunnels()[0].Remote; !slices.Equal(got, tt.want) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
@@ -341,7 +342,7 @@ func TestChapSecretsCarryThePassword(t *testing.T) {
 	}
 	for _, pw := range []string{"@/etc/passwd", "two\nlines"} {
 		inv.L2TP.Users[0].Password = secretOf(pw)
-		_, err := Render(inv, "vps")
+		_, err := of(t, inv, "vps").Render()
 		if err == nil {
 			t.Errorf("a password that chap-secrets cannot carry was written")
 		} else if strings.Contains(err.Error(), pw) {
@@ -373,7 +374,7 @@ func TestHubWithoutL2TP(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range chainsOf(t, inv, "vps") {
+	for _, c := range liveChains(t, inv, "vps") {
 		for _, r := range c.Rules {
 			if strings.Contains(r, "1701") || strings.Contains(r, "ppp+") {
 				t.Errorf("%s: %s", c.Name, r)
@@ -382,7 +383,7 @@ func TestHubWithoutL2TP(t *testing.T) {
 	}
 }
 
-func chainsOf(t *testing.T, inv *inventory.Inventory, h string) []iptables.Chain {
+func liveChains(t *testing.T, inv *inventory.Inventory, h string) []iptables.Chain {
 	t.Helper()
 	for _, task := range wanted(t, inv, h) {
 		if f, ok := task.(tasks.Firewall); ok {
@@ -417,7 +418,7 @@ func TestFirewallNone(t *testing.T) {
 // Masquerading what goes into a tunnel would miss the selectors, and L2TP in
 // the clear would carry passwords past IPsec.
 func TestOrderOfRules(t *testing.T) {
-	for _, c := range chainsOf(t, full(), "vps") {
+	for _, c := range liveChains(t, full(), "vps") {
 		at := func(part string) int {
 			return slices.IndexFunc(c.Rules, func(r string) bool { return strings.Contains(r, part) })
 		}
@@ -445,7 +446,7 @@ func TestOrderOfRules(t *testing.T) {
 // While its tunnel is down, a site's LAN must still reach the hub in the clear:
 // that is how it is mended.
 func TestSiteKeepsTheWayToTheHub(t *testing.T) {
-	for _, c := range chainsOf(t, full(), "tokyo") {
+	for _, c := range liveChains(t, full(), "tokyo") {
 		for _, r := range c.Rules {
 			if strings.Contains(r, "DROP") && (strings.Contains(r, "203.0.113.10") || !strings.Contains(r, " -d ")) {
 				t.Errorf("%s: %s", c.Name, r)
@@ -462,7 +463,7 @@ func TestHubRulesGrowWithTheSites(t *testing.T) {
 		for i := range n {
 			inv.Sites = append(inv.Sites, inventory.Site{Name: fmt.Sprintf("s%03d", i), Subnets: nets(fmt.Sprintf("10.%d.%d.0/24", 100+i/250, i%250)), PSK: secretOf("not-a-secret-site")})
 		}
-		for _, c := range chainsOf(t, inv, "vps") {
+		for _, c := range liveChains(t, inv, "vps") {
 			rules += len(c.Rules)
 		}
 		return rules
@@ -480,7 +481,7 @@ func TestTooManySelectors(t *testing.T) {
 	for i := range 260 {
 		inv.Sites[0].Subnets = append(inv.Sites[0].Subnets, nets(fmt.Sprintf("10.40.%d.%d/32", i/250, i%250))...)
 	}
-	_, err := Render(inv, "tokyo")
+	_, err := of(t, inv, "tokyo").Render()
 	var hint transport.Hinter
 	if !errors.As(err, &hint) {
 		t.Errorf("error %v, want one with a mend", err)
@@ -499,7 +500,7 @@ func TestRulesComeBackAsWritten(t *testing.T) {
 	for name, inv := range inventories {
 		for _, h := range hosts(inv()) {
 			want := map[string][]string{}
-			for _, c := range chainsOf(t, inv(), h) {
+			for _, c := range liveChains(t, inv(), h) {
 				want[c.Name] = c.Rules
 			}
 			if len(want) == 0 {
@@ -526,7 +527,7 @@ func TestRulesComeBackAsWritten(t *testing.T) {
 
 // No print of a rendered file, a task's error or a conn may tell a secret.
 func TestRenderedFilesDoNotPrint(t *testing.T) {
-	files, err := Render(full(), "vps")
+	files, err := of(t, full(), "vps").Render()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -541,7 +542,7 @@ func TestRenderedFilesDoNotPrint(t *testing.T) {
 func TestModes(t *testing.T) {
 	for name, inv := range inventories {
 		for _, h := range hosts(inv()) {
-			files, err := Render(inv(), h)
+			files, err := of(t, inv(), h).Render()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -558,7 +559,7 @@ func TestModes(t *testing.T) {
 func TestReadsHoldWhatTasksRead(t *testing.T) {
 	for name, inv := range inventories {
 		for _, h := range hosts(inv()) {
-			reads := Reads(inv(), h)
+			reads := of(t, inv(), h).Reads()
 			for _, task := range wanted(t, inv(), h) {
 				for _, r := range task.Reads() {
 					if !slices.Contains(reads, r) {
@@ -570,26 +571,35 @@ func TestReadsHoldWhatTasksRead(t *testing.T) {
 	}
 }
 
-// What cannot be put down is said, with what to do.
-func TestPlaceRefuses(t *testing.T) {
+// What cannot be put down is said, with what to do: an unknown word must not
+// silently mean what another does.
+func TestOfRefuses(t *testing.T) {
 	inv := minimal()
-	if _, err := Tasks(inv, "nowhere", bare(inv, "nowhere")); err == nil {
-		t.Error("a host that is not in the inventory has tasks")
+	if _, err := Of(inv, "nowhere"); err == nil {
+		t.Error("a host that is not in the inventory has a place")
 	}
 	inv.Tunnel.Backend = inventory.BackendSwanctl
-	_, err := Tasks(inv, "vps", bare(inv, "vps"))
+	_, err := Of(inv, "vps")
 	var hint transport.Hinter
 	if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), "ipsec.conf") {
 		t.Errorf("swanctl: error %v", err)
 	}
+	inv = minimal()
+	inv.Firewall.Backend = "nftables"
+	_, err = Of(inv, "vps")
+	if !errors.As(err, &hint) || !strings.Contains(hint.Hint(), `"iptables" or "none"`) {
+		t.Errorf("nftables: error %v", err)
+	}
 	inv = full()
 	inv.Sites[0].Name = connL2TP
-	if _, err := Tasks(inv, "vps", bare(inv, "vps")); err == nil {
+	hub := of(t, inv, "vps")
+	if _, err := hub.Tasks(bare(hub)); err == nil {
 		t.Error("a site took the conn of the L2TP clients")
 	}
 	inv = minimal()
 	inv.Sites[0].PSK = secretOf("not-a-\"secret")
-	if _, err := Tasks(inv, "vps", bare(inv, "vps")); err == nil || strings.Contains(err.Error(), "not-a-") {
+	hub = of(t, inv, "vps")
+	if _, err := hub.Tasks(bare(hub)); err == nil || strings.Contains(err.Error(), "not-a-") {
 		t.Errorf("a PSK with a quote: %v", err)
 	}
 }

@@ -15,12 +15,13 @@ import (
 func firstApply(t *testing.T, inv *inventory.Inventory) (probe, apply string) {
 	t.Helper()
 	name := inv.Hub.Name
-	probe, err := host.Probe(Reads(inv, name))
+	hub := of(t, inv, name)
+	probe, err := host.Probe(hub.Reads())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := bare(inv, name)
-	ts, err := Tasks(inv, name, f)
+	f := bare(hub)
+	ts, err := hub.Tasks(f)
 	if err != nil {
 		t.Fatal(err)
 	}

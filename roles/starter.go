@@ -2,26 +2,171 @@ package roles
 
 import (
 	_ "embed"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 	"github.com/vpnpush/vpnpush/transport"
+)
+
+// strongSwan by starter: ipsec.conf(5), ipsec.secrets(5), ipsec(8). A conn and its
+// key are each a file of its own, so that a change of one site touches no other's.
+const (
+	ipsecConf   = "/etc/ipsec.conf"
+	ipsecKeys   = "/etc/ipsec.secrets"
+	confDir     = "/etc/ipsec.d/vpnpush/"
+	confSuffix  = ".conf"
+	keysSuffix  = ".secrets"
+	includeConf = "include " + confDir + "*" + confSuffix
+	includeKeys = "include " + confDir + "*" + keysSuffix
 )
 
 //go:embed starter.sh
 var starterShell string
 
-// starter runs strongSwan by ipsec.conf.
-var starter = tasks.Daemon{
-	Name: "starter", Unit: unitIPsec, Dir: "/etc/ipsec.d/vpnpush", ConfSuffix: ".conf",
-	Part: tasks.Part{Name: "starter", Text: starterShell},
-	Dial: func(conn string) string {
-		return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
+// starter runs strongSwan by ipsec.conf. Its packages are named one by one:
+// strongswan-starter only recommends its daemon (strongswan-charon), and without
+// libstrongswan-standard-plugins Debian 11 and 12 have neither AES-GCM nor the ECP
+// groups that Windows offers. The metapackage `strongswan` is the other daemon on
+// Debian 13.
+var starter = backend{
+	Daemon: tasks.Daemon{
+		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
+		Part: tasks.Part{Name: "starter", Text: starterShell},
+		Dial: func(conn string) string {
+			return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
+		},
 	},
+	word:     inventory.BackendIPsecConf,
+	packages: []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
+	// from Debian 11 on this is the other daemon (NEWS.Debian of strongswan 5.8.0)
+	rivals: []rival{{
+		unit: "strongswan.service",
+		says: "strongswan.service (charon-systemd) runs on the host; it and strongswan-starter both want UDP 500 and 4500",
+		mend: "move its connections to ipsec.conf, then: systemctl disable --now strongswan.service; apt-get remove charon-systemd",
+	}},
+	files:   starterFiles,
+	keyTask: func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	reads: []tasks.Read{
+		{Kind: tasks.ReadFile, Arg: ipsecConf},
+		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
+	},
+	preflight: starterPreflight,
 }
 
-// Daemon returns what strongSwan is run by on a host.
-func Daemon(*inventory.Inventory, string) tasks.Daemon { return starter }
+// starterConn fills starter's templates.
+type starterConn struct {
+	Name, Left, Right           string
+	LocalID, PeerID             string
+	LocalSubnets, RemoteSubnets string
+	IKE, ESP                    string
+	DPDDelay, DPDTimeout        string
+	Lifetime                    string
+}
 
-// Daemons are the ways there are to run strongSwan.
-func Daemons() []tasks.Daemon { return []tasks.Daemon{starter} }
+func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
+	ts := []tasks.Task{
+		tasks.Line{Path: ipsecConf, Line: includeConf, Mode: 0o644},
+		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: mask.IPsecSecrets},
+	}
+	var loaded []tasks.Conn
+	// add takes a conn and its key, with the one identity that it is found by.
+	add := func(template string, c starterConn, id string, psk secret.Value, load tasks.Conn) error {
+		if psk.IsZero() || strings.ContainsAny(psk.Reveal(), "\"\r\n\x00") {
+			return fmt.Errorf("psk of %s: ipsec.secrets cannot carry it", c.Name)
+		}
+		text, err := fill(owner, "#", template, c)
+		if err != nil {
+			return err
+		}
+		line := fmt.Sprintf("%s%s : PSK \"%s\"\n", tasks.Marker("#", owner), id, psk.Reveal())
+		conf := tasks.File{Path: confDir + c.Name + confSuffix, Content: text, Mode: 0o644, Owner: owner}
+		keys := tasks.File{Path: confDir + c.Name + keysSuffix, Content: []byte(line), Mode: 0o600, Owner: owner, Syntax: mask.IPsecSecrets}
+		ts = append(ts, conf, keys)
+		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, keys.Path
+		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(keys.Content)
+		loaded = append(loaded, load)
+		return nil
+	}
+	for _, t := range cs.tunnels {
+		c := starterConn{
+			Name: t.name, Left: "%defaultroute", Right: t.remote.String(),
+			LocalID: t.localID, PeerID: t.peerID,
+			LocalSubnets: commas(t.localNets), RemoteSubnets: commas(t.remoteNets),
+			IKE: strings.Join(t.ike, ","), ESP: strings.Join(t.esp, ","),
+			DPDDelay: seconds(t.dpd),
+		}
+		if t.local.IsValid() {
+			c.Left = t.local.String()
+		}
+		template := "starter-hub.tmpl"
+		if t.dials {
+			template = "starter-site.tmpl"
+		}
+		if err := add(template, c, "@"+t.peerID, t.psk, tasks.Conn{Initiates: t.dials, Tunnel: t.wanted()}); err != nil {
+			return nil, nil, err
+		}
+	}
+	if l := cs.clients; l != nil {
+		c := starterConn{
+			Name: l.name, Left: l.local.String(), LocalID: l.id.String(),
+			IKE: strings.Join(l.ike, ","), ESP: strings.Join(l.esp, ","),
+			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
+			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
+		}
+		if err := add("starter-l2tp.tmpl", c, l.id.String(), l.psk, tasks.Conn{}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return ts, loaded, nil
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%ds", d/time.Second) }
+
+func commas(ps []netip.Prefix) string { return strings.Join(texts(ps), ",") }
+
+// starterPreflight looks for conns of the user's that would be merged into ours,
+// since starter takes two sections of one name for one; and for files that somebody
+// put among ours: strongSwan reads them too, and they are not ours to take away.
+func starterPreflight(c *check, conns []tasks.Conn) {
+	names, paths := map[string]bool{}, map[string]bool{}
+	for _, n := range conns {
+		names[n.Name], paths[n.Conf], paths[n.Secrets] = true, true, true
+	}
+	if s, err := c.facts.File(ipsecConf); !c.unknown(err) {
+		for l := range strings.Lines(string(s.Content)) {
+			w := strings.Fields(l)
+			if c.role == inventory.RoleHub && strings.HasPrefix(strings.TrimSpace(l), "uniqueids") {
+				c.warn("%s sets uniqueids: vpnpush's own uniqueids=no comes after it, and holds for all conns of the host", ipsecConf)
+			}
+			if len(w) < 2 || w[0] != "conn" || l[0] != 'c' {
+				continue
+			}
+			switch {
+			case w[1] == "%default":
+				c.warn("%s has a `conn %%default`: what it sets also holds for vpnpush's conns where they say nothing", ipsecConf)
+			case names[w[1]]:
+				c.refuse("rename or remove that conn on the host, or give the site another name",
+					"%s has a conn %s of its own, which strongSwan would merge with vpnpush's", ipsecConf, w[1])
+			}
+		}
+	}
+	found, err := c.facts.Glob(confDir + "*")
+	if c.unknown(err) {
+		return
+	}
+	m, err := tasks.ReadManifest(c.facts)
+	if c.unknown(err) {
+		return
+	}
+	for _, f := range found {
+		if !m.Owns(f.Path) && !paths[f.Path] {
+			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
+		}
+	}
+}

@@ -10,28 +10,30 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/roles"
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/transport/sshconn"
 )
 
 // engineHosts returns the hosts of names as the engine sees them, in the order
 // of the inventory.
-func engineHosts(inv *inventory.Inventory, names []string) []engine.Host {
+func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error) {
 	var hosts []engine.Host
 	for _, h := range inv.Hosts() {
-		name := h.Name
-		if !slices.Contains(names, name) {
+		if !slices.Contains(names, h.Name) {
 			continue
 		}
+		r, err := roles.Of(inv, h.Name)
+		if err != nil {
+			return nil, err
+		}
 		hosts = append(hosts, engine.Host{
-			Name: name, Role: string(h.Role), InTunnel: inTunnel(inv, h), Keys: roles.Keys(inv, name), Reads: roles.Reads(inv, name), Tunnels: roles.Tunnels(inv, name),
-			Daemon: roles.Daemon(inv, name), Daemons: roles.Daemons(),
-			Preflight: func(f tasks.Facts) ([]error, []string) { return roles.Preflight(inv, name, f) },
-			Tasks:     func(f tasks.Facts) ([]tasks.Task, error) { return roles.Tasks(inv, name, f) },
+			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
+			Keys: r.Keys(), Reads: r.Reads(), Tunnels: r.Tunnels(),
+			Daemon: r.Daemon(), Daemons: roles.Daemons(),
+			Preflight: r.Preflight, Tasks: r.Tasks,
 		})
 	}
-	return hosts
+	return hosts, nil
 }
 
 // leaving returns h as a host that vpnpush is to be taken off.
@@ -43,7 +45,11 @@ func leaving(h engine.Host) engine.Host {
 
 // rendered returns the files of a host as they would land on a bare one.
 func rendered(inv *inventory.Inventory, host string) ([]roles.RenderedFile, error) {
-	return roles.Render(inv, host)
+	r, err := roles.Of(inv, host)
+	if err != nil {
+		return nil, err
+	}
+	return r.Render()
 }
 
 // inTunnel reports whether the way to a host is its own tunnel: from the hub, by

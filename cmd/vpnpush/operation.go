@@ -70,7 +70,7 @@ func (o *operation) hosts(patterns []string) ([]engine.Host, error) {
 		return nil, err
 	}
 	o.app.view.Hosts(len(names))
-	return engineHosts(o.inv, names), nil
+	return engineHosts(o.inv, names)
 }
 
 // host returns the one host of a verb that takes one.

@@ -67,7 +67,10 @@ func TestStatusAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := engineHosts(inv, all)
+	hosts, err := engineHosts(inv, all)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for want, selected := range map[int][]string{len(all) - 1: {inv.Hub.Name}, 1: {"tokyo"}, 2: {inv.Hub.Name, "tokyo", "osaka"}} {
 		ask := statusAsk(inv, hosts, selected)
 		if ask.Hub.Name != inv.Hub.Name || len(ask.Sites) != want {
