@@ -95,7 +95,7 @@ func (e *Engine) Drift(ctx context.Context, hosts []Host, ignores []Ignore) *Dri
 		hd := e.driftHost(ctx, hosts[i])
 		hd.Took = time.Since(start)
 		d.Hosts[i] = hd
-		e.observe(Event{Host: hd.Name, Stage: "done", Result: hd.Result, Err: hd.Err})
+		e.observe(Event{Host: hd.Name, Stage: stageDone, Result: hd.Result, Err: hd.Err})
 	})
 	sortHosts(d.Hosts, func(h HostDrift) (string, string) { return h.Role, h.Name })
 	d.tellOnce()
@@ -112,7 +112,7 @@ func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
 	if !hd.Checked() || len(hd.Findings) == 0 || ctx.Err() != nil {
 		return hd
 	}
-	e.observe(Event{Host: h.Name, Stage: "check", Message: "looking again"})
+	e.observe(Event{Host: h.Name, Stage: host.StageCheck, Message: "looking again"})
 	wait := e.secondLook
 	if wait == 0 {
 		wait = defaultSecondLook
@@ -142,7 +142,7 @@ func (e *Engine) look(ctx context.Context, h Host) HostDrift {
 		return fail(r, err)
 	}
 	hd.Looked = time.Now()
-	e.observe(Event{Host: h.Name, Stage: "check"})
+	e.observe(Event{Host: h.Name, Stage: host.StageCheck})
 	e.judge(h, f, &hd)
 	return hd
 }

@@ -23,7 +23,7 @@ func (e *Engine) Facts(ctx context.Context, hosts []Host) []HostFacts {
 	out := make([]HostFacts, len(hosts))
 	e.each(ctx, len(hosts), func(i int) {
 		out[i] = e.factsOf(ctx, hosts[i])
-		e.observe(Event{Host: out[i].Name, Stage: "done", Result: out[i].Result, Err: out[i].Err})
+		e.observe(Event{Host: out[i].Name, Stage: stageDone, Result: out[i].Result, Err: out[i].Err})
 	})
 	sortHosts(out, func(h HostFacts) (string, string) { return h.Role, h.Name })
 	return out
@@ -39,7 +39,7 @@ func (e *Engine) factsOf(ctx context.Context, h Host) (hf HostFacts) {
 	if hf.Err = ctx.Err(); hf.Err != nil {
 		return hf
 	}
-	e.observe(Event{Host: h.Name, Stage: "connect"})
+	e.observe(Event{Host: h.Name, Stage: stageConnect})
 	conn, err := e.conn(ctx, h.Name)
 	if err != nil {
 		hf.Result, hf.Err = Unreachable, err

@@ -153,7 +153,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		hp := e.planHost(ctx, hosts[i])
 		hp.Took = time.Since(start)
 		p.Hosts[i] = hp
-		e.observe(Event{Host: hp.Name, Stage: "done", Result: hp.Result, Err: hp.Err})
+		e.observe(Event{Host: hp.Name, Stage: stageDone, Result: hp.Result, Err: hp.Err})
 	})
 	e.hold(p, hosts)
 	p.Back = slices.ContainsFunc(hosts, func(h Host) bool { return h.Back != nil })
@@ -229,7 +229,7 @@ func cutOff(ctx context.Context) error {
 // reach connects to a host and brings its facts. A connection over which that
 // failed is not used again.
 func (e *Engine) reach(ctx context.Context, h Host) (tasks.Facts, Result, error) {
-	e.observe(Event{Host: h.Name, Stage: "connect"})
+	e.observe(Event{Host: h.Name, Stage: stageConnect})
 	conn, err := e.conn(ctx, h.Name)
 	if err != nil {
 		return tasks.Facts{}, Unreachable, err
@@ -243,7 +243,7 @@ func (e *Engine) reach(ctx context.Context, h Host) (tasks.Facts, Result, error)
 
 // read brings the facts of a host.
 func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.Facts, Result, error) {
-	e.observe(Event{Host: h.Name, Stage: "read"})
+	e.observe(Event{Host: h.Name, Stage: stageRead})
 	script, err := host.Probe(h.Reads)
 	if err != nil {
 		return tasks.Facts{}, Failed, err
@@ -265,7 +265,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 
 // check compares what was read with what is wanted.
 func (e *Engine) check(h Host, hp HostPlan) HostPlan {
-	e.observe(Event{Host: h.Name, Stage: "check"})
+	e.observe(Event{Host: h.Name, Stage: host.StageCheck})
 	ts, m, err := e.wanted(h, hp.Facts)
 	if err != nil {
 		hp.Result, hp.Err = Failed, err

@@ -56,7 +56,7 @@ type StatusAsk struct {
 // does not answer, the sites are asked, each for its own tunnel.
 func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 	s := &Status{At: time.Now()}
-	e.observe(Event{Host: ask.Hub.Name, Stage: "connect"})
+	e.observe(Event{Host: ask.Hub.Name, Stage: stageConnect})
 	reads := tasks.SAReads()
 	if ask.L2TPLocal != "" {
 		reads = append(reads, tasks.SessionReads()...)
@@ -94,7 +94,7 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 	asked := make([]HostStatus, len(ask.Sites))
 	e.each(ctx, len(ask.Sites), func(i int) {
 		site := ask.Sites[i]
-		e.observe(Event{Host: site.Name, Stage: "connect"})
+		e.observe(Event{Host: site.Name, Stage: stageConnect})
 		f, hs := e.ask(ctx, site, tasks.SAReads())
 		var sas []strongswan.SA
 		if hs.Err == nil {
@@ -119,7 +119,7 @@ func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (f tasks.F
 		if hs.Err != nil && ctx.Err() != nil {
 			hs.Result, hs.Err = Skipped, cutOff(ctx)
 		}
-		e.observe(Event{Host: h.Name, Stage: "done", Result: hs.Result, Err: hs.Err})
+		e.observe(Event{Host: h.Name, Stage: stageDone, Result: hs.Result, Err: hs.Err})
 	}()
 	if hs.Err = ctx.Err(); hs.Err != nil {
 		return f, hs

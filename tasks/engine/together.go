@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -9,28 +10,26 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
-	"github.com/vpnpush/vpnpush/transport"
 )
 
 // coupled parts the sites into those that have to be applied together with the
 // hub and the others. Together go those whose tunnel is the way to them, when
 // both of its ends change, and those that get a new key.
-func (e *Engine) coupled(p *Plan, hosts map[string]Host, hubs, sites []int) (in, out []int) {
-	for _, i := range sites {
-		hp := &p.Hosts[i]
-		both := len(hubs) == 1 && hp.Result == Changed && p.Hosts[hubs[0]].Result == Changed
-		if both && (hosts[hp.Name].InTunnel || newKey(hosts[hp.Name], hp, &p.Hosts[hubs[0]], hosts[p.Hosts[hubs[0]].Name])) {
-			in = append(in, i)
+func coupled(hubs, sites []*attempt) (with, others []*attempt) {
+	for _, site := range sites {
+		both := len(hubs) == 1 && site.hp.Result == Changed && hubs[0].hp.Result == Changed
+		if both && (site.h.InTunnel || newKey(site, hubs[0])) {
+			with = append(with, site)
 		} else {
-			out = append(out, i)
+			others = append(others, site)
 		}
 	}
-	return in, out
+	return with, others
 }
 
-// newKey tells whether a plan changes a key that stands on both ends.
-func newKey(site Host, sp *HostPlan, hub *HostPlan, hubHost Host) bool {
-	return updates(sp, site.Keys[hub.Name]) && updates(hub, hubHost.Keys[site.Name])
+// newKey reports whether a plan changes the key of a site's tunnel on both of its ends.
+func newKey(site, hub *attempt) bool {
+	return updates(site.hp, site.h.Keys[hub.hp.Name]) && updates(hub.hp, hub.h.Keys[site.h.Name])
 }
 
 func updates(hp *HostPlan, task string) bool {
@@ -74,104 +73,88 @@ func (e *Engine) hold(p *Plan, hosts []Host) {
 	}
 }
 
-// together applies to the hub and to coupled sites as one: all are armed and changed, then all are looked at, and only
-// when every one is good are they kept. If one is not, all put back what was
-// there: a hub that kept the new end of a tunnel whose site went back to the
-// old one would lock us out of that site.
-func (e *Engine) together(ctx context.Context, p *Plan, hosts map[string]Host, r *Report, is []int) {
+// together applies to the hub and to the sites that are coupled with it as one: all
+// are armed and changed, then all are looked at, and only when every one is good are
+// they kept. If one is not, all put back what was there: a hub that kept the new end of
+// a tunnel whose site went back to the old one would lock us out of that site.
+func (e *Engine) together(ctx context.Context, hub *attempt, sites []*attempt) {
+	start := time.Now()
 	// The hub waits while the sites are at work.
 	confirm := e.confirmTimeout() + guardSlack
-	as := make([]*attempt, len(is))
-	start := time.Now()
-	begin := func(n int) {
-		hp := &p.Hosts[is[n]]
-		as[n] = e.begin(ctx, hosts[hp.Name], hp, confirm)
-		if as[n].armed {
-			e.verify(ctx, as[n])
+	try := func(a *attempt) {
+		a.begin(ctx, confirm)
+		if a.armed {
+			a.verify(ctx)
 		}
 	}
-	armed := func(n int) bool { return as[n] != nil && as[n].armed }
-	all := func() bool {
-		for n := range is {
-			if !armed(n) {
-				return false
-			}
-		}
-		return true
+	try(hub)
+	rest := sites
+	if hub.armed && !e.NoCanary {
+		try(sites[0])
+		rest = sites[1:]
 	}
-	begin(0) // the hub
-	rest := is[1:]
-	if armed(0) && !e.NoCanary {
-		begin(1)
-		rest = is[2:]
+	if hub.armed && (e.NoCanary || sites[0].armed) {
+		e.each(ctx, len(rest), func(i int) { try(rest[i]) })
 	}
-	if armed(0) && (e.NoCanary || armed(1)) {
-		skip := len(is) - len(rest)
-		e.each(ctx, len(rest), func(n int) { begin(n + skip) })
-	}
-	if all() {
+
+	all := append([]*attempt{hub}, sites...)
+	if allArmed(all) {
 		// From the first confirmation on there is no way back for one alone:
 		// every host gets its whole time again, and no Ctrl-C comes between.
-		for _, a := range as {
-			if err := e.extend(ctx, a, confirm); err != nil {
-				a.end(e.revert(ctx, a.h, a.x, a.hr, fmt.Errorf("keep it armed: %w", err)))
+		for _, a := range all {
+			if err := a.extend(ctx, confirm); err != nil {
+				a.revert(ctx, fmt.Errorf("keep it armed: %w", err))
 				break
 			}
 		}
 	}
-	if all() {
+	if allArmed(all) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirm)
 		defer cancel()
 		// The sites first: while one of them waits, the hub does.
-		var wg sync.WaitGroup
-		for _, a := range as[1:] {
-			wg.Go(func() { e.keep(ctx, a) })
-		}
-		wg.Wait()
-		e.keep(ctx, as[0])
+		sideBySide(sites, func(a *attempt) { a.keep(ctx) })
+		hub.keep(ctx)
 	} else {
-		why := "it"
-		for n := range is {
-			if as[n] != nil && !as[n].armed {
-				why = as[n].h.Name
-				break
+		why := fmt.Errorf("put back together with the other end of the tunnel, because %s failed", firstFailed(all))
+		undo := func(a *attempt) {
+			if a.armed {
+				a.revert(ctx, why)
 			}
 		}
 		// The sites first: once the hub is back, their new ends have no way out.
 		// What a site cannot be told it does by itself.
-		var wg sync.WaitGroup
-		for n := len(is) - 1; n >= 0; n-- {
-			if a := as[n]; a != nil && a.armed {
-				undo := func() {
-					a.end(e.revert(ctx, a.h, a.x, a.hr, fmt.Errorf("put back together with the other end of the tunnel, because %s failed", why)))
-				}
-				if n == 0 {
-					wg.Wait()
-					undo()
-				} else {
-					wg.Go(undo)
-				}
-			}
-		}
-		wg.Wait()
+		sideBySide(sites, undo)
+		undo(hub)
 	}
-	for n, i := range is {
-		if as[n] == nil {
-			hp := &p.Hosts[i]
-			r.Hosts[i] = HostReport{Name: hp.Name, Role: hp.Role, Result: Skipped, Err: fmt.Errorf("not tried: another host that it must change together with failed"), Warnings: hp.Warnings}
+	for _, a := range all {
+		if !a.begun {
+			a.fail(Skipped, errors.New("not tried: another host that it must change together with failed"))
 			continue
 		}
-		r.Hosts[i] = as[n].hr
-		r.Hosts[i].Took = time.Since(start)
-		e.done(r.Hosts[i])
+		a.done(start)
 	}
 }
 
-// extend gives a host that is armed its whole time again.
-func (e *Engine) extend(ctx context.Context, a *attempt, d time.Duration) error {
-	if _, err := a.conn.Run(ctx, transport.Cmd{Script: a.x.Extend(d)}); err != nil {
-		return err
+func allArmed(all []*attempt) bool {
+	return !slices.ContainsFunc(all, func(a *attempt) bool { return !a.armed })
+}
+
+// firstFailed returns the name of the first host that was begun and did not come to be
+// armed.
+func firstFailed(all []*attempt) string {
+	for _, a := range all {
+		if a.begun && !a.armed {
+			return a.h.Name
+		}
 	}
-	a.deadline = time.Now().Add(d)
-	return nil
+	return "it"
+}
+
+// sideBySide calls f for all attempts at once, and returns when every call has.
+func sideBySide(all []*attempt, f func(*attempt)) {
+	var wg sync.WaitGroup
+	for _, a := range all {
+		wg.Go(func() { f(a) })
+	}
+	wg.Wait()
 }

@@ -48,7 +48,7 @@ type Host struct {
 	Tunnels []strongswan.Tunnel
 }
 
-// Result is how a host came out, in the words of DESIGN section 2.
+// Result is how a host came out.
 type Result string
 
 const (
@@ -126,13 +126,22 @@ type HostReport struct {
 
 // Event is something that happens on a host while a run goes on.
 type Event struct {
-	Host  string
-	Stage string // "connect", "read", "check", "packages", "write", "reload", "verify", "confirm", "done"
+	Host string
+	// Stage is "connect", "read", "check", "done", or a stage of the host's own run
+	// (host.StagePackages and its fellows).
+	Stage string
 	// Result and Err are set with Stage "done".
 	Result  Result
 	Err     error
 	Message string
 }
+
+// Stages of a host that its own run does not have.
+const (
+	stageConnect = "connect"
+	stageRead    = "read"
+	stageDone    = "done"
+)
 
 // Observer is told of events. It is called from one goroutine at a time.
 type Observer interface{ Observe(Event) }

@@ -1,0 +1,522 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+const (
+	// tunnelWait is how long a tunnel may take to come up after an apply: an
+	// IKE exchange and its first retransmissions (4 s, 7.2 s).
+	tunnelWait = 20 * time.Second
+	// guardSlack is what the script adds to the confirmation's time for its own
+	// work (main_run in tasks/host/txn.sh).
+	guardSlack = 240 * time.Second
+	// followTries is how often the script that follows a run may end without an
+	// answer.
+	followTries = 20
+)
+
+var errTooLate = errors.New("contact was lost until it was too late to confirm")
+
+// attempt is the apply on one host, from its start until it is known how it came out.
+type attempt struct {
+	e  *Engine
+	h  Host
+	hp *HostPlan
+	x  host.Txn
+	hr HostReport // how it came out; final once it is not armed
+
+	begun bool
+	// armed: the changes are made, and the host puts everything back by itself
+	// unless they are confirmed until the deadline.
+	armed    bool
+	deadline time.Time
+	conn     transport.Conn // made after the changes
+	broken   *lostTunnel
+}
+
+// newAttempt returns an attempt that is yet to be made: its report is what the plan found.
+func (e *Engine) newAttempt(h Host, hp *HostPlan) *attempt {
+	return &attempt{e: e, h: h, hp: hp,
+		hr: HostReport{Name: hp.Name, Role: hp.Role, Result: hp.Result, Err: hp.Err, Warnings: hp.Warnings}}
+}
+
+// run makes the attempt, from its beginning to its end.
+func (a *attempt) run(ctx context.Context) {
+	start := time.Now()
+	a.begin(ctx, a.e.confirmTimeout())
+	if a.armed {
+		a.verify(ctx)
+	}
+	if a.armed {
+		a.keep(ctx)
+	}
+	a.done(start)
+}
+
+// done tells the observer how the attempt, which was begun at start, came out.
+func (a *attempt) done(start time.Time) {
+	a.hr.Took = time.Since(start)
+	a.e.observe(Event{Host: a.hr.Name, Stage: stageDone, Result: a.hr.Result, Err: a.hr.Err})
+}
+
+func (a *attempt) observe(stage, message string) {
+	a.e.observe(Event{Host: a.h.Name, Stage: stage, Message: message})
+}
+
+// changes reports whether the attempt would change its host.
+func (a *attempt) changes() bool { return a.hp.Result == Changed && len(a.hp.Blocked()) == 0 }
+
+// good reports whether the host came out as desired, so that others may follow it.
+func (a *attempt) good() bool { return a.hr.Result == OK || a.hr.Result == Changed }
+
+func (a *attempt) fail(r Result, err error) {
+	a.armed, a.hr.Result, a.hr.Err = false, r, err
+}
+
+// begin makes the changes of the host, if there are any. Where that went well the host is
+// armed then, and waits for its confirmation for that long.
+func (a *attempt) begin(ctx context.Context, confirm time.Duration) {
+	a.begun = true
+	if a.hp.Result != Changed {
+		if a.hp.Result == OK {
+			a.tunnels(a.hp.Facts)
+		}
+		return
+	}
+	if b := a.hp.Blocked(); len(b) > 0 {
+		var all *multierror.Error
+		for _, c := range b {
+			all = multierror.Append(all, transport.WithHint(fmt.Errorf("%s: %s", c.Task, c.Blocked), "%s", c.Mend))
+		}
+		a.fail(Failed, plain(all))
+		return
+	}
+	if a.e.stopped() || ctx.Err() != nil {
+		a.fail(Skipped, errors.New("not begun: the run was ended before"))
+		return
+	}
+	var err error
+	if a.x, err = a.txn(confirm); err != nil {
+		a.fail(Failed, err)
+		return
+	}
+	reply, err := a.launch(ctx)
+	if err != nil {
+		a.fail(Unknown, transport.WithHint(fmt.Errorf("apply %s: %w", a.x.ID, err),
+			"the host puts everything back by itself when nobody confirms within %s; `vpnpush plan --limit %s` tells how it stands",
+			a.x.ConfirmTimeout+guardSlack, a.h.Name))
+		return
+	}
+	a.launched(ctx, reply)
+}
+
+// launched takes in how the run of the apply script ended.
+func (a *attempt) launched(ctx context.Context, reply host.Reply) {
+	switch reply.Status {
+	case host.StatusApplied:
+		if reply.Outcome != "" { // the host has put everything back before its client came to it again
+			a.reverted(reply.Outcome, errTooLate)
+			return
+		}
+		a.armed, a.deadline = true, time.Now().Add(a.x.ConfirmTimeout)
+	case host.StatusLocked:
+		a.fail(Locked, transport.WithHint(fmt.Errorf("apply: another run is at work there: %s", reply.Message),
+			"wait for it to end, and plan again"))
+	case host.StatusStale:
+		a.fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", reply.Message), "plan again"))
+	case host.StatusReverted:
+		a.fail(RolledBack, fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log))
+	case host.StatusNeverStarted:
+		a.fail(Failed, errors.New("the connection was lost before the apply was begun; nothing was changed"))
+	case host.StatusDied:
+		cut := errors.New("the apply was cut short on the host")
+		if reply.Outcome != "" {
+			a.reverted(reply.Outcome, cut)
+			return
+		}
+		a.revert(ctx, cut)
+	case host.StatusFailed:
+		but := "nothing was changed"
+		if reply.Stage == host.StagePackages {
+			but = "nothing else was changed, but packages may have come"
+		}
+		a.fail(Failed, fmt.Errorf("apply%s: %s; %s\n%s", reply.Where(), reply.Message, but, reply.Log))
+	case host.StatusRevertFailed:
+		a.fail(Failed, a.backupHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s",
+			reply.Where(), reply.Message, reply.Log)))
+	default:
+		a.fail(Unknown, fmt.Errorf("apply %s: it ended without a result (%s)\n%s", a.x.ID, reply.Status, reply.Log))
+	}
+}
+
+// txn returns the transaction that makes the plan's changes.
+func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
+	e, h, hp := a.e, a.h, a.hp
+	ts, m, err := e.wanted(h, hp.Facts)
+	if err != nil {
+		return host.Txn{}, err
+	}
+	var manifest []byte
+	units := m.Units()
+	if !h.Leave {
+		next := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts, hp.Facts)
+		if h.Back != nil {
+			next = h.Back.manifest(e.By, time.Now())
+		}
+		units = append(units, next.Units()...)
+		if manifest, err = next.Encode(); err != nil {
+			return host.Txn{}, err
+		}
+	}
+	had, err := hp.Facts.File(tasks.ManifestPath)
+	if err != nil {
+		return host.Txn{}, err
+	}
+	var nonce [4]byte
+	rand.Read(nonce[:])
+	x := host.Txn{
+		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
+		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
+		Manifest: manifest, ManifestSHA: had.SHA256(),
+		Units: slices.Compact(slices.Sorted(slices.Values(units))), ConfirmTimeout: confirm,
+	}
+	if h.Back != nil {
+		x.Before = h.Back.Before
+		if m == nil || m.Generation != h.Back.plan.On {
+			return x, errors.New("it was applied to while the rollback was being planned; roll back again")
+		}
+	}
+	return x, nil
+}
+
+func summary(cs []tasks.Change) string {
+	var s []string
+	for _, c := range cs {
+		s = append(s, string(c.Action)+" "+c.Task)
+	}
+	return strings.Join(s, ", ")
+}
+
+// launch runs the apply script and waits for its end, over as many connections as that
+// takes. An error means that its outcome is not known.
+func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
+	script, err := a.x.Script()
+	if err != nil {
+		return host.Reply{}, err
+	}
+	conn, err := a.e.conn(ctx, a.h.Name)
+	if err != nil {
+		return host.Reply{Status: host.StatusFailed, Stage: stageConnect, Message: err.Error()}, nil
+	}
+	said := &host.Replies{Event: a.observe}
+	_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: said})
+	if host.NotStarted(err) {
+		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
+	}
+	var silent time.Time // since when nothing is heard of it
+	for ends := 0; err != nil; {
+		if silent.IsZero() {
+			silent = time.Now()
+		}
+		var exit *transport.ExitError
+		if errors.As(err, &exit) {
+			ends++
+		}
+		if ctx.Err() != nil || ends > followTries || time.Since(silent) > a.x.ConfirmTimeout+guardSlack {
+			return host.Reply{}, err
+		}
+		a.observe(stageConnect, "connection lost; trying again")
+		sleep(ctx, time.Second)
+		a.e.drop(a.h.Name)
+		if conn, err = a.e.conn(ctx, a.h.Name); err != nil {
+			continue
+		}
+		silent = time.Time{}
+		said = &host.Replies{Event: a.observe}
+		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said})
+	}
+	return said.Reply(), nil
+}
+
+// verify looks at the host over a new connection. Where it is not as planned,
+// the host puts back what was there.
+func (a *attempt) verify(ctx context.Context) {
+	a.observe(host.StageVerify, "")
+	// A flow that exists can pass a packet filter that lets no new one in.
+	a.e.drop(a.h.Name)
+	conn, err := a.e.conn(ctx, a.h.Name)
+	for err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) {
+		sleep(ctx, time.Second)
+		conn, err = a.e.conn(ctx, a.h.Name)
+	}
+	if err != nil {
+		a.awaitRevert(ctx, fmt.Errorf("no new connection after the apply: %w", err))
+		return
+	}
+	a.conn = conn
+	facts, why := a.converged(ctx)
+	if why == nil {
+		why = a.tunnelsHold(ctx, facts)
+	}
+	if why == nil {
+		return
+	}
+	// what was seen may be what the host has put back already
+	if word, err := a.outcome(ctx, conn); err == nil && word != host.OutcomePending {
+		a.reverted(word, errTooLate)
+		return
+	}
+	a.revert(ctx, why)
+}
+
+// converged reads the host again; an error says why it is not as planned.
+func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
+	after := HostPlan{Name: a.h.Name, Role: a.h.Role}
+	var err error
+	if after.Facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
+		return after.Facts, fmt.Errorf("look at the host after the apply: %w", err)
+	}
+	after = a.e.check(a.h, after)
+	switch {
+	case after.Err != nil:
+		return after.Facts, fmt.Errorf("look at the host after the apply: %w", after.Err)
+	case len(after.Changes) > 0:
+		return after.Facts, fmt.Errorf("it did not converge; still to do: %s", summary(after.Changes))
+	}
+	a.hr.Warnings = nil // the plan has told them
+	return after.Facts, nil
+}
+
+// tunnelsHold waits for the tunnels that the apply has to answer for; an error says which
+// one it broke. One that was down before as well is noted, for keep to tell.
+func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
+	// where the SAs of before are not known, no tunnel is known to have been up
+	before, _ := tunnelStates(a.h, a.hp.Facts)
+	dialled := a.h.Role == "hub"
+	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; sleep(ctx, time.Second) {
+		a.hr.Tunnels, a.hr.Err = nil, nil
+		a.tunnels(facts)
+		a.broken = lost(before, a.hr.Tunnels, a.h.Role)
+		if a.broken == nil || time.Now().After(wait) || ctx.Err() != nil {
+			break
+		}
+		if !a.broken.was && !dialled {
+			// somebody took it down by hand, or the hub refused it at the time
+			dialled = true
+			_, _ = a.conn.Run(ctx, transport.Cmd{Script: a.h.Daemon.Dial(a.broken.Tunnel.Conn)})
+		}
+		var err error
+		if facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
+			return fmt.Errorf("look at the tunnels after the apply: %w", err)
+		}
+	}
+	if a.broken != nil && a.broken.was {
+		return fmt.Errorf("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why)
+	}
+	return nil
+}
+
+// lostTunnel is a tunnel that should be up and is not.
+type lostTunnel struct {
+	strongswan.TunnelState
+	was bool // it was up before
+}
+
+// lost returns the first tunnel that an apply has to answer for: on a site every
+// one, on the hub one that was up, for a new site has not dialled yet.
+func lost(before, after []strongswan.TunnelState, role string) *lostTunnel {
+	for _, a := range after {
+		if a.Up {
+			continue
+		}
+		was := slices.ContainsFunc(before, func(b strongswan.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
+		if was || role != "hub" {
+			return &lostTunnel{TunnelState: a, was: was}
+		}
+	}
+	return nil
+}
+
+// tunnelStates returns how the tunnels of a host stand in facts.
+func tunnelStates(h Host, f tasks.Facts) ([]strongswan.TunnelState, error) {
+	if len(h.Tunnels) == 0 {
+		return nil, nil
+	}
+	sas, err := tasks.SAsFrom(f)
+	if err != nil {
+		return nil, fmt.Errorf("tunnels: %w", err)
+	}
+	return strongswan.CheckTunnels(sas, h.Tunnels), nil
+}
+
+// tunnels reports how the host's tunnels stand in facts; those that cannot be told are
+// worth a warning.
+func (a *attempt) tunnels(f tasks.Facts) {
+	states, err := tunnelStates(a.h, f)
+	if err != nil {
+		a.hr.Warnings = append(a.hr.Warnings, err.Error())
+		return
+	}
+	a.hr.Tunnels = states
+}
+
+// lookAgain reports the hub's tunnels anew: when it was applied to, the sites had
+// not dialled yet.
+func (a *attempt) lookAgain(ctx context.Context) {
+	if !slices.ContainsFunc(a.hr.Tunnels, func(t strongswan.TunnelState) bool { return !t.Up }) {
+		return
+	}
+	conn, err := a.e.conn(ctx, a.h.Name)
+	if err == nil {
+		var f tasks.Facts
+		if f, _, err = a.e.read(ctx, a.h, conn); err == nil {
+			a.tunnels(f)
+			return
+		}
+	}
+	a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", err))
+}
+
+// extend gives the host its whole time again.
+func (a *attempt) extend(ctx context.Context, d time.Duration) error {
+	if _, err := a.conn.Run(ctx, transport.Cmd{Script: a.x.Extend(d)}); err != nil {
+		return err
+	}
+	a.deadline = time.Now().Add(d)
+	return nil
+}
+
+// keep confirms what verify found good.
+func (a *attempt) keep(ctx context.Context) {
+	a.observe(host.StageConfirm, "")
+	for conn := a.conn; ; {
+		_, err := conn.Run(ctx, transport.Cmd{Script: a.x.Confirm()})
+		if err == nil {
+			a.kept()
+			return
+		}
+		var exit *transport.ExitError
+		if errors.As(err, &exit) && exit.Signal == "" {
+			a.awaitRevert(ctx, errors.New("it was not confirmed in time"))
+			return
+		}
+		// The line is cut, and it kept or not: ask, and confirm again if not.
+		var word string
+		switch conn, word = a.ask(ctx); word {
+		case host.OutcomeConfirmed:
+			a.kept()
+			return
+		case host.OutcomePending:
+		default:
+			a.awaitRevert(ctx, fmt.Errorf("confirm: %w", err))
+			return
+		}
+	}
+}
+
+// ask asks the host what has become of the apply, over new connections until one brings
+// an answer; "" when none does before the deadline.
+func (a *attempt) ask(ctx context.Context) (conn transport.Conn, word string) {
+	for word == "" && ctx.Err() == nil && time.Now().Before(a.deadline) {
+		sleep(ctx, time.Second)
+		var err error
+		if conn, err = a.e.redial(ctx, a.h.Name); err == nil {
+			word, _ = a.outcome(ctx, conn)
+		}
+	}
+	return conn, word
+}
+
+// kept ends an attempt that was confirmed.
+func (a *attempt) kept() {
+	a.armed = false
+	a.hr.Result, a.hr.Changes = Changed, a.hp.Changes
+	if b := a.broken; b != nil {
+		a.hr.Result = Failed
+		a.hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", b.Tunnel.Conn, b.Why),
+			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u %s` on both",
+			strings.TrimSuffix(a.h.Daemon.Unit, ".service"))
+	}
+}
+
+// revert tells the host to put back what was there, and waits until it has.
+func (a *attempt) revert(ctx context.Context, why error) {
+	if conn, err := a.e.conn(ctx, a.h.Name); err == nil {
+		// its exit status says nothing that the outcome does not say better
+		conn.Run(ctx, transport.Cmd{Script: a.x.Revert(oneLine(why))})
+	}
+	a.awaitRevert(ctx, why)
+}
+
+// awaitRevert waits until the host has put everything back by itself, and
+// learns how that went. Not to know is an outcome of its own.
+func (a *attempt) awaitRevert(ctx context.Context, why error) {
+	deadline := time.Now().Add(a.x.ConfirmTimeout + time.Minute)
+	for ctx.Err() == nil && time.Now().Before(deadline) {
+		a.observe(host.StageConfirm, "waiting for the host to put back what was there")
+		if conn, err := a.e.redial(ctx, a.h.Name); err == nil {
+			if word, err := a.outcome(ctx, conn); err == nil && word != host.OutcomePending {
+				a.reverted(word, why)
+				return
+			}
+		}
+		sleep(ctx, time.Second)
+	}
+	a.fail(Unknown, transport.WithHint(why,
+		"the host puts everything back by itself %s after the apply; `vpnpush plan --limit %s` tells how it stands",
+		a.x.ConfirmTimeout, a.h.Name))
+}
+
+// outcome asks the host what has become of the apply: host.OutcomePending or how it
+// ended, with the reason behind a tab.
+func (a *attempt) outcome(ctx context.Context, conn transport.Conn) (string, error) {
+	res, err := conn.Run(ctx, transport.Cmd{Script: a.x.Outcome()})
+	return strings.TrimSpace(string(res.Stdout)), err
+}
+
+// reverted ends an attempt by the host's own word of how it ended. why is what went wrong.
+func (a *attempt) reverted(word string, why error) {
+	switch w, how, _ := strings.Cut(word, "\t"); w {
+	case host.OutcomeConfirmed:
+		a.fail(Changed, nil)
+		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
+	case host.OutcomeUntouched:
+		a.fail(Failed, fmt.Errorf("%w; nothing was changed", why))
+	case host.OutcomeReverted:
+		err := fmt.Errorf("%w; the host stands as before", why)
+		if how != oneLine(why) {
+			err = fmt.Errorf("%w (%s)", err, how)
+		}
+		a.fail(RolledBack, err)
+	case host.OutcomeRevertFailed:
+		a.fail(Failed, a.backupHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how)))
+	default:
+		a.fail(Unknown, fmt.Errorf("%w; the host says %q of apply %s", why, word, a.x.ID))
+	}
+}
+
+// backupHint says where on the host the backup is that could not be put back.
+func (a *attempt) backupHint(err error) error {
+	return transport.WithHint(err, "the backup is on the host, in %s/txn/%s/backup", tasks.StateDir, a.x.ID)
+}
+
+// oneLine returns the first line of an error's text.
+func oneLine(err error) string {
+	s, _, _ := strings.Cut(err.Error(), "\n")
+	return s
+}
