@@ -32,6 +32,8 @@ type answer struct {
 	commands map[string]string // "127": there is no such command
 	units    map[string]string // name: ActiveState UnitFileState
 	manifest *tasks.Manifest
+	// revertFailed is what a revert that failed has left a note of
+	revertFailed string
 }
 
 func (a answer) print(t *testing.T) []byte {
@@ -78,7 +80,11 @@ func (a answer) print(t *testing.T) []byte {
 		tw.Write([]byte(content))
 	}
 	section("", "absent", "/etc/os-release")
-	section("", "absent", tasks.RevertFailedPath)
+	if a.revertFailed == "" {
+		section("", "absent", tasks.RevertFailedPath)
+	} else {
+		put(tasks.RevertFailedPath, a.revertFailed, 0o600)
+	}
 	if a.manifest == nil {
 		section("", "absent", tasks.ManifestPath)
 	} else {
