@@ -308,7 +308,7 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 	// where the SAs of before are not known, no tunnel is known to have been up
 	before, _ := tunnelStates(a.h, a.hp.Facts)
 	dialled := a.h.Role == "hub"
-	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; sleep(ctx, time.Second) {
+	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; {
 		a.hr.Tunnels, a.hr.Err = nil, nil
 		a.tunnels(facts)
 		a.broken = lost(before, a.hr.Tunnels, a.h.Role)
@@ -320,6 +320,7 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 			dialled = true
 			_, _ = a.conn.Run(ctx, transport.Cmd{Script: a.h.Daemon.Dial(a.broken.Tunnel.Conn)})
 		}
+		sleep(ctx, time.Second)
 		var err error
 		if facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
 			return fmt.Errorf("look at the tunnels after the apply: %w", err)
