@@ -494,7 +494,7 @@ func (a *attempt) outcome(ctx context.Context, conn transport.Conn) (string, err
 func (a *attempt) reverted(word string, why error) {
 	switch w, how, _ := strings.Cut(word, "\t"); w {
 	case host.OutcomeConfirmed:
-		a.fail(Changed, nil)
+		a.kept()
 		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
 	case host.OutcomeUntouched:
 		a.fail(Failed, fmt.Errorf("%w; nothing was changed", why))

@@ -74,6 +74,10 @@ func TestAttempt(t *testing.T) {
 		}, want: RolledBack, says: "confirm: connection lost: broken pipe; the host stands as before (not confirmed within its time)",
 			did: "launch", stands: "before"},
 
+		{name: "it kept it, and its word comes too late to be heard", m: fresh(), faults: func(m *machine) {
+			m.cut = at("confirm", 1, &transport.ExitError{Code: 1}) // a second confirmation finds nothing to confirm
+		}, want: Changed, did: "launch confirm", stands: "after"},
+
 		// revert: what the host says of it
 		{name: "putting back fails", m: &machine{before: noConf, after: noConf, comes: "revert-failed\tdisk"}, want: Failed,
 			says: "putting back what was there failed (disk) | the backup is on the host, in /var/lib/vpnpush/txn/", did: "launch undo", stands: "before"},
