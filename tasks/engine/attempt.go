@@ -487,7 +487,13 @@ func (a *attempt) awaitRevert(ctx context.Context, why error) {
 // ended, with the reason behind a tab.
 func (a *attempt) outcome(ctx context.Context, conn transport.Conn) (string, error) {
 	res, err := conn.Run(ctx, transport.Cmd{Script: a.x.Outcome()})
-	return strings.TrimSpace(string(res.Stdout)), err
+	word := strings.TrimSpace(string(res.Stdout))
+	if a.armed && a.h.Leave && word == host.OutcomeUntouched {
+		// The host was armed, and has no trace of it: a host that is left forgets all
+		// of vpnpush once that is confirmed, the confirmation too.
+		word = host.OutcomeConfirmed
+	}
+	return word, err
 }
 
 // reverted ends an attempt by the host's own word of how it ended. why is what went wrong.

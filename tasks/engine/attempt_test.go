@@ -423,7 +423,7 @@ func TestLookAgain(t *testing.T) {
 			hub.Tunnels = []strongswan.Tunnel{tokyoTunnel}
 			hm, sm := fresh(), fresh()
 			hm.sas = func(bool) string {
-				if sm.outcome == "" {
+				if !sm.kept {
 					return noSA
 				}
 				return upTokyo()
@@ -471,6 +471,22 @@ func TestTransactionOfALeave(t *testing.T) {
 			t.Errorf("%s, %v", got, r.Hosts[0].Err)
 		}
 	})
+}
+
+// A host that is taken out keeps nothing, not even the note that it was confirmed: where
+// the answer is lost, an operator must not be told that nothing was changed.
+func TestLeaveIsKeptUnheard(t *testing.T) {
+	for name, cut := range map[string]error{"the line is cut": errCut, "a second confirmation finds no script": &transport.ExitError{Code: 1}} {
+		inBubble(t, name, func(t *testing.T) {
+			h := wants("tokyo")
+			h.Leave, h.Reads = true, conf("a\n").Reads()
+			m := &machine{before: answer{files: goodConf.files, manifest: applied(conf("a\n"))}, after: noConf, cut: at("confirm", 1, cut)}
+			w := newWorld(t, map[string]*machine{"tokyo": m}, h)
+			if r := w.apply(context.Background()).Hosts[0]; r.Result != Changed || len(r.Changes) == 0 {
+				t.Errorf("%s, %v", r.Result, r.Err)
+			}
+		})
+	}
 }
 
 // Observers hear of the host's own stages while it is at work, and last how it came out.

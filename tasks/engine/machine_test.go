@@ -47,7 +47,8 @@ type machine struct {
 	script  string // of the apply
 	pending bool
 	timer   time.Time
-	outcome string // "": untouched
+	kept    bool
+	outcome string // of a revert; "": it came to none
 }
 
 var errCut = fmt.Errorf("%w: broken pipe", transport.ErrLost)
@@ -231,12 +232,14 @@ func (ms *machines) run(name, what string, cmd transport.Cmd) (transport.Result,
 		if !m.pending {
 			return exit(1)
 		}
-		m.pending, m.outcome = false, host.OutcomeConfirmed
+		m.pending, m.kept = false, true
 	case "outcome":
 		word := m.outcome
 		switch {
 		case m.pending:
 			word = host.OutcomePending
+		case m.kept && !strings.Contains(m.script, "\nleave=1\n"):
+			word = host.OutcomeConfirmed
 		case word == "" && m.comes != "":
 			word = m.comes
 		case word == "":
@@ -255,11 +258,11 @@ func (m *machine) revert(why string) {
 }
 
 // applied reports whether the changes stand on it.
-func (m *machine) applied() bool { return m.pending || m.outcome == host.OutcomeConfirmed }
+func (m *machine) applied() bool { return m.pending || m.kept }
 
 // stands reports how the host is left, once all timers are up.
 func (ms *machines) stands(name string) string {
-	if ms.all[name].outcome == host.OutcomeConfirmed {
+	if ms.all[name].kept {
 		return "after"
 	}
 	return "before"
