@@ -223,12 +223,16 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 	if err != nil {
 		return host.Reply{Status: host.StatusFailed, Stage: stageConnect, Message: err.Error()}, nil
 	}
-	said := &host.Replies{Event: a.observe}
+	var silent time.Time // since when nothing is heard of it
+	heard := func(stage, task string) {
+		silent = time.Time{}
+		a.observe(stage, task)
+	}
+	said := &host.Replies{Event: heard}
 	_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: said})
 	if host.NotStarted(err) {
 		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
 	}
-	var silent time.Time // since when nothing is heard of it
 	for ends := 0; err != nil; {
 		if silent.IsZero() {
 			silent = time.Now()
@@ -246,8 +250,7 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		if conn, err = a.e.conn(ctx, a.h.Name); err != nil {
 			continue
 		}
-		silent = time.Time{}
-		said = &host.Replies{Event: a.observe}
+		said = &host.Replies{Event: heard}
 		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said})
 	}
 	return said.Reply(), nil

@@ -126,6 +126,9 @@ func TestAttempt(t *testing.T) {
 			cut: at("launch", 1, exit(255)), fault: at("follow", 1, exit(1))}, want: Changed, did: "launch follow confirm", stands: "after"},
 		{name: "every shell that follows it ends", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut), fault: from("follow", 1, exit(1))},
 			want: Unknown, says: "exit status 1 | the host puts everything back by itself when nobody confirms within 4m10s", did: "launch", stands: "before"},
+		{name: "it takes every connection, and drops each", m: &machine{before: noConf, after: goodConf,
+			cut: at("launch", 1, errCut), fault: from("follow", 1, errCut)},
+			want: Unknown, says: "connection lost: broken pipe | the host puts everything back by itself", did: "launch", stands: "before"},
 		{name: "it is reached again for a while only", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut),
 			fault: func(what string, n int) error {
 				if what == "dial" && (n == 2 || n == 3) {
