@@ -43,10 +43,11 @@ type attempt struct {
 	begun bool
 	// armed: the changes are made, and the host puts everything back by itself
 	// unless they are confirmed until the deadline.
-	armed    bool
-	deadline time.Time
-	conn     transport.Conn // made after the changes
-	broken   *lostTunnel
+	armed     bool
+	deadline  time.Time
+	confirmed bool
+	conn      transport.Conn // made after the changes
+	broken    *lostTunnel
 }
 
 // newAttempt returns an attempt that is yet to be made: its report is what the plan found.
@@ -448,7 +449,7 @@ func (a *attempt) ask(ctx context.Context) (conn transport.Conn, word string) {
 
 // kept ends an attempt that was confirmed.
 func (a *attempt) kept() {
-	a.armed = false
+	a.armed, a.confirmed = false, true
 	a.hr.Result, a.hr.Changes = Changed, a.hp.Changes
 	if b := a.broken; b != nil {
 		a.hr.Result = Failed

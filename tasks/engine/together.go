@@ -109,13 +109,9 @@ func (e *Engine) together(ctx context.Context, hub *attempt, sites []*attempt) {
 		}
 	}
 	if allArmed(all) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), confirm)
-		defer cancel()
-		// The sites first: while one of them waits, the hub does.
-		sideBySide(sites, func(a *attempt) { a.keep(ctx) })
-		hub.keep(ctx)
+		keepTogether(ctx, hub, sites, confirm)
 	} else {
-		why := fmt.Errorf("put back together with the other end of the tunnel, because %s failed", firstFailed(all))
+		why := putBackWith(firstFailed(all))
 		undo := func(a *attempt) {
 			if a.armed {
 				a.revert(ctx, why)
@@ -133,6 +129,42 @@ func (e *Engine) together(ctx context.Context, hub *attempt, sites []*attempt) {
 		}
 		a.done(start)
 	}
+}
+
+// keepTogether confirms sites, and the hub as soon as one of them is kept: that one has
+// no way back then, and the hub's time must not be up while it waits for another. Where
+// no site is kept the hub is put back, since none has the new end of its tunnel.
+func keepTogether(ctx context.Context, hub *attempt, sites []*attempt, limit time.Duration) {
+	within := func(f func(context.Context)) { // no Ctrl-C comes between
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+		defer cancel()
+		f(ctx)
+	}
+	kept := make(chan bool, len(sites))
+	var wg sync.WaitGroup
+	for _, site := range sites {
+		wg.Go(func() {
+			within(site.keep)
+			kept <- site.confirmed
+		})
+	}
+	one := false
+	for range sites {
+		if one = <-kept; one {
+			break
+		}
+	}
+	if one {
+		within(hub.keep)
+	} else {
+		within(func(ctx context.Context) { hub.revert(ctx, putBackWith(firstFailed(sites))) })
+	}
+	wg.Wait()
+}
+
+// putBackWith returns why a host is put back that did not fail itself.
+func putBackWith(failed string) error {
+	return fmt.Errorf("put back together with the other end of the tunnel, because %s failed", failed)
 }
 
 func allArmed(all []*attempt) bool {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
 )
@@ -28,14 +29,14 @@ func hubAndSites(t *testing.T, ms map[string]*machine) *world {
 // tunnel does not come up, and it is the only way to the site.
 func TestTogether(t *testing.T) {
 	for _, tt := range []struct {
-		name     string
-		hosts    func() map[string]*machine
-		set      func(w *world, cancel func())
-		results  string
-		did      string   // without confirmations, whose order among sites is none
-		stands   string   // of all
-		says     []string // of each, in the report's order
-		confirms string   // the last confirmation
+		name    string
+		hosts   func() map[string]*machine
+		set     func(w *world, cancel func())
+		results string
+		did     string   // without confirmations, whose order among sites is none
+		stands  string   // of all
+		says    []string // of each, in the report's order
+		kept    bool     // the hub is, and not before a site
 	}{
 		{
 			name: "all is well: the hub is kept when its sites are",
@@ -43,8 +44,8 @@ func TestTogether(t *testing.T) {
 				return map[string]*machine{"vps": fresh(), "kyoto": fresh(), "osaka": fresh()}
 			},
 			results: "vps changed, kyoto changed, osaka changed", stands: "after",
-			did:      "vps launch, kyoto launch, osaka launch, vps extend, kyoto extend, osaka extend",
-			confirms: "vps",
+			did:  "vps launch, kyoto launch, osaka launch, vps extend, kyoto extend, osaka extend",
+			kept: true,
 		},
 		{
 			name:    "the hub fails: nothing is begun on a site",
@@ -128,7 +129,7 @@ func TestTogether(t *testing.T) {
 					return nil
 				}
 			},
-			results: "vps changed, kyoto changed", stands: "after", did: "vps launch, kyoto launch, vps extend, kyoto extend", confirms: "vps",
+			results: "vps changed, kyoto changed", stands: "after", did: "vps launch, kyoto launch, vps extend, kyoto extend", kept: true,
 		},
 		{
 			name: "without a first one all sites are tried, and all go back",
@@ -143,7 +144,7 @@ func TestTogether(t *testing.T) {
 			name:    "those that are not coupled come after",
 			hosts:   func() map[string]*machine { return map[string]*machine{"vps": fresh(), "kyoto": fresh(), "z": fresh()} },
 			results: "vps changed, kyoto changed, z changed", stands: "after",
-			did: "vps launch, kyoto launch, vps extend, kyoto extend, z launch", confirms: "z",
+			did: "vps launch, kyoto launch, vps extend, kyoto extend, z launch", kept: true,
 		},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
@@ -168,8 +169,77 @@ func TestTogether(t *testing.T) {
 					t.Errorf("%s: %v, want %q", h.Name, h.Err, tt.says[i])
 				}
 			}
-			if last := w.did[len(w.did)-1]; tt.confirms != "" && last != tt.confirms+" confirm" {
-				t.Errorf("%s came last, want %s to be confirmed last", last, tt.confirms)
+			confirms := slices.DeleteFunc(slices.Clone(w.did), func(d string) bool { return !strings.HasSuffix(d, " confirm") })
+			if tt.kept != (slices.Index(confirms, "vps confirm") > 0) {
+				t.Errorf("confirmed %q", confirms)
+			}
+		})
+	}
+}
+
+// From the first confirmation on there is no way back for one alone. The hub goes with
+// the sites: kept as soon as one is, or that one is locked out when the hub's time is up
+// first; put back when none is, or it has a new end that no site has.
+func TestTogetherSiteNotKept(t *testing.T) {
+	rebooted := func(m *machine) {
+		m.fault = func(what string, n int) error {
+			if what == "confirm" {
+				m.revert("the host was rebooted before it was confirmed")
+			}
+			return nil
+		}
+	}
+	cutOff := func(m *machine) {
+		m.fault = func(what string, n int) error {
+			if what == "confirm" || what == "dial" && m.times["confirm"] > 0 {
+				return errCut
+			}
+			return nil
+		}
+	}
+	for _, tt := range []struct {
+		name    string
+		set     map[string]func(*machine)
+		results string
+		stands  string
+		took    time.Duration
+	}{
+		{"the only site reboots: the hub goes back to the old end", map[string]func(*machine){"kyoto": rebooted},
+			"vps rolled-back, kyoto rolled-back", "before before", 0},
+		{"both sites reboot", map[string]func(*machine){"kyoto": rebooted, "osaka": rebooted},
+			"vps rolled-back, kyoto rolled-back, osaka rolled-back", "before before before", 0},
+		{"one of two reboots: the other is not locked out for it", map[string]func(*machine){"kyoto": nil, "osaka": rebooted},
+			"vps changed, kyoto changed, osaka rolled-back", "after after before", 0},
+		{"one of two is cut off for good: the hub does not wait until its own time is up", map[string]func(*machine){"kyoto": nil, "osaka": cutOff},
+			"vps changed, kyoto changed, osaka unknown", "after after before", 250 * time.Second},
+		{"the only site is cut off for good: each goes back", map[string]func(*machine){"kyoto": cutOff},
+			"vps rolled-back, kyoto unknown", "before before", 250 * time.Second},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			ms := map[string]*machine{"vps": fresh()}
+			for name, set := range tt.set {
+				ms[name] = fresh()
+				if set != nil {
+					set(ms[name])
+				}
+			}
+			w := hubAndSites(t, ms)
+			r := w.apply(context.Background())
+			if got := w.results(r); got != tt.results {
+				t.Errorf("%s; want %s", got, tt.results)
+			}
+			var stands []string
+			for _, h := range r.Hosts {
+				stands = append(stands, w.stands(h.Name))
+				if h.Took != tt.took {
+					t.Errorf("%s took %v, want %v", h.Name, h.Took, tt.took)
+				}
+			}
+			if got := strings.Join(stands, " "); got != tt.stands {
+				t.Errorf("they stand as %s, want %s", got, tt.stands)
+			}
+			if tt.stands == "before before" && !says(r.Hosts[0].Err, "put back together with the other end of the tunnel, because kyoto failed") {
+				t.Errorf("the hub says %v", r.Hosts[0].Err)
 			}
 		})
 	}
