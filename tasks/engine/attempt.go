@@ -459,11 +459,19 @@ func (a *attempt) kept() {
 	}
 }
 
-// revert tells the host to put back what was there, and waits until it has.
+// revert tells the host to put back what was there, and waits until it has. The line may
+// be the very thing that broke, so a second try goes over a new one.
 func (a *attempt) revert(ctx context.Context, why error) {
-	if conn, err := a.e.conn(ctx, a.h.Name); err == nil {
-		// its exit status says nothing that the outcome does not say better
-		conn.Run(ctx, transport.Cmd{Script: a.x.Revert(oneLine(why))})
+	for _, connect := range []func(context.Context, string) (transport.Conn, error){a.e.conn, a.e.redial} {
+		conn, err := connect(ctx, a.h.Name)
+		if err != nil {
+			continue
+		}
+		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Revert(oneLine(why))})
+		var exit *transport.ExitError
+		if err == nil || errors.As(err, &exit) {
+			break // its exit status says nothing that the outcome does not say better
+		}
 	}
 	a.awaitRevert(ctx, why)
 }

@@ -86,6 +86,10 @@ func TestAttempt(t *testing.T) {
 		{name: "the order to put back does not arrive", m: &machine{before: noConf, after: noConf, fault: from("undo", 1, errCut)}, want: RolledBack,
 			says: "did not converge; still to do: create file:/etc/f; the host stands as before (not confirmed within its time)",
 			did:  "launch", stands: "before"},
+		{name: "the order to put back is cut off", m: &machine{before: noConf, after: noConf, fault: at("undo", 1, errCut)}, want: RolledBack,
+			says: "did not converge; still to do: create file:/etc/f; the host stands as before", did: "launch undo", stands: "before"},
+		{name: "the shell that puts back ends with an error", m: &machine{before: noConf, after: noConf, cut: at("undo", 1, exit(1))}, want: RolledBack,
+			says: "did not converge", did: "launch undo", stands: "before"},
 		{name: "it cannot be asked at first", m: &machine{before: noConf, after: noConf, cut: at("outcome", 2, errCut)}, want: RolledBack,
 			says: "did not converge", did: "launch undo", stands: "before"},
 
