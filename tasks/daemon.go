@@ -1,6 +1,9 @@
 package tasks
 
-import "path"
+import (
+	"path"
+	"strings"
+)
 
 // Daemon is how strongSwan runs on a host, and is told what to do: by starter, or by
 // vici. Package roles has a value for each.
@@ -25,6 +28,9 @@ type Daemon struct {
 	// loads it. How that ends is seen in the SAs.
 	Dial func(conn string) string
 }
+
+// Service returns the unit's name as people type it, without its suffix.
+func (d Daemon) Service() string { return strings.TrimSuffix(d.Unit, ".service") }
 
 // connOf returns the conn that is in a file of the daemon's, "" for no conn.
 func (d Daemon) connOf(file string) string {

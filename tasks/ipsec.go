@@ -37,7 +37,7 @@ func (t IPsec) ID() string { return "ipsec:loaded" }
 // Reads implements Task.
 func (t IPsec) Reads() []Read {
 	r := []Read{{Kind: ReadUnit, Arg: t.Daemon.Unit}, {Kind: ReadFile, Arg: loadedPath(t.Daemon.Unit)}}
-	for _, p := range sortedKeys(t.files()) {
+	for _, p := range sortedKeys(t.Loads()) {
 		r = append(r, Read{Kind: ReadFile, Arg: p})
 	}
 	return append(r, SAReads()...)
@@ -58,19 +58,31 @@ func (t IPsec) Record(*Entry, Facts) Entry {
 // Digest implements Digester.
 func (t IPsec) Digest() string {
 	parts := []string{t.Daemon.Unit}
-	files := t.files()
+	files := t.Loads()
 	for _, p := range sortedKeys(files) {
 		parts = append(parts, p, files[p])
 	}
 	return digest(parts...)
 }
 
-func (t IPsec) files() map[string]string {
+// Loads returns the files that strongSwan must have read, with their digests.
+func (t IPsec) Loads() map[string]string {
 	m := map[string]string{}
 	for _, c := range t.Conns {
 		m[c.Conf], m[c.Secrets] = c.ConfSHA, c.SecretsSHA
 	}
 	return m
+}
+
+// Needs returns the IDs of the tasks that a conn stands on: that of the service and those
+// of its files. Both are empty where it is none of Conns.
+func (t IPsec) Needs(conn string) (service string, files []string) {
+	for _, c := range t.Conns {
+		if c.Name == conn {
+			return Unit{Name: t.Daemon.Unit}.ID(), []string{File{Path: c.Conf}.ID(), File{Path: c.Secrets}.ID()}
+		}
+	}
+	return "", nil
 }
 
 // Check implements Task. What charon runs with cannot be read back in full, so
@@ -81,7 +93,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	stale, err := notLoaded(f, u, t.files())
+	stale, err := notLoaded(f, u, t.Loads())
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +146,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		noteSAs = "old_sas=$(" + d + "_sas" + quoteList(changed) + ")\n"
 	}
 	c.Do = []Step{
-		{Phase: PhaseServices, Shell: noteSAs + d + "_load " + unit + quoteList(sortedKeys(t.files()))},
+		{Phase: PhaseServices, Shell: noteSAs + d + "_load " + unit + quoteList(sortedKeys(t.Loads()))},
 		{Phase: PhaseVerify, Shell: "is_active " + unit + "\n" + d + "_loaded " + unit + quoteList(names)},
 	}
 	if len(changed) > 0 {

@@ -9,6 +9,12 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
+// Roles of a host.
+const (
+	RoleHub  = "hub"
+	RoleSite = "site"
+)
+
 // Task is one thing wanted of a host.
 type Task interface {
 	// ID names the task on its host, kind first: "file:/etc/sysctl.d/60-vpnpush.conf".

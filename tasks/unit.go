@@ -44,6 +44,9 @@ func (t Unit) Reads() []Read {
 	return r
 }
 
+// Loads returns the files that the service must have read, with their digests.
+func (t Unit) Loads() map[string]string { return t.Config }
+
 // Record implements Recorder.
 func (t Unit) Record(had *Entry, f Facts) Entry {
 	if t.AsBefore {

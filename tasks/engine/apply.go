@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-multierror"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
 // Apply makes the changes of a plan: the hub first, because its conns and
@@ -45,7 +47,7 @@ func (r *Report) err() error {
 func (e *Engine) inOrder(ctx context.Context, attempts []*attempt) {
 	var hubs, sites []*attempt
 	for _, a := range attempts {
-		if a.hp.Role == "hub" {
+		if a.hp.Role == tasks.RoleHub {
 			hubs = append(hubs, a)
 		} else {
 			sites = append(sites, a)

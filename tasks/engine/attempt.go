@@ -104,7 +104,7 @@ func (a *attempt) begin(ctx context.Context, confirm time.Duration) {
 		for _, c := range b {
 			all = multierror.Append(all, transport.WithHint(fmt.Errorf("%s: %s", c.Task, c.Blocked), "%s", c.Mend))
 		}
-		a.fail(Failed, plain(all))
+		a.fail(Failed, asLines(all))
 		return
 	}
 	if a.e.stopped() || ctx.Err() != nil {
@@ -311,7 +311,7 @@ func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 	// where the SAs of before are not known, no tunnel is known to have been up
 	before, _ := tunnelStates(a.h, a.hp.Facts)
-	dialled := a.h.Role == "hub"
+	dialled := a.h.Role == tasks.RoleHub
 	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; {
 		a.hr.Tunnels, a.hr.Err = nil, nil
 		a.tunnels(facts)
@@ -350,7 +350,7 @@ func lost(before, after []strongswan.TunnelState, role string) *lostTunnel {
 			continue
 		}
 		was := slices.ContainsFunc(before, func(b strongswan.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
-		if was || role != "hub" {
+		if was || role != tasks.RoleHub {
 			return &lostTunnel{TunnelState: a, was: was}
 		}
 	}
@@ -386,15 +386,12 @@ func (a *attempt) lookAgain(ctx context.Context) {
 	if !slices.ContainsFunc(a.hr.Tunnels, func(t strongswan.TunnelState) bool { return !t.Up }) {
 		return
 	}
-	conn, err := a.e.conn(ctx, a.h.Name)
-	if err == nil {
-		var f tasks.Facts
-		if f, _, err = a.e.read(ctx, a.h, conn); err == nil {
-			a.tunnels(f)
-			return
-		}
+	read := a.e.reach(ctx, a.h)
+	if read.Err != nil {
+		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", read.Err))
+		return
 	}
-	a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", err))
+	a.tunnels(read.Facts)
 }
 
 // extend gives the host its whole time again.
@@ -455,7 +452,7 @@ func (a *attempt) kept() {
 		a.hr.Result = Failed
 		a.hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", b.Tunnel.Conn, b.Why),
 			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u %s` on both",
-			strings.TrimSuffix(a.h.Daemon.Unit, ".service"))
+			a.h.Daemon.Service())
 	}
 }
 

@@ -458,7 +458,8 @@ func TestTransaction(t *testing.T) {
 		w := newWorld(t, map[string]*machine{"tokyo": m}, wanting("tokyo", "site"))
 		w.apply(context.Background())
 		b, _ := m.before.manifest.Encode()
-		for _, want := range []string{`"generation": 2`, "file:/etc/f", "by=me@desk\n", "summary='create file:/etc/f'\n", "did=applied\n", "confirm_timeout=10\n", tasks.SHA256(b)} {
+		for _, want := range []string{`"generation": 2`, "file:/etc/f", "by=me@desk\n",
+			"summary='create file:/etc/f'\n", "did=applied\n", "confirm_timeout=10\n", tasks.SHA256(b)} {
 			if !strings.Contains(m.script, want) {
 				t.Errorf("the script has no %q", want)
 			}

@@ -49,7 +49,7 @@ type HostDrift struct {
 	Took     time.Duration
 }
 
-// Checked tells whether the host was judged.
+// Checked reports whether the host was judged.
 func (h *HostDrift) Checked() bool {
 	return h.Result == OK || h.Result == Drifted || h.Result == Pending
 }
@@ -85,7 +85,7 @@ type Ignore struct {
 	Until   time.Time
 }
 
-// Drift reads every host, and tells what is not as the inventory says, and why.
+// Drift reads every host, and returns what is not as the inventory says, and why.
 // It takes no lock and writes nothing on a host. The result is whole whatever
 // happened on one host.
 func (e *Engine) Drift(ctx context.Context, hosts []Host, ignores []Ignore) *Drift {
@@ -98,7 +98,7 @@ func (e *Engine) Drift(ctx context.Context, hosts []Host, ignores []Ignore) *Dri
 		e.observe(Event{Host: hd.Name, Stage: stageDone, Result: hd.Result, Err: hd.Err})
 	})
 	sortHosts(d.Hosts, func(h HostDrift) (string, string) { return h.Role, h.Name })
-	d.tellOnce()
+	d.leaveTunnelsToSites()
 	for i := range d.Hosts {
 		d.Hosts[i].ignore(ignores, d.At)
 		d.Hosts[i].settle()
@@ -126,28 +126,18 @@ func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
 
 // look reads a host once and judges it.
 func (e *Engine) look(ctx context.Context, h Host) HostDrift {
-	hd := HostDrift{Name: h.Name, Role: h.Role}
-	fail := func(r Result, err error) HostDrift {
-		if ctx.Err() != nil {
-			r, err = Skipped, context.Cause(ctx)
-		}
-		hd.Result, hd.Err = r, err
+	read := e.reach(ctx, h)
+	hd := HostDrift{Name: h.Name, Role: h.Role, Result: read.Result, Err: read.Err}
+	if hd.Err != nil {
 		return hd
-	}
-	if ctx.Err() != nil {
-		return fail(Skipped, nil)
-	}
-	f, r, err := e.reach(ctx, h)
-	if err != nil {
-		return fail(r, err)
 	}
 	hd.Looked = time.Now()
 	e.observe(Event{Host: h.Name, Stage: host.StageCheck})
-	e.judge(h, f, &hd)
+	e.judge(h, read.Facts, &hd)
 	return hd
 }
 
-// judge tells what is not as it should be in the facts of a host.
+// judge sets in hd what is not as it should be in the facts of a host.
 func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 	run, err := host.WorkFrom(f)
 	if err == nil && run.Busy() {
@@ -193,20 +183,21 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 	if s, err := f.File(tasks.RevertFailedPath); err == nil && s.Exists {
 		hd.Findings = append(hd.Findings, Finding{State: FindingDrifted, Edited: s.ModTime, Change: tasks.Change{
 			Task: "file:" + tasks.RevertFailedPath, Action: tasks.Update,
-			Note: fmt.Sprintf("putting back what apply %s had changed failed: what stands there may be half of it", strings.TrimSpace(string(s.Content))),
+			Note: fmt.Sprintf("putting back what apply %s had changed failed: what stands there may be half of it",
+				strings.TrimSpace(string(s.Content))),
 		}})
 	}
 	if err := hd.tunnels(h, f, m, ts); err != nil {
 		all = multierror.Append(all, err)
 	}
-	hd.Err = plain(all)
+	hd.Err = asLines(all)
 	hd.Result = OK
 	if hd.Err != nil {
 		hd.Result = Failed
 	}
 }
 
-// settle gives the result that the findings which are not ignored make.
+// settle sets the result that follows from the findings which are not ignored.
 func (h *HostDrift) settle() {
 	if !h.Checked() {
 		return
@@ -223,7 +214,7 @@ func (h *HostDrift) settle() {
 	}
 }
 
-// classify says who moved, given that a task's Check found a change: with D
+// classify returns who moved, given that a task's Check found a change: with D
 // what is wanted, L what was last applied and A what stands on the host,
 //
 //	never applied, or not this task   pending
@@ -269,7 +260,7 @@ func classify(t tasks.Task, c *tasks.Change, m *tasks.Manifest, f tasks.Facts) (
 	return FindingPending, false, nil
 }
 
-// edited is when the file whose content differs was last changed on the host.
+// edited returns when the file whose content differs was last changed on the host.
 func edited(c *tasks.Change, f tasks.Facts) time.Time {
 	_, p, _ := strings.Cut(c.Task, ":")
 	if !slices.ContainsFunc(c.Attrs, func(a tasks.Attr) bool { return a.Name == "content" && a.Old != nil }) {
@@ -282,8 +273,21 @@ func edited(c *tasks.Change, f tasks.Facts) time.Time {
 	return s.ModTime
 }
 
-// withoutConsequences leaves out what is there only because a file differs: that
-// a service has not read the file as it is wanted says nothing new.
+// loader is a task whose service reads files.
+type loader interface {
+	// Loads returns the files that the service must have read, with their digests.
+	Loads() map[string]string
+}
+
+// connMaker is a task that makes conns.
+type connMaker interface {
+	// Needs returns the IDs of the tasks that a conn stands on: that of its service and
+	// those of its files. Both are empty where the task does not make it.
+	Needs(conn string) (service string, files []string)
+}
+
+// withoutConsequences removes the findings that are there only because a file differs:
+// that a service has not read the file as it is wanted says nothing new.
 func withoutConsequences(fs []Finding, ts []tasks.Task) []Finding {
 	differs := map[string]bool{}
 	for _, f := range fs {
@@ -296,61 +300,33 @@ func withoutConsequences(fs []Finding, ts []tasks.Task) []Finding {
 		if i < 0 {
 			return false
 		}
-		var files []string
-		switch t := ts[i].(type) {
-		case tasks.Unit:
-			if f.Change.Action != tasks.Restart || len(f.Change.Attrs) > 0 {
-				return false
-			}
-			for p := range t.Config {
-				files = append(files, p)
-			}
-		case tasks.IPsec:
-			for _, c := range t.Conns {
-				files = append(files, c.Conf, c.Secrets)
-			}
-			for _, a := range f.Change.Attrs {
-				if !slices.ContainsFunc(files, func(p string) bool { return differs[p] && path.Base(p) == a.Name }) {
-					return false
-				}
+		task, ok := ts[i].(loader)
+		if !ok {
+			return false
+		}
+		names := map[string]bool{} // of its files that differ
+		for p := range task.Loads() {
+			if differs[p] {
+				names[path.Base(p)] = true
 			}
 		}
-		return slices.ContainsFunc(files, func(p string) bool { return differs[p] })
+		return len(names) > 0 && !slices.ContainsFunc(f.Change.Attrs, func(a tasks.Attr) bool { return !names[a.Name] })
 	})
 }
 
-// tunnels looks at the child SAs that should be up. One that is down because
-// its conn was not applied yet, or because strongSwan does not run, is not told
-// of: the cause is.
+// tunnels adds a finding for each child SA that should be up and is not. One that is down
+// because its conn was not applied yet, or because strongSwan does not run, gets none:
+// the cause has one.
 func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []tasks.Task) error {
-	if len(host.Tunnels) == 0 || m == nil || len(ts) == 0 {
+	if m == nil || len(ts) == 0 {
 		return nil
 	}
-	sas, err := tasks.SAsFrom(f)
-	if err != nil {
-		return fmt.Errorf("tunnels: %w", err)
-	}
-	h.Tunnels = strongswan.CheckTunnels(sas, host.Tunnels)
-	told := map[string]bool{} // conns with a cause
-	for _, t := range ts {
-		ip, ok := t.(tasks.IPsec)
-		if !ok {
-			continue
-		}
-		for _, c := range ip.Conns {
-			told[c.Name] = slices.ContainsFunc(h.Findings, func(fi Finding) bool {
-				switch fi.Change.Task {
-				case "unit:" + ip.Daemon.Unit:
-					return true
-				case "file:" + c.Conf, "file:" + c.Secrets:
-					return fi.State == FindingPending
-				}
-				return false
-			})
-		}
+	var err error
+	if h.Tunnels, err = tunnelStates(host, f); err != nil {
+		return err
 	}
 	for _, t := range h.Tunnels {
-		if t.Up || told[t.Tunnel.Conn] {
+		if t.Up || h.explains(t.Tunnel.Conn, ts) {
 			continue
 		}
 		h.Findings = append(h.Findings, Finding{State: FindingDown, Change: tasks.Change{
@@ -362,26 +338,44 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	return nil
 }
 
-// TunnelTask is what stands in the place of a task's ID for a tunnel.
+// explains reports whether a finding is the cause of a tunnel being down.
+func (h *HostDrift) explains(conn string, ts []tasks.Task) bool {
+	for _, t := range ts {
+		makes, ok := t.(connMaker)
+		if !ok {
+			continue
+		}
+		service, files := makes.Needs(conn)
+		if slices.ContainsFunc(h.Findings, func(f Finding) bool {
+			return f.Change.Task == service || f.State == FindingPending && slices.Contains(files, f.Change.Task)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// TunnelTask returns what stands in the place of a task's ID for a tunnel.
 func TunnelTask(conn string) string { return "tunnel:" + conn }
 
-// tellOnce tells of a tunnel that is down at both ends at its site only, and of
-// one whose site has another fault that explains it not at all on the hub.
-func (d *Drift) tellOnce() {
-	ends := map[string]bool{} // conns of sites that were looked at and have something to tell
+// leaveTunnelsToSites removes from the hub's findings each tunnel that its site sees down
+// as well and has a finding about: the tunnel itself, or the fault that explains it. One
+// fault is reported once, and at the site, where most of them are mended.
+func (d *Drift) leaveTunnelsToSites() {
+	atSite := map[string]bool{} // tasks of such tunnels
 	for _, h := range d.Hosts {
-		if h.Role == "hub" || !h.Checked() {
+		if h.Role == tasks.RoleHub || !h.Checked() {
 			continue
 		}
 		for _, t := range h.Tunnels {
 			if !t.Up && len(h.Findings) > 0 {
-				ends[TunnelTask(t.Tunnel.Conn)] = true
+				atSite[TunnelTask(t.Tunnel.Conn)] = true
 			}
 		}
 	}
 	for i := range d.Hosts {
-		if h := &d.Hosts[i]; h.Role == "hub" {
-			h.Findings = slices.DeleteFunc(h.Findings, func(f Finding) bool { return f.State == FindingDown && ends[f.Change.Task] })
+		if h := &d.Hosts[i]; h.Role == tasks.RoleHub {
+			h.Findings = slices.DeleteFunc(h.Findings, func(f Finding) bool { return f.State == FindingDown && atSite[f.Change.Task] })
 		}
 	}
 }
@@ -403,7 +397,7 @@ func (h *HostDrift) ignore(rules []Ignore, now time.Time) {
 	}
 }
 
-// Fingerprint is the same as long as nothing new is to be told of the host; ""
+// Fingerprint returns the same as long as nothing new is to be told of the host; ""
 // when nothing is. How a tunnel is down, and why a host cannot be reached, may
 // change from hour to hour and is no news.
 func (h *HostDrift) Fingerprint() string {
@@ -427,4 +421,5 @@ func (h *HostDrift) Fingerprint() string {
 }
 
 // ErrTime is why a host was skipped when the time for the whole run was up.
-var ErrTime = transport.WithHint(errors.New("the time for the whole run was up before it had answered"), "give more time with --timeout, or look at more hosts at once with --forks")
+var ErrTime = transport.WithHint(errors.New("the time for the whole run was up before it had answered"),
+	"give more time with --timeout, or look at more hosts at once with --forks")

@@ -290,6 +290,93 @@ func TestConsequences(t *testing.T) {
 	}
 }
 
+// What follows from something else that is told is not told as well: conns that charon
+// has not loaded since a file differs, and a tunnel that is down since its conn is not
+// there yet or since strongSwan does not run. What does not follow is.
+func TestDriftTunnelsAndConns(t *testing.T) {
+	const unit = "ike.service"
+	file := func(path, content string) tasks.File {
+		return tasks.File{Path: path, Content: []byte(marker + content), Mode: 0o644, Owner: "vps"}
+	}
+	confFile, keyFile := file("/etc/c/tokyo.conf", "conn\n"), file("/etc/c/tokyo.secrets", "key\n")
+	daemon := tasks.Daemon{Name: "test", Unit: unit, Dir: "/etc/c", ConfSuffix: ".conf"}
+	loads := tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{{
+		Name: "tokyo", Conf: confFile.Path, Secrets: keyFile.Path, Initiates: true, Tunnel: &tokyoTunnel,
+		ConfSHA: tasks.SHA256(confFile.Content), SecretsSHA: tasks.SHA256(keyFile.Content),
+	}}}
+	runs := tasks.Unit{Name: unit}
+	ts := []tasks.Task{confFile, keyFile, runs, loads}
+	const conns = "Connections:\n       tokyo:  192.168.1.10...203.0.113.10  IKEv2\n"
+	sum := func(f tasks.File) string { return tasks.SHA256(f.Content) + "  " + f.Path + "\n" }
+	before := []tasks.Task{confFile, file("/etc/c/tokyo.secrets", "old\n"), runs, loads}
+	for _, tt := range []struct {
+		name string
+		last *tasks.Manifest
+		host func(a *answer)
+		want []string
+	}{
+		{"all is well", applied(ts...), nil, nil},
+		{"the tunnel is down", applied(ts...), func(a *answer) { a.commands["ipsec-statusall"] = conns + noSA }, []string{"down tunnel:tokyo"}},
+		{"the conn was edited, and charon has read it", applied(ts...), func(a *answer) {
+			a.files[confFile.Path] = marker + "eve\n"
+			a.files["/run/vpnpush/loaded/"+unit] = sum(file(confFile.Path, "eve\n")) + sum(keyFile)
+		}, []string{"drifted file:/etc/c/tokyo.conf"}},
+		{"charon has not read the conn", applied(ts...), func(a *answer) { a.files["/run/vpnpush/loaded/"+unit] = sum(keyFile) },
+			[]string{"drifted ipsec:loaded"}},
+		{"charon has not read the key, and the conn was edited", applied(ts...), func(a *answer) {
+			a.files[confFile.Path] = marker + "eve\n"
+			a.files["/run/vpnpush/loaded/"+unit] = ""
+		}, []string{"drifted file:/etc/c/tokyo.conf", "drifted ipsec:loaded"}},
+		{"the key is new in the inventory, and the tunnel is down", applied(before...), func(a *answer) {
+			a.files[keyFile.Path] = marker + "old\n"
+			a.commands["ipsec-statusall"] = conns + noSA
+		}, []string{"pending file:/etc/c/tokyo.secrets"}},
+		{"strongSwan was stopped", applied(ts...), func(a *answer) {
+			a.units[unit] = "inactive enabled"
+			a.commands["ipsec-statusall"] = "127"
+		}, []string{"drifted unit:" + unit}},
+		{"what charon lists is not understood", applied(ts...), func(a *answer) {
+			a.commands["swanctl-list-sas"] = "?"
+		}, []string{"failed"}},
+		{"nothing was applied yet", nil, func(a *answer) {
+			a.files[confFile.Path], a.files[keyFile.Path], a.files["/run/vpnpush/loaded/"+unit] = "", "", ""
+			a.commands["ipsec-statusall"] = conns + noSA
+		}, []string{"pending file:/etc/c/tokyo.conf", "pending file:/etc/c/tokyo.secrets"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			a := answer{
+				manifest: tt.last, units: map[string]string{unit: "active enabled"},
+				files: map[string]string{
+					confFile.Path: string(confFile.Content), keyFile.Path: string(keyFile.Content),
+					"/run/vpnpush/loaded/" + unit: sum(confFile) + sum(keyFile),
+				},
+				commands: map[string]string{"ipsec-statusall": conns + upTokyo(), "swanctl-list-sas": "127", "swanctl-list-conns": "127"},
+			}
+			if tt.host != nil {
+				tt.host(&a)
+			}
+			f, err := host.ParseFacts(bytes.NewReader(a.print(t)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := wants("tokyo", ts...)
+			h.Tunnels = []strongswan.Tunnel{tokyoTunnel}
+			hd := HostDrift{Name: "tokyo"}
+			(&Engine{Owner: "vps"}).judge(h, f, &hd)
+			var got []string
+			for _, fi := range hd.Findings {
+				got = append(got, string(fi.State)+" "+fi.Change.Task)
+			}
+			if hd.Err != nil {
+				got = append(got, string(hd.Result))
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("findings (-want +got): %s%v", d, hd.Err)
+			}
+		})
+	}
+}
+
 const (
 	noSA = "Security Associations (0 up, 0 connecting):\n  none\n"
 	upSA = `Security Associations (1 up, 0 connecting):

@@ -22,31 +22,9 @@ type HostFacts struct {
 func (e *Engine) Facts(ctx context.Context, hosts []Host) []HostFacts {
 	out := make([]HostFacts, len(hosts))
 	e.each(ctx, len(hosts), func(i int) {
-		out[i] = e.factsOf(ctx, hosts[i])
+		out[i] = e.reach(ctx, hosts[i])
 		e.observe(Event{Host: out[i].Name, Stage: stageDone, Result: out[i].Result, Err: out[i].Err})
 	})
 	sortHosts(out, func(h HostFacts) (string, string) { return h.Role, h.Name })
 	return out
-}
-
-func (e *Engine) factsOf(ctx context.Context, h Host) (hf HostFacts) {
-	hf = HostFacts{Name: h.Name, Role: h.Role}
-	defer func() {
-		if hf.Err != nil && ctx.Err() != nil {
-			hf.Result, hf.Err = Skipped, cutOff(ctx)
-		}
-	}()
-	if hf.Err = ctx.Err(); hf.Err != nil {
-		return hf
-	}
-	e.observe(Event{Host: h.Name, Stage: stageConnect})
-	conn, err := e.conn(ctx, h.Name)
-	if err != nil {
-		hf.Result, hf.Err = Unreachable, err
-		return hf
-	}
-	hf.Asked = time.Now()
-	hf.Facts, hf.Result, hf.Err = e.read(ctx, h, conn)
-	hf.Answered = time.Now()
-	return hf
 }

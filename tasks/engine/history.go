@@ -25,7 +25,7 @@ type HistoryEntry struct {
 	Backup bool // what stood before is kept: rollback can go back to it
 }
 
-// History reads what was done on a host. Result is OK, or how it came out.
+// History reads what was done on a host. Result is how reading it came out.
 func (e *Engine) History(ctx context.Context, h Host) (*History, Result, error) {
 	f, r, err := e.facts(ctx, h, append(host.HistoryReads(), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}))
 	if err != nil {
@@ -57,25 +57,19 @@ func (e *Engine) History(ctx context.Context, h Host) (*History, Result, error) 
 
 // facts reads something of a host, over its open connection where there is one.
 func (e *Engine) facts(ctx context.Context, h Host, reads []tasks.Read) (tasks.Facts, Result, error) {
-	if ctx.Err() != nil {
-		return tasks.Facts{}, Skipped, cutOff(ctx)
-	}
 	h.Reads = reads
-	f, r, err := e.reach(ctx, h)
-	if err != nil && ctx.Err() != nil {
-		return f, Skipped, cutOff(ctx)
+	read := e.reach(ctx, h)
+	if read.Err != nil {
+		return read.Facts, read.Result, read.Err
 	}
+	m, err := tasks.ReadManifest(read.Facts)
 	if err != nil {
-		return f, r, err
+		return read.Facts, Failed, err
 	}
-	m, err := tasks.ReadManifest(f)
-	if err != nil {
-		return f, Failed, err
-	}
-	return f, OK, e.owns(m)
+	return read.Facts, OK, e.owns(m)
 }
 
-// owns refuses a host of another inventory.
+// owns returns an error where a host is of another inventory.
 func (e *Engine) owns(m *tasks.Manifest) error {
 	if m == nil || m.Owner == e.Owner {
 		return nil

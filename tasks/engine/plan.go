@@ -61,7 +61,7 @@ func (e *Engine) observe(ev Event) {
 	}
 }
 
-// conn gives the host's open connection, or a new one.
+// conn returns the host's open connection, or a new one.
 func (e *Engine) conn(ctx context.Context, host string) (transport.Conn, error) {
 	e.mu.Lock()
 	c := e.conns[host]
@@ -72,7 +72,7 @@ func (e *Engine) conn(ctx context.Context, host string) (transport.Conn, error) 
 	return e.redial(ctx, host)
 }
 
-// redial gives a new connection, and keeps it in the place of the old one.
+// redial returns a new connection, and keeps it in the place of the old one.
 func (e *Engine) redial(ctx context.Context, host string) (transport.Conn, error) {
 	c, err := e.Dialer.Dial(ctx, host)
 	if err != nil {
@@ -90,6 +90,7 @@ func (e *Engine) redial(ctx context.Context, host string) (transport.Conn, error
 	return c, nil
 }
 
+// drop closes the host's connection: the next one is new.
 func (e *Engine) drop(host string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -99,7 +100,7 @@ func (e *Engine) drop(host string) {
 	}
 }
 
-// Close ends all connections.
+// Close closes all connections.
 func (e *Engine) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -143,7 +144,7 @@ func (e *Engine) each(ctx context.Context, n int, f func(i int)) {
 	}
 }
 
-// Plan reads every host and says what it lacks. The plan is whole whatever
+// Plan reads every host and returns what it lacks. The plan is whole whatever
 // happened on one host; the error, a *multierror.Error in the plan's order,
 // repeats what kept hosts from being planned.
 func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
@@ -168,12 +169,13 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 	return p, all.ErrorOrNil()
 }
 
+// sortHosts sorts the hub first, and then by name.
 func sortHosts[T any](hs []T, key func(T) (role, name string)) {
 	slices.SortStableFunc(hs, func(a, b T) int {
 		ra, na := key(a)
 		rb, nb := key(b)
-		if (ra == "hub") != (rb == "hub") {
-			if ra == "hub" {
+		if (ra == tasks.RoleHub) != (rb == tasks.RoleHub) {
+			if ra == tasks.RoleHub {
 				return -1
 			}
 			return 1
@@ -191,20 +193,17 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		hp.Result, hp.Err = r, err
 		return hp
 	}
-	if err := ctx.Err(); err != nil {
-		return fail(Skipped, err)
-	}
 	h.Reads = append(slices.Clone(h.Reads), host.WorkRead)
-	f, r, err := e.reach(ctx, h)
-	if err != nil {
-		return fail(r, err)
+	read := e.reach(ctx, h)
+	if read.Err != nil {
+		return fail(read.Result, read.Err)
 	}
 	if e.ReadOnly {
 		e.drop(h.Name)
 	}
-	hp.Facts = f
+	hp.Facts = read.Facts
 	// what stands there is not what will: the other run may yet be taken back
-	run, err := host.WorkFrom(f)
+	run, err := host.WorkFrom(hp.Facts)
 	if err != nil {
 		return fail(Failed, err)
 	}
@@ -218,7 +217,36 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 	return e.check(h, hp)
 }
 
-// cutOff is why a host was not read to the end when ctx ended first.
+// reach connects to a host and reads what its Reads ask for. A connection over which that
+// failed is not used again. A host that was not read when ctx ended is Skipped.
+func (e *Engine) reach(ctx context.Context, h Host) HostFacts {
+	hf := HostFacts{Name: h.Name, Role: h.Role}
+	fail := func(r Result, err error) HostFacts {
+		if ctx.Err() != nil {
+			r, err = Skipped, cutOff(ctx)
+		}
+		hf.Result, hf.Err = r, err
+		return hf
+	}
+	if ctx.Err() != nil {
+		return fail(Skipped, nil)
+	}
+	e.observe(Event{Host: h.Name, Stage: stageConnect})
+	conn, err := e.conn(ctx, h.Name)
+	if err != nil {
+		return fail(Unreachable, err)
+	}
+	hf.Asked = time.Now()
+	hf.Facts, hf.Result, err = e.read(ctx, h, conn)
+	hf.Answered = time.Now()
+	if err != nil {
+		e.drop(h.Name)
+		return fail(hf.Result, err)
+	}
+	return hf
+}
+
+// cutOff returns why a host was not read to the end when ctx ended first.
 func cutOff(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != ctx.Err() {
 		return cause // the time was up: ErrTime
@@ -226,22 +254,7 @@ func cutOff(ctx context.Context) error {
 	return errors.New("interrupted before it was read")
 }
 
-// reach connects to a host and brings its facts. A connection over which that
-// failed is not used again.
-func (e *Engine) reach(ctx context.Context, h Host) (tasks.Facts, Result, error) {
-	e.observe(Event{Host: h.Name, Stage: stageConnect})
-	conn, err := e.conn(ctx, h.Name)
-	if err != nil {
-		return tasks.Facts{}, Unreachable, err
-	}
-	f, r, err := e.read(ctx, h, conn)
-	if err != nil {
-		e.drop(h.Name)
-	}
-	return f, r, err
-}
-
-// read brings the facts of a host.
+// read reads what the Reads of a host ask for, over conn.
 func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.Facts, Result, error) {
 	e.observe(Event{Host: h.Name, Stage: stageRead})
 	script, err := host.Probe(h.Reads)
@@ -263,7 +276,8 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	return f, OK, nil
 }
 
-// check compares what was read with what is wanted.
+// check compares what was read, hp.Facts, with what is wanted, and returns hp with the
+// changes that lead from the one to the other.
 func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	e.observe(Event{Host: h.Name, Stage: host.StageCheck})
 	ts, m, err := e.wanted(h, hp.Facts)
@@ -272,10 +286,13 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 		return hp
 	}
 	if m != nil && m.Host != h.Name {
-		hp.Warnings = append(hp.Warnings, fmt.Sprintf("this machine was last applied to as %q; is it in the inventory twice, or was it renamed?", m.Host))
+		hp.Warnings = append(hp.Warnings,
+			fmt.Sprintf("this machine was last applied to as %q; is it in the inventory twice, or was it renamed?", m.Host))
 	}
 	if s, err := hp.Facts.File(tasks.RevertFailedPath); err == nil && s.Exists {
-		hp.Warnings = append(hp.Warnings, fmt.Sprintf("a revert failed here (apply %s): what stands on this host may be half of it; see %s", strings.TrimSpace(string(s.Content)), tasks.StateDir))
+		hp.Warnings = append(hp.Warnings,
+			fmt.Sprintf("a revert failed here (apply %s): what stands on this host may be half of it; see %s",
+				strings.TrimSpace(string(s.Content)), tasks.StateDir))
 	}
 	var all *multierror.Error
 	if h.Preflight != nil {
@@ -300,7 +317,7 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 			hp.Changes = append(hp.Changes, *c)
 		}
 	}
-	hp.Err = plain(all)
+	hp.Err = asLines(all)
 	switch {
 	case hp.Err != nil:
 		hp.Result, hp.Changes = Failed, nil
@@ -346,25 +363,26 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 // sitesGone returns how many of the tunnels that were applied ts do not want, and how
 // many were applied.
 func sitesGone(m *tasks.Manifest, ts []tasks.Task) (gone, had int) {
-	wanted := map[string]bool{}
-	for _, t := range ts {
-		if ipsec, ok := t.(tasks.IPsec); ok {
-			for _, c := range ipsec.Conns {
-				wanted[c.Name] = true
-			}
-		}
-	}
-	for _, t := range m.Tunnels() {
+	for _, tunnel := range m.Tunnels() {
 		had++
-		if !wanted[t.Conn] {
+		wanted := func(t tasks.Task) bool {
+			makes, ok := t.(connMaker)
+			if !ok {
+				return false
+			}
+			service, _ := makes.Needs(tunnel.Conn)
+			return service != ""
+		}
+		if !slices.ContainsFunc(ts, wanted) {
 			gone++
 		}
 	}
 	return gone, had
 }
 
-// plain gives a single error as itself, and several as a line each.
-func plain(all *multierror.Error) error {
+// asLines returns all as one error without multierror's heading and bullets: a single
+// error as itself, and several as a line each, since the host's name stands over them.
+func asLines(all *multierror.Error) error {
 	if all == nil {
 		return nil
 	}

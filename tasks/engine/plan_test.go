@@ -157,6 +157,9 @@ func TestFacts(t *testing.T) {
 		if want := "gone unreachable, cut unreachable, tokyo ok"; strings.Join(got, ", ") != want {
 			t.Errorf("%s, want %s", strings.Join(got, ", "), want)
 		}
+		if w.e.conns["cut"] != nil {
+			t.Error("a connection that broke is used again")
+		}
 		if took := fs[2].Answered.Sub(fs[2].Asked); took != time.Second {
 			t.Errorf("asked %v before the answer", took)
 		}

@@ -108,7 +108,7 @@ func (s Source) sealer(salt []byte) (sealer, error) {
 	return key, nil
 }
 
-// sum is the digest of parts, none running into the next; what says of what.
+// sum returns the digest of parts, none running into the next; what says of what.
 func (k sealer) sum(what string, parts ...[]byte) string {
 	h := hmac.New(sha256.New, k)
 	fmt.Fprintf(h, "%s %d\n", what, len(parts))
@@ -119,7 +119,7 @@ func (k sealer) sum(what string, parts ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Save makes the saved form of a plan. by is user@machine.
+// Save returns the saved form of a plan. by is user@machine.
 func Save(p *Plan, src Source, by string, now time.Time) (*Saved, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)
@@ -198,7 +198,7 @@ func (s *Saved) sealed(k sealer) (string, error) {
 	return k.sum("plan", b), nil
 }
 
-// Write puts the plan into a file that only its owner can read, whole or not
+// Write writes the plan to a file that only its owner can read, whole or not
 // at all.
 func (s *Saved) Write(path string) error {
 	b, err := json.MarshalIndent(s, "", "  ")
@@ -276,7 +276,7 @@ func parseSaved(b []byte) (*Saved, error) {
 // ErrStale is a saved plan that must not be applied any more.
 var ErrStale = errors.New("the plan is stale")
 
-// Check tells whether the plan is whole and still of this inventory; the hosts
+// Check reports whether the plan is whole and still of this inventory; the hosts
 // are for Compare. An error is ErrStale, or says that the file is damaged.
 func (s *Saved) Check(src Source, now time.Time) (*Fresh, error) {
 	salt, err := hex.DecodeString(s.Salt)
@@ -320,8 +320,8 @@ type Fresh struct {
 	key   sealer
 }
 
-// Hosts picks the hosts that the saved plan would change or has found as they
-// should be, out of all. Those that could not be planned are not looked at.
+// Hosts returns those of all that the saved plan would change or has found as they
+// should be. Those that could not be planned are not looked at.
 func (f *Fresh) Hosts(all []Host) []Host {
 	var out []Host
 	for _, h := range all {
@@ -338,7 +338,7 @@ func (f *Fresh) index(host string) int {
 	return slices.IndexFunc(f.saved.Hosts, func(h SavedHost) bool { return h.Name == host })
 }
 
-// Compare holds a new plan of Hosts against the saved one, and gives what may
+// Compare compares a new plan of Hosts with the saved one, and returns what may
 // be applied. When a host has moved nothing may, on any: that host is Stale, the
 // others with changes are Skipped, and fresh is false. A host that cannot be
 // reached now did not move; it comes out as in any apply. One that could not be
@@ -360,8 +360,8 @@ func (f *Fresh) Compare(p *Plan) (out *Plan, fresh bool, err error) {
 		if err != nil {
 			return nil, false, err
 		}
-		if moved := moves(f.saved.Hosts[j], now); len(moved) > 0 {
-			hp.Result, hp.Err = Stale, transport.WithHint(fmt.Errorf("%w: %s", ErrStale, few(moved)), "plan again")
+		if moved := differences(f.saved.Hosts[j], now); len(moved) > 0 {
+			hp.Result, hp.Err = Stale, transport.WithHint(fmt.Errorf("%w: %s", ErrStale, shortList(moved)), "plan again")
 			hp.Changes = nil
 			if fresh {
 				fresh, first = false, hp.Name
@@ -377,15 +377,16 @@ func (f *Fresh) Compare(p *Plan) (out *Plan, fresh bool, err error) {
 	for _, h := range f.saved.Hosts {
 		if !planned(h.Result) {
 			out.Hosts = append(out.Hosts, HostPlan{Name: h.Name, Role: h.Role, Result: h.Result,
-				Err: transport.WithHint(fmt.Errorf("it was %s when the plan was made, so there is nothing to apply", h.Result), "`vpnpush plan --limit %s`", h.Name)})
+				Err: transport.WithHint(fmt.Errorf("it was %s when the plan was made, so there is nothing to apply", h.Result),
+					"`vpnpush plan --limit %s`", h.Name)})
 		}
 	}
 	sortHosts(out.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
 	return out, fresh, nil
 }
 
-// few joins a list for one line.
-func few(what []string) string {
+// shortList joins what for one line, and counts what has no room on it.
+func shortList(what []string) string {
 	const most = 4
 	if n := len(what) - most; n > 1 {
 		what = append(slices.Clone(what[:most]), fmt.Sprintf("and %d more", n))
@@ -393,8 +394,8 @@ func few(what []string) string {
 	return strings.Join(what, "; ")
 }
 
-// moves names what is not on a host as it was when the plan was made.
-func moves(was, now SavedHost) []string {
+// differences returns what is not on a host as it was when the plan was made, in words.
+func differences(was, now SavedHost) []string {
 	var out []string
 	add := func(format string, a ...any) { out = append(out, fmt.Sprintf(format, a...)) }
 	switch {
@@ -414,7 +415,7 @@ func moves(was, now SavedHost) []string {
 			continue
 		}
 		n := now.Changes[i]
-		files := changedPre(w.Pre, n.Pre)
+		files := changedFiles(w.Pre, n.Pre)
 		switch {
 		case len(files) > 0:
 			add("%s is not what it was", strings.Join(files, ", "))
@@ -432,8 +433,8 @@ func moves(was, now SavedHost) []string {
 	return out
 }
 
-// changedPre gives the paths whose state is not the same in both.
-func changedPre(was, now []SavedPre) []string {
+// changedFiles returns the paths whose state is not the same in both.
+func changedFiles(was, now []SavedPre) []string {
 	var out []string
 	for _, w := range was {
 		if !slices.Contains(now, w) {

@@ -16,7 +16,7 @@ type Back struct {
 	plan *host.RollbackPlan
 }
 
-// Rollback gives h as a host on which Plan and Apply put back what stood before
+// Rollback returns h as a host on which Plan and Apply put back what stood before
 // the apply txn, or before the last one when txn is "". It reads the host, and
 // changes nothing. Result is how the host came out; it is OK also
 // with an error, when there is nothing to go back to.
@@ -49,7 +49,7 @@ func (e *Engine) Rollback(ctx context.Context, h Host, txn string) (Host, Result
 	return h, OK, nil
 }
 
-// manifest is what the rollback leaves behind: what was there then, as a new
+// manifest returns what the rollback leaves behind: what was there then, as a new
 // generation.
 func (b *Back) manifest(by string, now time.Time) *tasks.Manifest {
 	m := *b.plan.Manifest

@@ -13,8 +13,7 @@ import (
 
 const firstApply = "20260102T030405-00000001"
 
-// once is a host that was applied to once, with what it keeps of it. gone are the paths
-// that it has no more.
+// once is a host that was applied to once, with what it keeps of it.
 func once(t *testing.T) answer {
 	t.Helper()
 	m := applied(conf("a\n"))

@@ -40,7 +40,7 @@ type TunnelStatus struct {
 	HubSubnets, SiteSubnets []string // the wanted selectors, as strongSwan prints them
 }
 
-// Known tells whether a host could tell how the tunnel stands.
+// Known reports whether a host could tell how the tunnel stands.
 func (t TunnelStatus) Known() bool { return t.Asked != "" }
 
 // StatusAsk says what a status is about.
@@ -56,7 +56,6 @@ type StatusAsk struct {
 // does not answer, the sites are asked, each for its own tunnel.
 func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 	s := &Status{At: time.Now()}
-	e.observe(Event{Host: ask.Hub.Name, Stage: stageConnect})
 	reads := tasks.SAReads()
 	if ask.L2TPLocal != "" {
 		reads = append(reads, tasks.SessionReads()...)
@@ -94,7 +93,6 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 	asked := make([]HostStatus, len(ask.Sites))
 	e.each(ctx, len(ask.Sites), func(i int) {
 		site := ask.Sites[i]
-		e.observe(Event{Host: site.Name, Stage: stageConnect})
 		f, hs := e.ask(ctx, site, tasks.SAReads())
 		var sas []strongswan.SA
 		if hs.Err == nil {
@@ -113,30 +111,15 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 	return s
 }
 
-func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (f tasks.Facts, hs HostStatus) {
-	hs = HostStatus{Name: h.Name, Role: h.Role, Result: OK}
-	defer func() {
-		if hs.Err != nil && ctx.Err() != nil {
-			hs.Result, hs.Err = Skipped, cutOff(ctx)
-		}
-		e.observe(Event{Host: h.Name, Stage: stageDone, Result: hs.Result, Err: hs.Err})
-	}()
-	if hs.Err = ctx.Err(); hs.Err != nil {
-		return f, hs
-	}
-	conn, err := e.conn(ctx, h.Name)
-	if err != nil {
-		hs.Result, hs.Err = Unreachable, err
-		return f, hs
-	}
+// ask reads what reads say of one host.
+func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (tasks.Facts, HostStatus) {
 	h.Reads = reads
-	if f, hs.Result, hs.Err = e.read(ctx, h, conn); hs.Err != nil {
-		e.drop(h.Name)
-	}
-	return f, hs
+	read := e.reach(ctx, h)
+	e.observe(Event{Host: h.Name, Stage: stageDone, Result: read.Result, Err: read.Err})
+	return read.Facts, HostStatus{Name: h.Name, Role: h.Role, Result: read.Result, Err: read.Err}
 }
 
-// tunnelStatus tells a tunnel as one end sees it, hub and site in their places.
+// tunnelStatus returns a tunnel as one end sees it, hub and site in their places.
 func tunnelStatus(site string, asked Host, t strongswan.Tunnel, sas []strongswan.SA, now time.Time) TunnelStatus {
 	st := strongswan.CheckTunnels(sas, []strongswan.Tunnel{t})[0]
 	out := TunnelStatus{Site: site, Asked: asked.Name, Up: st.Up, Why: st.Why, SAs: st.SAs, Peer: st.Peer}
@@ -144,14 +127,14 @@ func tunnelStatus(site string, asked Host, t strongswan.Tunnel, sas []strongswan
 		out.Since = now.Add(-st.Age)
 	}
 	out.BytesUp, out.BytesDown, out.HubSubnets, out.SiteSubnets = st.BytesIn, st.BytesOut, t.Local, t.Remote
-	if asked.Role != "hub" {
+	if asked.Role != tasks.RoleHub {
 		out.BytesUp, out.BytesDown = out.BytesDown, out.BytesUp
 		out.HubSubnets, out.SiteSubnets = out.SiteSubnets, out.HubSubnets
 	}
 	return out
 }
 
-// AllUp tells whether every tunnel is known to be up, and whether all that was
+// AllUp reports whether every tunnel is known to be up, and whether all that was
 // asked for is known.
 func (s *Status) AllUp() (up, known bool) {
 	up, known = true, s.Asked[0].Err == nil

@@ -66,7 +66,8 @@ func (e *Engine) hold(p *Plan, hosts []Host) {
 		again := e.check(h, HostPlan{Name: hp.Name, Role: hp.Role, Facts: hp.Facts, Took: hp.Took})
 		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
 			if e.held[h.Name][h.Keys[peer]] && !updates(&again, h.Keys[peer]) {
-				again.Warnings = append(again.Warnings, fmt.Sprintf("the new key of the tunnel to %s waits: %s does not get it in this run", peer, peer))
+				again.Warnings = append(again.Warnings,
+					fmt.Sprintf("the new key of the tunnel to %s waits: %s does not get it in this run", peer, peer))
 			}
 		}
 		*hp = again

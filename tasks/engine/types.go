@@ -20,9 +20,9 @@ type Dialer interface {
 // Host is a host as the engine sees it.
 type Host struct {
 	Name  string
-	Role  string // "hub", "site"
+	Role  string // tasks.RoleHub, tasks.RoleSite
 	Reads []tasks.Read
-	// Preflight tells what the host cannot carry, and what is worth a warning.
+	// Preflight returns what the host cannot carry, and what is worth a warning.
 	// Pure; nil: nothing.
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
@@ -77,7 +77,7 @@ type Plan struct {
 // has of ours.
 func (p *Plan) SitesDeleted() (gone, had int) {
 	for _, h := range p.Hosts {
-		if h.Role == "hub" {
+		if h.Role == tasks.RoleHub {
 			gone, had = gone+h.sitesGone, had+h.sitesHad
 		}
 	}
@@ -97,7 +97,7 @@ type HostPlan struct {
 	sitesGone, sitesHad int // conns of sites that go, and that were applied
 }
 
-// Blocked gives the changes vpnpush will not make.
+// Blocked returns the changes that vpnpush will not make.
 func (h *HostPlan) Blocked() []tasks.Change {
 	var out []tasks.Change
 	for _, c := range h.Changes {
