@@ -37,7 +37,8 @@ var starterShell string
 var starter = backend{
 	Daemon: tasks.Daemon{
 		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
-		Part: tasks.Part{Name: "starter", Text: starterShell},
+		Part:    tasks.Part{Name: "starter", Text: starterShell},
+		Package: "strongswan-charon", Status: "ipsec statusall",
 		Dial: func(conn string) string {
 			return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
 		},

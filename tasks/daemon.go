@@ -24,6 +24,9 @@ type Daemon struct {
 	Dir string
 	// ConfSuffix ends the name of a conn's file.
 	ConfSuffix string
+	// Package is the one that brings charon, and Status the command that prints what
+	// charon runs with, its plugins too, and fails where it does not run.
+	Package, Status string
 	// Dial returns the shell that starts a conn which is not up, as charon does when it
 	// loads it. How that ends is seen in the SAs.
 	Dial func(conn string) string

@@ -35,25 +35,25 @@ func (o *operation) doctor(ctx context.Context, patterns []string, v doctorView)
 	if err != nil {
 		return err
 	}
-	patients := map[string]doctor.Host{}
+	checked := map[string]doctor.Host{}
 	for i, h := range hosts {
-		patients[h.Name] = patient(o.inv, h)
-		hosts[i].Reads = append(hosts[i].Reads, doctor.Reads(patients[h.Name])...)
+		checked[h.Name] = doctorHost(o.inv, h)
+		hosts[i].Reads = append(hosts[i].Reads, doctor.Reads(checked[h.Name])...)
 	}
 	read := o.engine.Facts(ctx, hosts)
 	if interrupted(ctx) {
 		return exitWith(exitInterrupted)
 	}
-	r := diagnose(hosts, patients, read)
+	r := diagnose(hosts, checked, read)
 	if err := v.Doctor(r); err != nil {
 		return err
 	}
 	return exitWith(doctorCode(r))
 }
 
-// patient returns what a doctor has to know of a host of the inventory.
-func patient(inv *inventory.Inventory, h engine.Host) doctor.Host {
-	p := doctor.Host{Name: h.Name, Role: h.Role, Tunnels: h.Tunnels}
+// doctorHost returns what the checks have to know of a host of the inventory.
+func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
+	p := doctor.Host{Name: h.Name, Role: h.Role, Daemon: h.Daemon, Tunnels: h.Tunnels}
 	if h.Name == inv.Hub.Name {
 		p.Address, p.Subnets, p.L2TP = inv.Hub.LocalAddress, inv.Hub.Subnets, inv.L2TP != nil
 		return p
@@ -68,22 +68,22 @@ func patient(inv *inventory.Inventory, h engine.Host) doctor.Host {
 }
 
 // diagnose judges the hosts that were read, and keeps the others' errors.
-func diagnose(hosts []engine.Host, patients map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
+func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
 	preflight := map[string]func(tasks.Facts) ([]error, []string){}
 	for _, h := range hosts {
 		preflight[h.Name] = h.Preflight
 	}
-	var ps []doctor.Patient
+	var readable []doctor.HostFacts
 	for _, h := range read {
 		if h.Result != engine.OK {
 			continue
 		}
-		p := doctor.Patient{Host: patients[h.Name], Facts: h.Facts, Asked: h.Asked, Answered: h.Answered}
+		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Asked: h.Asked, Answered: h.Answered}
 		p.Refusals, p.Warnings = preflight[h.Name](h.Facts)
-		ps = append(ps, p)
+		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}
-	for _, d := range doctor.Examine(ps) {
+	for _, d := range doctor.Diagnose(readable) {
 		told[d.Name] = d
 	}
 	out := &view.Diagnoses{}

@@ -1,6 +1,6 @@
-// Package doctor tells what on a host, or on its way to the hub, would stop a
-// tunnel, before it does. It is pure: Reads says what a probe must bring, and
-// Examine judges what it brought. What is looked at, and what cannot be known:
+// Package doctor finds what on a host, or on its way to the hub, would stop a
+// tunnel, before it does. It is pure: Reads returns what a probe must bring, and
+// Diagnose judges what it brought. What is looked at, and what cannot be known:
 // docs/doctor.md.
 package doctor
 
@@ -15,9 +15,11 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
-// Host is what is wanted of a host, as far as a doctor has to know.
+// Host is what is wanted of a host, as far as its checks have to know.
 type Host struct {
-	Name, Role string // "hub", "site"
+	Name, Role string // tasks.RoleHub, tasks.RoleSite
+	// Daemon is what strongSwan is to be run by on the host.
+	Daemon tasks.Daemon
 	// Address is one that an interface of the host must have: left= of its
 	// conns. Zero: whatever its default route has.
 	Address netip.Addr
@@ -28,8 +30,8 @@ type Host struct {
 	L2TP    bool // it serves L2TP
 }
 
-// Patient is a host with what was read on it.
-type Patient struct {
+// HostFacts is a host with what was read on it.
+type HostFacts struct {
 	Host
 	Facts tasks.Facts
 	// Asked and Answered are when the facts were asked for and had, by the clock
@@ -40,7 +42,7 @@ type Patient struct {
 	Warnings []string
 }
 
-// Severity tells what stops a tunnel from what merely may.
+// Severity says whether a finding stops a tunnel or merely may.
 type Severity string
 
 const (
@@ -65,7 +67,7 @@ type Diagnosis struct {
 	Unchecked  []string
 }
 
-// Problems counts the findings of that severity.
+// Problems returns how many findings are of that severity.
 func (d *Diagnosis) Problems() int {
 	n := 0
 	for _, f := range d.Findings {
@@ -76,31 +78,34 @@ func (d *Diagnosis) Problems() int {
 	return n
 }
 
-// Examine judges all hosts that were read: some things are seen only where two
-// are looked at together. The diagnoses are in the order of the patients.
-func Examine(ps []Patient) []Diagnosis {
-	var w ward
-	exams := make([]*exam, len(ps))
-	for i := range ps {
-		exams[i] = &exam{Patient: &ps[i]}
-		exams[i].read()
-		if ps[i].Role == "hub" && exams[i].sockets != nil {
-			w.hub, w.hubKnown = exams[i].listensOn(500) && exams[i].listensOn(4500), true
+// Diagnose judges all hosts that were read: some things are seen only where two
+// are looked at together. The diagnoses are in the order of the hosts.
+func Diagnose(hosts []HostFacts) []Diagnosis {
+	hub := hubNotRead
+	checks := make([]*hostChecks, len(hosts))
+	for i := range hosts {
+		checks[i] = &hostChecks{HostFacts: &hosts[i]}
+		checks[i].read()
+		if hosts[i].Role == tasks.RoleHub && checks[i].sockets != nil {
+			hub = hubSilent
+			if checks[i].listensOn(500) && checks[i].listensOn(4500) {
+				hub = hubListens
+			}
 		}
 	}
-	out := make([]Diagnosis, len(ps))
-	for i, x := range exams {
+	out := make([]Diagnosis, len(hosts))
+	for i, x := range checks {
 		x.plan()
-		x.twin(ps[:i])
+		x.sameMachine(hosts[:i])
 		x.kernel()
 		x.addresses()
 		x.ports()
 		x.filters()
-		x.way(w)
+		x.way(hub)
 		x.clock()
 		x.names()
 		x.apparmor()
-		out[i] = Diagnosis{Name: ps[i].Name, Role: ps[i].Role, Unchecked: x.unchecked}
+		out[i] = Diagnosis{Name: hosts[i].Name, Role: hosts[i].Role, Unchecked: x.unchecked}
 		for _, s := range []Severity{Problem, Warning} {
 			for _, f := range x.findings {
 				if f.Severity == s {
@@ -112,15 +117,18 @@ func Examine(ps []Patient) []Diagnosis {
 	return out
 }
 
-// ward is what is known of the hub when a site is examined.
-type ward struct {
-	hub      bool // charon listens on both ports
-	hubKnown bool
-}
+// hubState is what is known of the hub when the way of a site to it is checked.
+type hubState int
 
-// exam is the examination of one host.
-type exam struct {
-	*Patient
+const (
+	hubNotRead hubState = iota
+	hubListens          // charon listens there, on both ports of IKE
+	hubSilent           // it does not
+)
+
+// hostChecks is the checks of one host, while they are made.
+type hostChecks struct {
+	*HostFacts
 	findings  []Finding
 	unchecked []string
 
@@ -129,17 +137,17 @@ type exam struct {
 	up      []strongswan.Tunnel // the tunnels that are up
 }
 
-func (x *exam) find(check string, s Severity, why, mend, what string, a ...any) {
+func (x *hostChecks) find(check string, s Severity, why, mend, what string, a ...any) {
 	x.findings = append(x.findings, Finding{check, s, fmt.Sprintf(what, a...), why, mend})
 }
 
 // skip notes what could not be looked at.
-func (x *exam) skip(what string, err error) {
+func (x *hostChecks) skip(what string, err error) {
 	x.unchecked = append(x.unchecked, fmt.Sprintf("%s: %v", what, err))
 }
 
-// output gives what a command printed; what it could not tell is noted.
-func (x *exam) output(name, what string) ([]byte, bool) {
+// output returns what a command printed; what it could not tell is noted.
+func (x *hostChecks) output(name, what string) ([]byte, bool) {
 	out, err := x.Facts.Output(name)
 	if err != nil {
 		x.skip(what, err)
@@ -148,7 +156,7 @@ func (x *exam) output(name, what string) ([]byte, bool) {
 }
 
 // read takes from the facts what more than one check looks at.
-func (x *exam) read() {
+func (x *hostChecks) read() {
 	if out, ok := x.output(readSockets, "the sockets"); ok {
 		x.sockets = parseSockets(out)
 	}
@@ -172,7 +180,7 @@ func (x *exam) read() {
 
 // plan repeats what a plan refuses or warns of: the packages, the disk, rivals
 // for the packet filter, PPP, known holes.
-func (x *exam) plan() {
+func (x *hostChecks) plan() {
 	for _, err := range x.Refusals {
 		if errors.Is(err, tasks.ErrUnknown) {
 			x.skip("what a plan looks at", err)
@@ -190,8 +198,8 @@ func (x *exam) plan() {
 	}
 }
 
-// twin finds one machine under two names.
-func (x *exam) twin(others []Patient) {
+// sameMachine finds one machine under two names.
+func (x *hostChecks) sameMachine(others []HostFacts) {
 	for _, o := range others {
 		if id := x.Facts.Host.BootID; id != "" && id == o.Facts.Host.BootID {
 			x.find("twin", Problem, "each name's tunnel would replace the other's files on it",
@@ -203,7 +211,7 @@ func (x *exam) twin(others []Patient) {
 // clockSlack is what a clock may be off. The time of a probe counts on top.
 const clockSlack = 5 * time.Second
 
-func (x *exam) clock() {
+func (x *hostChecks) clock() {
 	now := x.Facts.Host.Now
 	off, word := now.Sub(x.Answered), "ahead of"
 	if d := x.Asked.Sub(now); d > off {

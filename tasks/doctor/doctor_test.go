@@ -1,7 +1,10 @@
 package doctor
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -27,6 +30,8 @@ func captured(t testing.TB, name string) string {
 	return string(b)
 }
 
+var testDaemon = tasks.Daemon{Unit: "ike.service", Package: "ike-daemon", Status: "ike status"}
+
 // well is what the commands print on a site with nothing wrong, its tunnel not
 // up yet.
 func well() map[string]string {
@@ -43,16 +48,28 @@ func well() map[string]string {
 }
 
 // facts are what a probe brings where these commands print this; what is not
-// there exited with 127.
+// there exited with 127. "manifest" is what is in the manifest, if there is one.
 func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString("vpnpush-facts 1")
 	fmt.Fprintf(&b, "\n\x01host\tnow\n1700000000\n\x01host\tuptime\n1000.00 1.0\n\x01host\tuid\n0\n\x01host\tarch\namd64\n\x01host\tkernel\n6.1.0-30-amd64\n\x01host\tboot_id\n%s", bootID)
-	fmt.Fprintf(&b, "\n\x01absent\t%s\n", tasks.ManifestPath)
-	fmt.Fprintf(&b, "\n\x01package-names\n%s\n\n\x01packages\n\n\x01packages-status\t1\n\n\x01command\tapt-policy\n\n\x01status\tapt-policy\t0\n", daemonPackage)
+	var archive bytes.Buffer
+	if m := commands["manifest"]; m != "" {
+		tw := tar.NewWriter(&archive)
+		err := tw.WriteHeader(&tar.Header{Name: tasks.ManifestPath, Typeflag: tar.TypeReg, Mode: 0o600, Size: int64(len(m)), Uname: "root", Gname: "root"})
+		if err == nil {
+			_, err = tw.Write([]byte(m))
+		}
+		if err := errors.Join(err, tw.Close()); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		fmt.Fprintf(&b, "\n\x01absent\t%s\n", tasks.ManifestPath)
+	}
+	fmt.Fprintf(&b, "\n\x01package-names\n%s\n\n\x01packages\n\n\x01packages-status\t1\n\n\x01command\tapt-policy\n\n\x01status\tapt-policy\t0\n", testDaemon.Package)
 	names := []string{}
-	for _, r := range Reads(Host{Hub: netip.MustParseAddr("203.0.113.10")}) {
+	for _, r := range Reads(Host{Daemon: testDaemon, Hub: netip.MustParseAddr("203.0.113.10")}) {
 		if r.Kind == tasks.ReadCommand {
 			names = append(names, r.Arg)
 		}
@@ -64,7 +81,7 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 		}
 		fmt.Fprintf(&b, "\n\x01command\t%s\n%s\n\x01status\t%s\t%d\n", n, commands[n], n, code)
 	}
-	b.WriteString("\n\x01files\n\n\x01end\t0\n")
+	fmt.Fprintf(&b, "\n\x01files\n%s\n\x01end\t0\n", archive.String())
 	f, err := host.ParseFacts(strings.NewReader(b.String()))
 	if err != nil {
 		t.Fatal(err)
@@ -73,11 +90,11 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 }
 
 // site is a site with what its commands print.
-func site(t testing.TB, name string, commands map[string]string) Patient {
+func site(t testing.TB, name string, commands map[string]string) HostFacts {
 	now := time.Unix(1700000000, 0)
-	return Patient{
+	return HostFacts{
 		Host: Host{
-			Name: name, Role: "site", Hub: netip.MustParseAddr("203.0.113.10"),
+			Name: name, Role: tasks.RoleSite, Daemon: testDaemon, Hub: netip.MustParseAddr("203.0.113.10"),
 			Subnets: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")},
 			Tunnels: []strongswan.Tunnel{{Conn: name, Peer: "vps", Local: []string{"192.168.1.0/24"}, Remote: []string{"10.10.0.0/24"}, LocalID: name, PeerID: "vps"}},
 		},
@@ -86,15 +103,15 @@ func site(t testing.TB, name string, commands map[string]string) Patient {
 }
 
 // hub is a hub that listens, or does not.
-func hub(t testing.TB, listens bool) Patient {
+func hub(t testing.TB, listens bool) HostFacts {
 	c := well()
 	c[readAddresses] = "2: eth0    inet 203.0.113.10/24 scope global eth0\\       valid_lft forever preferred_lft forever\n"
 	if listens {
 		c[readSockets] = captured(t, "ss-charon.txt")
 	}
 	now := time.Unix(1700000000, 0)
-	return Patient{
-		Host:  Host{Name: "vps", Role: "hub", Address: netip.MustParseAddr("203.0.113.10"), Subnets: []netip.Prefix{netip.MustParsePrefix("203.0.113.10/32")}},
+	return HostFacts{
+		Host:  Host{Name: "vps", Role: tasks.RoleHub, Daemon: testDaemon, Address: netip.MustParseAddr("203.0.113.10"), Subnets: []netip.Prefix{netip.MustParsePrefix("203.0.113.10/32")}},
 		Facts: facts(t, c, "boot-of-vps"), Asked: now, Answered: now,
 	}
 }
@@ -110,8 +127,8 @@ func summary(d Diagnosis) []string {
 	return out
 }
 
-// Each ailment must be told, alone; a site that is well must not be told ill.
-func TestExamine(t *testing.T) {
+// Each thing that is wrong is found, alone; on a site with nothing wrong nothing is.
+func TestDiagnose(t *testing.T) {
 	cases := []struct {
 		name    string
 		read    string // what is printed differently, and
@@ -154,11 +171,11 @@ func TestExamine(t *testing.T) {
 			if c.read == readAddresses {
 				p.Tunnels[0].Remote = []string{"172.17.0.0/16"}
 			}
-			ps := []Patient{p}
+			ps := []HostFacts{p}
 			if c.hub != nil {
 				ps = append(ps, hub(t, *c.hub))
 			}
-			d := Examine(ps)
+			d := Diagnose(ps)
 			if got := summary(d[0]); !slices.Equal(got, c.want) {
 				t.Errorf("found %q, want %q\n%+v", got, c.want, d[0])
 			}
@@ -179,6 +196,24 @@ func TestExamine(t *testing.T) {
 
 func yes() *bool { b := true; return &b }
 
+// What is read and what mends it is of the daemon that is to run on the host: a hint for
+// another one starts what takes the ports of ours.
+func TestDaemonsOwnWords(t *testing.T) {
+	var reads []string
+	for _, r := range Reads(Host{Daemon: testDaemon}) {
+		reads = append(reads, r.Arg+" "+r.Shell)
+	}
+	if text := strings.Join(reads, "\n"); !strings.Contains(text, "ike-daemon ") || !strings.Contains(text, "if p=$(ike status 2>/dev/null)") {
+		t.Errorf("it reads %s", text)
+	}
+	c := well()
+	c["manifest"] = `{"format_version":2,"owner":"vps","host":"tokyo","generation":1,"tasks":[]}`
+	d := Diagnose([]HostFacts{site(t, "tokyo", c), hub(t, false)})[0]
+	if got := summary(d); !slices.Equal(got, []string{"ports problem"}) || d.Findings[0].Mend != "journalctl -u ike -n 50; then: systemctl restart ike" {
+		t.Errorf("%q: %+v", got, d)
+	}
+}
+
 // A clock may be off by what the question took, and a little.
 func TestClock(t *testing.T) {
 	for _, c := range []struct {
@@ -191,7 +226,7 @@ func TestClock(t *testing.T) {
 	} {
 		p := site(t, "tokyo", well())
 		p.Asked, p.Answered = p.Asked.Add(c.off), p.Answered.Add(c.off)
-		d := Examine([]Patient{p, hub(t, false)})[0]
+		d := Diagnose([]HostFacts{p, hub(t, false)})[0]
 		got := ""
 		for _, f := range d.Findings {
 			got += f.What

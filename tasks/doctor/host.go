@@ -17,7 +17,7 @@ type socket struct {
 
 var socketUser = regexp.MustCompile(`\("([^"]*)",pid=`)
 
-// parseSockets reads `ss -H -lunp` (ss(8)):
+// parseSockets parses `ss -H -lunp` (ss(8)):
 // "UNCONN 0 0 0.0.0.0:4500 0.0.0.0:* users:(("charon",pid=737,fd=13))".
 func parseSockets(b []byte) []socket {
 	out := []socket{}
@@ -35,8 +35,8 @@ func parseSockets(b []byte) []socket {
 	return out
 }
 
-// listensOn tells whether an IKE daemon has the port.
-func (x *exam) listensOn(port int) bool {
+// listensOn reports whether an IKE daemon has the port.
+func (x *hostChecks) listensOn(port int) bool {
 	return slices.ContainsFunc(x.sockets, func(s socket) bool {
 		return s.port == fmt.Sprint(port) && slices.ContainsFunc(s.by, isCharon)
 	})
@@ -45,7 +45,7 @@ func (x *exam) listensOn(port int) bool {
 func isCharon(name string) bool { return strings.HasPrefix(name, "charon") }
 
 // ports looks at who has the ports of IKE and L2TP.
-func (x *exam) ports() {
+func (x *hostChecks) ports() {
 	if x.sockets == nil {
 		return
 	}
@@ -76,13 +76,15 @@ func (x *exam) ports() {
 		return
 	}
 	if m != nil && (!x.listensOn(500) || !x.listensOn(4500)) {
-		x.find("ports", Problem, "without it there is no IKE, and no tunnel", "journalctl -u strongswan-starter -n 50; then: systemctl restart strongswan-starter",
+		service := x.Daemon.Service()
+		x.find("ports", Problem, "without it there is no IKE, and no tunnel",
+			fmt.Sprintf("journalctl -u %s -n 50; then: systemctl restart %s", service, service),
 			"vpnpush has set this host up, but charon does not listen on UDP 500 and 4500")
 	}
 }
 
 // kernel looks for what the kernel needs for ESP.
-func (x *exam) kernel() {
+func (x *hostChecks) kernel() {
 	if len(x.up) > 0 {
 		return // a tunnel that is up is proof
 	}
@@ -116,12 +118,14 @@ func (x *exam) kernel() {
 	switch {
 	case missing == nil:
 	case is["running"] == "no" && is["kernels"] != "0":
-		x.find("kernel", Problem, why, "reboot the host", "the modules of the running kernel, %s, are gone from the disk: another has been installed since the boot", x.Facts.Host.Kernel)
+		x.find("kernel", Problem, why, "reboot the host",
+			"the modules of the running kernel, %s, are gone from the disk: another has been installed since the boot", x.Facts.Host.Kernel)
 	case is["running"] == "no":
 		x.find("kernel", Problem, why, "if this is a container, load "+strings.Join(missing, " and ")+" on its machine, or use a virtual machine",
 			"there are no kernel modules here, and %s is not loaded", strings.Join(missing, " and "))
 	default:
-		x.find("kernel", Problem, why, "install Debian's own kernel (linux-image-"+x.Facts.Host.Arch+"), and reboot", "the kernel %s has no %s", x.Facts.Host.Kernel, strings.Join(missing, " and no "))
+		x.find("kernel", Problem, why, "install Debian's own kernel (linux-image-"+x.Facts.Host.Arch+"), and reboot",
+			"the kernel %s has no %s", x.Facts.Host.Kernel, strings.Join(missing, " and no "))
 	}
 }
 
@@ -134,7 +138,7 @@ var (
 // closed is a chain whose policy is to drop.
 type closed struct{ table, chain, hook string }
 
-// parseChains reads `nft list chains`: what drops, and which tables hold a chain
+// parseChains parses `nft list chains`: what drops, and which tables hold a chain
 // of ours. Rules of iptables stand there too, as Debian's iptables is nft.
 func parseChains(b []byte) (drops []closed, ours map[string]bool) {
 	ours = map[string]bool{}
@@ -156,7 +160,7 @@ func parseChains(b []byte) (drops []closed, ours map[string]bool) {
 
 // filters looks for packet filters that drop what ours lets in: a packet must be
 // accepted in every base chain (nft(8)).
-func (x *exam) filters() {
+func (x *hostChecks) filters() {
 	c, err := x.Facts.Command(readChains)
 	if err != nil {
 		x.skip("other packet filters", err)
@@ -180,7 +184,7 @@ func (x *exam) filters() {
 }
 
 // names looks for apt's mirrors.
-func (x *exam) names() {
+func (x *hostChecks) names() {
 	out, ok := x.output(readMirrors, "the names of apt's mirrors")
 	if !ok {
 		return
@@ -195,7 +199,7 @@ func (x *exam) names() {
 		return
 	}
 	s, why := Warning, "no security updates come in"
-	if p, err := x.Facts.Package(daemonPackage); err == nil && !p.Installed {
+	if p, err := x.Facts.Package(x.Daemon.Package); err == nil && !p.Installed {
 		s, why = Problem, "an apply installs strongSwan from there"
 	}
 	x.find("dns", s, why, "see that /etc/resolv.conf names a resolver that answers: getent hosts "+lost[0],
@@ -211,7 +215,7 @@ var (
 // denied is something that AppArmor has kept a daemon from.
 type denied struct{ profile, operation, name string }
 
-// parseDenials gives each denial once, less those from before the profile was
+// parseDenials returns each denial once, less those from before the profile was
 // loaded anew: they may be mended.
 func parseDenials(b []byte) []denied {
 	var out []denied
@@ -227,7 +231,7 @@ func parseDenials(b []byte) []denied {
 	return out
 }
 
-func (x *exam) apparmor() {
+func (x *hostChecks) apparmor() {
 	out, ok := x.output(readAppArmor, "what AppArmor denied")
 	if !ok {
 		return

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
@@ -15,7 +16,7 @@ type address struct {
 	net  netip.Prefix // of a point-to-point link: its other end
 }
 
-// parseAddresses reads `ip -o -4 addr show` (ip-address(8)):
+// parseAddresses parses `ip -o -4 addr show` (ip-address(8)):
 // "2: eth0    inet 192.168.1.10/24 brd ... scope global eth0\       valid_lft ...".
 func parseAddresses(b []byte) ([]address, error) {
 	var out []address
@@ -43,7 +44,7 @@ func parseAddresses(b []byte) ([]address, error) {
 	return out, nil
 }
 
-// parsePrefix reads an address with or without its length.
+// parsePrefix parses an address with or without its length.
 func parsePrefix(s string) (netip.Prefix, error) {
 	if p, err := netip.ParsePrefix(s); err == nil {
 		return p, nil
@@ -52,7 +53,7 @@ func parsePrefix(s string) (netip.Prefix, error) {
 	return netip.PrefixFrom(a, a.BitLen()), err
 }
 
-// parseRoutes reads the destinations of `ip -o -4 route show`, without the
+// parseRoutes parses the destinations of `ip -o -4 route show`, without the
 // default.
 func parseRoutes(b []byte) []netip.Prefix {
 	var out []netip.Prefix
@@ -70,7 +71,7 @@ func parseRoutes(b []byte) []netip.Prefix {
 }
 
 // addresses compares the host's real networks with what the inventory says.
-func (x *exam) addresses() {
+func (x *hostChecks) addresses() {
 	if x.addrs == nil {
 		return
 	}
@@ -89,7 +90,7 @@ func (x *exam) addresses() {
 	}
 	routes := parseRoutes(out)
 	for _, want := range x.Subnets {
-		found := x.Role == "hub" && want.IsSingleIP() // its public address, wherever that is
+		found := x.Role == tasks.RoleHub && want.IsSingleIP() // its public address, wherever that is
 		for _, a := range x.addrs {
 			found = found || a.net.Overlaps(want)
 		}
@@ -105,7 +106,7 @@ func (x *exam) addresses() {
 }
 
 // left looks for the address that the host's conns are to use.
-func (x *exam) left() {
+func (x *hostChecks) left() {
 	if !x.Address.IsValid() {
 		return
 	}
@@ -119,7 +120,7 @@ func (x *exam) left() {
 		}
 	}
 	mend := "set address of the site to one of them, or leave it out"
-	if x.Role == "hub" {
+	if x.Role == tasks.RoleHub {
 		mend = "if the provider maps the public address to one of them, set hub.local_address to that"
 	}
 	x.find("address", Problem, "charon cannot send from an address that the host has not", mend,
@@ -128,7 +129,7 @@ func (x *exam) left() {
 
 // overlap compares an interface's network with what a tunnel leads to: IPsec
 // policies go before routes.
-func (x *exam) overlap(a address, t strongswan.Tunnel) {
+func (x *hostChecks) overlap(a address, t strongswan.Tunnel) {
 	lan := a.net
 	for _, r := range t.Remote {
 		remote, err := netip.ParsePrefix(r)

@@ -18,21 +18,19 @@ const (
 	readWay       = "doctor-way"
 )
 
-const daemonPackage = "strongswan-charon"
-
-// Reads is what Examine needs of a host, beside what a plan reads. Each is a
+// Reads returns what Diagnose needs of a host, beside what a plan reads. Each is a
 // command that changes nothing on the host; the one that sends anything is way.
 func Reads(h Host) []tasks.Read {
 	command := func(name, shell string) tasks.Read {
 		return tasks.Read{Kind: tasks.ReadCommand, Arg: name, Shell: shell}
 	}
 	reads := append([]tasks.Read{
-		{Kind: tasks.ReadPackage, Arg: daemonPackage},
+		{Kind: tasks.ReadPackage, Arg: h.Daemon.Package},
 		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath},
 		command(readSockets, "ss -H -lunp"),
 		command(readAddresses, "ip -o -4 addr show"),
 		command(readRoutes, "ip -o -4 route show table main"),
-		command(readKernel, shellKernel),
+		command(readKernel, strings.ReplaceAll(shellKernel, "STATUS", h.Daemon.Status)),
 		command(readChains, "nft list chains"),
 		command(readMirrors, shellMirrors),
 		command(readAppArmor, shellAppArmor),
@@ -43,10 +41,10 @@ func Reads(h Host) []tasks.Read {
 	return reads
 }
 
-// shellKernel tells of each module that ESP needs "yes", "no" or "off" (an
+// shellKernel prints of each module that ESP needs "yes", "no" or "off" (an
 // install line in modprobe.d that does not install it, as hardening guides and
 // mitigations have), how many kernels have their modules on the disk, and
-// whether charon does ESP in user space.
+// whether charon does ESP in user space; STATUS is the daemon's own.
 const shellKernel = `command -v modprobe >/dev/null || { echo "no modprobe" >&2; exit 1; }
 for m in esp4 xfrm_user; do
 	if [ -d "/sys/module/$m" ]; then v=yes
@@ -59,7 +57,7 @@ k=$(uname -r); n=0
 for d in /lib/modules/*/; do [ ! -d "$d" ] || n=$((n+1)); done
 if [ -d "/lib/modules/$k" ]; then echo "running yes"; else echo "running no"; fi
 echo "kernels $n"
-if p=$(ipsec statusall 2>/dev/null); then
+if p=$(STATUS 2>/dev/null); then
 	case $p in *kernel-libipsec*) echo "libipsec yes";; esac
 elif [ -e /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so ]; then echo "libipsec maybe"; fi`
 
@@ -69,7 +67,8 @@ const shellMirrors = `cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list /
 	if timeout 3 getent ahosts "$h" >/dev/null; then echo "$h yes"; else echo "$h no"; fi
 done`
 
-const shellAppArmor = `journalctl -q -k --since=-7days -o cat --no-pager | grep -E 'apparmor="(DENIED|STATUS)"' | grep -E 'charon|stroke|swanctl|xl2tpd|pppd' | tail -n 100; :`
+const shellAppArmor = `journalctl -q -k --since=-7days -o cat --no-pager | grep -E 'apparmor="(DENIED|STATUS)"' |
+	grep -E 'charon|stroke|swanctl|xl2tpd|pppd' | tail -n 100; :`
 
 // shellWay tries the way from a site to the hub, all at once:
 //

@@ -23,7 +23,7 @@ type way struct {
 // spi is the initiator's SPI of the probes; an answer repeats it.
 const spi = "VPNPUSH1"
 
-// parseWay reads what shellWay printed.
+// parseWay parses what shellWay printed.
 func parseWay(b []byte) (way, error) {
 	w := way{udp: map[int]string{}, hops: map[int]netip.Addr{}}
 	for l := range strings.Lines(string(b)) {
@@ -67,7 +67,7 @@ func parseWay(b []byte) (way, error) {
 	return w, nil
 }
 
-// udpAnswer names an answer: ours repeats the SPI, on 4500 after four zeros.
+// udpAnswer returns the name of an answer: ours repeats the SPI, on 4500 after four zeros.
 func udpAnswer(s string) string {
 	switch s {
 	case "silent", "refused", "error":
@@ -81,7 +81,7 @@ func udpAnswer(s string) string {
 }
 
 // way judges the way to the hub.
-func (x *exam) way(hub ward) {
+func (x *hostChecks) way(hub hubState) {
 	if !x.Hub.IsValid() {
 		return
 	}
@@ -110,7 +110,7 @@ func (x *exam) way(hub ward) {
 	x.nat(w)
 }
 
-func (x *exam) udp(w way, hub ward) {
+func (x *hostChecks) udp(w way, hub hubState) {
 	by := map[string][]string{} // ports by answer
 	for _, port := range []int{500, 4500} {
 		by[w.udp[port]] = append(by[w.udp[port]], strconv.Itoa(port))
@@ -120,20 +120,27 @@ func (x *exam) udp(w way, hub ward) {
 		return "UDP " + strings.Join(by[answer], " and ") + " of the hub (" + x.Hub.String() + ")"
 	}
 	if by["silent"] != nil {
-		const mend = "let UDP 500 and 4500 through: in the provider's firewall of the hub (its web console), in the site's router, in packet filters on both"
-		if hub.hubKnown && !hub.hub {
+		const mend = "let UDP 500 and 4500 through: in the provider's firewall of the hub (its web console), " +
+			"in the site's router, in packet filters on both"
+		if hub == hubSilent {
 			x.find("udp", Warning, why, "apply to the hub, which opens its own packet filter, and ask again; if it stays: "+mend,
 				"from here, %s gives no answer, and nothing listens there yet: something drops it", ports("silent"))
 		} else {
-			x.find("udp", Problem, why, mend, "from here, %s gives no answer%s", ports("silent"), pick(hub.hubKnown, ", though charon listens there", ""))
+			though := ""
+			if hub == hubListens {
+				though = ", though charon listens there"
+			}
+			x.find("udp", Problem, why, mend, "from here, %s gives no answer%s", ports("silent"), though)
 		}
 	}
-	if by["refused"] != nil && (!hub.hubKnown || hub.hub) {
-		s, text, mend := Problem, "from here, %s is refused, though charon listens there", "look for a rule that rejects (-j REJECT), on the hub and in the routers on the way"
-		if !hub.hubKnown {
-			s, text, mend = Warning, "from here, %s is refused: nothing listens there, or something on the way says so", "vpnpush doctor, with the hub: then it is known whether charon runs there"
-		}
-		x.find("udp", s, why, mend, text, ports("refused"))
+	switch {
+	case by["refused"] == nil:
+	case hub == hubListens:
+		x.find("udp", Problem, why, "look for a rule that rejects (-j REJECT), on the hub and in the routers on the way",
+			"from here, %s is refused, though charon listens there", ports("refused"))
+	case hub == hubNotRead:
+		x.find("udp", Warning, why, "vpnpush doctor, with the hub: then it is known whether charon runs there",
+			"from here, %s is refused: nothing listens there, or something on the way says so", ports("refused"))
 	}
 	if by["foreign"] != nil {
 		x.find("udp", Problem, why, "see that hub.address is the hub's, and that no router on the way answers IKE itself",
@@ -150,7 +157,7 @@ func (x *exam) udp(w way, hub ward) {
 // rules keep TCP segments to 1360 (docs/what-lands.md).
 const wantMTU = 1492
 
-func (x *exam) mtu(w way) {
+func (x *hostChecks) mtu(w way) {
 	const (
 		why  = "the tunnel comes up and small packets pass, but transfers hang"
 		mend = "let ICMP \"fragmentation needed\" through on the way, or set the MTU of the site's interface to the largest that passes"
@@ -175,7 +182,7 @@ var cgnat = netip.MustParsePrefix("100.64.0.0/10") // RFC 6598
 
 // nat looks for routers with private addresses beyond the first: each may be a
 // NAT. Which of them do translate cannot be seen from inside.
-func (x *exam) nat(w way) {
+func (x *hostChecks) nat(w way) {
 	var beyond []string
 	carrier := false
 	for _, n := range slices.Sorted(maps.Keys(w.hops)) {
@@ -194,11 +201,4 @@ func (x *exam) nat(w way) {
 			"put the outer router in bridge mode, if both translate; a tunnel that stays up needs nothing",
 			"there is a second router with a private address on the way (%s): a double NAT, or a LAN behind a LAN", strings.Join(beyond, ", "))
 	}
-}
-
-func pick(ok bool, a, b string) string {
-	if ok {
-		return a
-	}
-	return b
 }
