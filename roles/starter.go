@@ -38,7 +38,7 @@ var starter = backend{
 	Daemon: tasks.Daemon{
 		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
 		Part:    tasks.Part{Name: "starter", Text: starterShell},
-		Package: "strongswan-charon", Status: "ipsec statusall",
+		Package: "strongswan-charon", Status: "ipsec statusall", DialByHand: "ipsec up NAME",
 		Dial: func(conn string) string {
 			return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
 		},

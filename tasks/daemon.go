@@ -30,6 +30,8 @@ type Daemon struct {
 	// Dial returns the shell that starts a conn which is not up, as charon does when it
 	// loads it. How that ends is seen in the SAs.
 	Dial func(conn string) string
+	// DialByHand is the command that people type to dial the conn NAME.
+	DialByHand string
 }
 
 // Service returns the unit's name as people type it, without its suffix.

@@ -190,11 +190,11 @@ func (r Rewind) StaysBack() []string {
 	return stays(r.Now, func(id string) bool { return r.Was.find(id) != nil })
 }
 
-// Back returns the tasks that put a host back to what it was: for each task that a
+// PutBack returns the tasks that put a host back to what it was: for each task that a
 // manifest among since has, the newest first, its kind's. A path among changed that no
 // kind answers for is refused: the default must not be to overwrite a file that others
 // use.
-func Back(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
+func PutBack(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
 	latest := map[string]Entry{}
 	answered := map[string]bool{}
 	for _, m := range since {

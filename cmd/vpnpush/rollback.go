@@ -49,13 +49,13 @@ func (o *operation) rollback(ctx context.Context, name, txn string, f applyFlags
 		return hostEnd(h, r, err)
 	}
 	if !o.app.json { // the document says it
-		text := "Going back to before apply " + h.Back.Before
-		if after := h.Back.After; len(after) > 0 {
+		text := "Going back to before apply " + h.Rollback.Before
+		if after := h.Rollback.After; len(after) > 0 {
 			text += "; what came after it is taken back too: " + strings.Join(after, ", ")
 		}
 		v.Note(text)
 	}
-	if err := o.planAndApply(ctx, []engine.Host{h}, f, view.ReportOptions{Command: "rollback", Back: h.Back}, v); err != nil {
+	if err := o.planAndApply(ctx, []engine.Host{h}, f, view.ReportOptions{Command: "rollback", Rollback: h.Rollback}, v); err != nil {
 		return err
 	}
 	v.Note(fmt.Sprintf("The inventory was not changed: until you change it, `vpnpush plan --limit %s` shows again what was taken back.", h.Name))

@@ -176,8 +176,8 @@ func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 	units := m.Units()
 	if !h.Leave {
 		next := tasks.NextManifest(m, e.Owner, h.Name, e.By, time.Now(), ts, hp.Facts)
-		if h.Back != nil {
-			next = h.Back.manifest(e.By, time.Now())
+		if h.Rollback != nil {
+			next = h.Rollback.manifest(e.By, time.Now())
 		}
 		units = append(units, next.Units()...)
 		if manifest, err = next.Encode(); err != nil {
@@ -196,9 +196,9 @@ func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 		Manifest: manifest, ManifestSHA: had.SHA256(),
 		Units: slices.Compact(slices.Sorted(slices.Values(units))), ConfirmTimeout: confirm,
 	}
-	if h.Back != nil {
-		x.Before = h.Back.Before
-		if m == nil || m.Generation != h.Back.plan.On {
+	if h.Rollback != nil {
+		x.Before = h.Rollback.Before
+		if m == nil || m.Generation != h.Rollback.plan.On {
 			return x, errors.New("it was applied to while the rollback was being planned; roll back again")
 		}
 	}

@@ -45,7 +45,8 @@ type HostDrift struct {
 	Findings []Finding
 	Warnings []string
 	Tunnels  []strongswan.TunnelState
-	Looked   time.Time // when it answered; zero: it did not
+	Daemon   tasks.Daemon // what strongSwan is run by there
+	Looked   time.Time    // when it answered; zero: it did not
 	Took     time.Duration
 }
 

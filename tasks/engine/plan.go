@@ -157,7 +157,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		e.observe(Event{Host: hp.Name, Stage: stageDone, Result: hp.Result, Err: hp.Err})
 	})
 	e.hold(p, hosts)
-	p.Back = slices.ContainsFunc(hosts, func(h Host) bool { return h.Back != nil })
+	p.Rollback = slices.ContainsFunc(hosts, func(h Host) bool { return h.Rollback != nil })
 	p.Leave = slices.ContainsFunc(hosts, func(h Host) bool { return h.Leave })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
 	var all *multierror.Error
@@ -343,7 +343,7 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	if err != nil {
 		return nil, m, err
 	}
-	if h.Back != nil {
+	if h.Rollback != nil {
 		return ts, m, nil
 	}
 	if ts, _, err = tasks.Hold(ts, f, e.held[h.Name]); err != nil {

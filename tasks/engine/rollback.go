@@ -8,8 +8,8 @@ import (
 	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
-// Back makes an apply a rollback.
-type Back struct {
+// Rollback makes an apply a rollback.
+type Rollback struct {
 	Before string   // the apply that is taken back
 	After  []string // those that came after it, and are taken back with it
 
@@ -45,13 +45,13 @@ func (e *Engine) Rollback(ctx context.Context, h Host, txn string) (Host, Result
 	h.Tasks = func(tasks.Facts) ([]tasks.Task, error) { return p.Tasks, nil }
 	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, p.Warnings }
 	h.Tunnels = p.Tunnels
-	h.Back = &Back{Before: r.Before, After: r.After, plan: p}
+	h.Rollback = &Rollback{Before: r.Before, After: r.After, plan: p}
 	return h, OK, nil
 }
 
 // manifest returns what the rollback leaves behind: what was there then, as a new
 // generation.
-func (b *Back) manifest(by string, now time.Time) *tasks.Manifest {
+func (b *Rollback) manifest(by string, now time.Time) *tasks.Manifest {
 	m := *b.plan.Manifest
 	m.Generation = b.plan.On + 1
 	m.Applied, m.By = now.UTC().Truncate(time.Second), by

@@ -42,12 +42,12 @@ func TestRollback(t *testing.T) {
 		m := &machine{before: once(t), after: after}
 		w := newWorld(t, map[string]*machine{"tokyo": m})
 		back, res, err := w.e.Rollback(context.Background(), wanting("tokyo", "site"), "")
-		if err != nil || res != OK || back.Back.Before != firstApply {
-			t.Fatalf("%s, %v, %+v", res, err, back.Back)
+		if err != nil || res != OK || back.Rollback.Before != firstApply {
+			t.Fatalf("%s, %v, %+v", res, err, back.Rollback)
 		}
 		w.hosts = []Host{back}
 		p := w.plan()
-		if !p.Back || len(p.Hosts[0].Changes) != 1 || p.Hosts[0].Changes[0].Action != tasks.Delete {
+		if !p.Rollback || len(p.Hosts[0].Changes) != 1 || p.Hosts[0].Changes[0].Action != tasks.Delete {
 			t.Fatalf("plan %+v", p.Hosts[0].Changes)
 		}
 		r, _ := w.e.Apply(context.Background(), p, w.hosts)

@@ -52,7 +52,7 @@ func (e *Engine) hold(p *Plan, hosts []Host) {
 	for _, h := range hosts {
 		hp := plans[h.Name]
 		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
-			if ready(peer) || !updates(hp, h.Keys[peer]) || h.Leave || h.Back != nil {
+			if ready(peer) || !updates(hp, h.Keys[peer]) || h.Leave || h.Rollback != nil {
 				continue
 			}
 			if e.held[h.Name] == nil {

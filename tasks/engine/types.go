@@ -37,9 +37,9 @@ type Host struct {
 	// Leave says that Tasks take vpnpush off this host, and that nothing of it
 	// is to be left.
 	Leave bool
-	// Back says that Tasks put back what was here before an apply: they tell
+	// Rollback says that Tasks put back what was here before an apply: they tell
 	// only what changes, and the manifest of then comes back with them.
-	Back *Back
+	Rollback *Rollback
 	// Daemon is what strongSwan is run by on this host, and Daemons what it may have
 	// been run by before.
 	Daemon  tasks.Daemon
@@ -66,9 +66,9 @@ const (
 // Plan is what a run would do. It is data: the view shows it, Apply runs it.
 type Plan struct {
 	Hosts []HostPlan // hub first, then by name
-	// Back says that it is a rollback: it was compared with what stood before an
+	// Rollback says that it is one: it was compared with what stood before an
 	// apply, not with the inventory.
-	Back bool
+	Rollback bool
 	// Leave says that it takes vpnpush off.
 	Leave bool
 }

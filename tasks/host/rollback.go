@@ -143,7 +143,7 @@ type RollbackPlan struct {
 
 // Plan returns a rollback as tasks. What is ours is put back whole; in a file that is
 // shared only our part is, and what its other owners have done since stays. How, each
-// kind of task knows (tasks.Back).
+// kind of task knows (tasks.PutBack).
 func (r *Rollback) Plan(f tasks.Facts) (*RollbackPlan, error) {
 	now, err := tasks.ReadManifest(f)
 	if err != nil {
@@ -179,7 +179,7 @@ func (r *Rollback) Plan(f tasks.Facts) (*RollbackPlan, error) {
 			return backup, changed
 		},
 	}
-	if out.Tasks, err = tasks.Back(rewind, since, r.changed()); err != nil {
+	if out.Tasks, err = tasks.PutBack(rewind, since, r.changed()); err != nil {
 		return nil, err
 	}
 	out.Warnings = rewind.StaysBack()

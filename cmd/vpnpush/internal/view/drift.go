@@ -46,7 +46,7 @@ func (v *View) Drift(d *engine.Drift, o DriftOptions) error {
 func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 	var drifted, pending, unchecked int
 	var fine, mend []string
-	down := false
+	var down *tasks.Daemon // that of a host with a tunnel that is down
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		switch {
@@ -62,7 +62,9 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 		plan := false
 		for _, f := range h.Findings {
 			plan = plan || f.Ignored == nil && f.State != engine.FindingDown
-			down = down || f.Ignored == nil && f.State == engine.FindingDown
+			if f.Ignored == nil && f.State == engine.FindingDown {
+				down = &h.Daemon
+			}
 		}
 		if plan {
 			mend = append(mend, h.Name)
@@ -107,8 +109,9 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 		}
 		p.wrapped(v.o.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
 	}
-	if down {
-		p.wrapped(v.o.Width, strings.Fields("A tunnel that is down: `ipsec up NAME` at the site, and `journalctl -u strongswan-starter` at both ends."))
+	if down != nil {
+		p.wrapped(v.o.Width, strings.Fields(fmt.Sprintf("A tunnel that is down: `%s` at the site, and `journalctl -u %s` at both ends.",
+			down.DialByHand, down.Service())))
 	}
 	return p
 }

@@ -20,6 +20,9 @@ var (
 	before = time.Date(2026, 11, 20, 4, 0, 2, 0, time.UTC)
 )
 
+// starter is what runs strongSwan on the hosts of these tests.
+var starter = tasks.Daemon{Unit: "strongswan-starter.service", DialByHand: "ipsec up NAME"}
+
 // drifted is a report with all that can be in one.
 func drifted() (*engine.Drift, DriftOptions) {
 	tunnel := strongswan.TunnelState{Tunnel: strongswan.Tunnel{Conn: "osaka", Peer: "vps"}, Why: "no IKE SA"}
@@ -33,7 +36,7 @@ func drifted() (*engine.Drift, DriftOptions) {
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: transport.WithHint(errors.New("connect to brest (10.8.0.7:22): i/o timeout after 10s"), "is it on?")},
 		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: host.Work{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
 		{Name: "nice", Role: "site", Result: engine.OK, Looked: at},
-		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
+		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Daemon: starter, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
 			{State: engine.FindingDrifted, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.IPsecSecrets, "@vps : PSK \"evil\"\n", "@vps : PSK \"not-a-secret\"\n"),
 				{Name: "mode", Old: []byte("0644"), New: []byte("0600")}}}},

@@ -61,7 +61,7 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		p.WriteString("\n")
 	}
 	last := t.planLine()
-	if plan.Back && t.clean() {
+	if plan.Rollback && t.clean() {
 		last = "No changes. " + words.Count(t.hosts, "host") + " as before that apply."
 	}
 	if plan.Leave && t.clean() {

@@ -11,8 +11,8 @@ import (
 
 // ReportOptions says what a report is of.
 type ReportOptions struct {
-	Command string       // "apply", "remove", "rollback"
-	Back    *engine.Back // of a rollback: where it went back to
+	Command  string           // "apply", "remove", "rollback"
+	Rollback *engine.Rollback // of a rollback: where it went back to
 }
 
 // Report writes what a verb did to hosts.
@@ -20,9 +20,9 @@ func (v *View) Report(r *engine.Report, o ReportOptions) error {
 	switch {
 	case !v.o.JSON:
 		return v.print(v.reportPage(r))
-	case o.Back != nil:
-		after := v.texts(o.Back.After)
-		return v.encode(rollbackDocument{heading(o.Command), v.text(o.Back.Before), after, v.reportHosts(r)})
+	case o.Rollback != nil:
+		after := v.texts(o.Rollback.After)
+		return v.encode(rollbackDocument{heading(o.Command), v.text(o.Rollback.Before), after, v.reportHosts(r)})
 	}
 	return v.encode(planDocument{heading(o.Command), v.reportHosts(r)})
 }

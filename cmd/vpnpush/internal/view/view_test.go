@@ -235,8 +235,8 @@ func TestJSON(t *testing.T) {
 // name; a script tells them by that.
 func TestJSONCommand(t *testing.T) {
 	one := &engine.Report{Hosts: report().Hosts[4:]}
-	back := &engine.Back{Before: "20260102T060405-00000001", After: []string{"20260102T090405-00000004"}}
-	out, _ := show(Options{JSON: true}, func(v *View) { v.Report(one, ReportOptions{Command: "rollback", Back: back}) })
+	back := &engine.Rollback{Before: "20260102T060405-00000001", After: []string{"20260102T090405-00000004"}}
+	out, _ := show(Options{JSON: true}, func(v *View) { v.Report(one, ReportOptions{Command: "rollback", Rollback: back}) })
 	golden(t, "rollback_report.json", out)
 	out, _ = show(Options{JSON: true}, func(v *View) { v.Report(one, ReportOptions{Command: "remove"}) })
 	if want := strings.Replace(mustJSON(t, one), `"apply"`, `"remove"`, 1); out != want {
@@ -264,7 +264,7 @@ func TestRedact(t *testing.T) {
 	use := func(v *View) {
 		v.Plan(&engine.Plan{Hosts: []engine.HostPlan{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known}}}})
 		v.Report(&engine.Report{Hosts: []engine.HostReport{{Name: "vps", Result: engine.Failed, Err: err, Changes: []tasks.Change{leak}, Warnings: []string{known},
-			Tunnels: []strongswan.TunnelState{{Why: known}}}}}, ReportOptions{Command: "rollback", Back: &engine.Back{Before: known, After: []string{known}}})
+			Tunnels: []strongswan.TunnelState{{Why: known}}}}}, ReportOptions{Command: "rollback", Rollback: &engine.Rollback{Before: known, After: []string{known}}})
 		v.Observe(engine.Event{Host: "vps", Stage: "read", Message: known})
 		faults := inventory.Diagnostics{{File: known, Summary: known, Mend: known}}
 		v.Diagnostics(faults)
