@@ -122,7 +122,7 @@ func (x *hostChecks) kernel() {
 			"the modules of the running kernel, %s, are gone from the disk: another has been installed since the boot", x.Facts.Host.Kernel)
 	case is["running"] == "no":
 		x.find("kernel", Problem, why, "if this is a container, load "+strings.Join(missing, " and ")+" on its machine, or use a virtual machine",
-			"there are no kernel modules here, and %s is not loaded", strings.Join(missing, " and "))
+			"there are no kernel modules here, and the kernel lacks %s", strings.Join(missing, " and "))
 	default:
 		x.find("kernel", Problem, why, "install Debian's own kernel (linux-image-"+x.Facts.Host.Arch+"), and reboot",
 			"the kernel %s has no %s", x.Facts.Host.Kernel, strings.Join(missing, " and no "))

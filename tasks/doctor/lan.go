@@ -123,8 +123,12 @@ func (x *hostChecks) left() {
 	if x.Role == tasks.RoleHub {
 		mend = "if the provider maps the public address to one of them, set hub.local_address to that"
 	}
-	x.find("address", Problem, "charon cannot send from an address that the host has not", mend,
-		"no interface has %s; there are %s", x.Address, strings.Join(have, ", "))
+	there := "the host has " + strings.Join(have, ", ")
+	if len(have) == 0 {
+		there = "the host has no address but loopback"
+	}
+	x.find("address", Problem, "charon cannot send from an address that the host does not have", mend,
+		"no interface has %s; %s", x.Address, there)
 }
 
 // overlap compares an interface's network with what a tunnel leads to: IPsec
