@@ -95,6 +95,9 @@ host needs sshd and a shell, nothing else.
 			if a.forks < 1 {
 				return fmt.Errorf("--forks %d: it must be at least 1", a.forks)
 			}
+			if a.json && strings.HasPrefix(cmd.CommandPath(), "vpnpush completion") {
+				return transport.WithHint(errors.New("completion --json: a completion is a script for a shell"), "leave --json out")
+			}
 			return nil
 		},
 	}
