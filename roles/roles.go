@@ -63,8 +63,7 @@ func (h Host) Reads() []tasks.Read {
 		reads = append(reads, f.leaves...)
 	}
 	// a hub may have had L2TP, and have it no more
-	reads = append(reads,
-		tasks.Read{Kind: tasks.ReadUnit, Arg: unitXL2TPD},
+	reads = append(append(reads, tasks.Unit{Name: unitXL2TPD}.Reads()...),
 		tasks.Read{Kind: tasks.ReadFile, Arg: chapSecrets})
 	reads = append(append(reads, h.filter.reads...), readUnits(h.filter.rivals)...)
 	for _, b := range h.backends {

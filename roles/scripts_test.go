@@ -70,3 +70,47 @@ func TestPartsAreCleanShell(t *testing.T) {
 		t.Run(name, func(t *testing.T) { transporttest.CleanShell(t, text) })
 	}
 }
+
+// Whatever a host had, the reads of what is wanted now bring what its ways out look at:
+// a plan that takes a layer off would fail on every host otherwise.
+func TestReadsCoverTheWaysOut(t *testing.T) {
+	had := full()
+	ts, err := of(t, had, "vps").Tasks(bare(of(t, had, "vps")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := tasks.NextManifest(nil, had.ID, "vps", "admin@desk", time.Unix(1, 0), ts, bare(of(t, had, "vps")))
+	brought := map[string]bool{}
+	for i, e := range m.Tasks {
+		brought["file "+e.Path] = true // the probe reads the manifest's own
+		if e.Kind == "unit" {
+			m.Tasks[i].Was = &tasks.Before{Exists: true, Enabled: true, Active: true}
+		}
+	}
+	for name, inv := range map[string]*inventory.Inventory{"without L2TP": minimal(), "without a packet filter": unfiltered()} {
+		reads := map[string]bool{}
+		for _, r := range of(t, inv, "vps").Reads() {
+			reads[string(r.Kind)+" "+r.Arg] = true
+		}
+		wanted, err := of(t, inv, "vps").Tasks(bare(of(t, inv, "vps")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for what, ts := range map[string][]tasks.Task{name: wanted, "removed, " + name: nil} {
+			gone, err := tasks.Orphans(m, ts, tasks.Leaving{Facts: bare(of(t, inv, "vps")), Owner: inv.ID, Daemons: Daemons()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(gone) == 0 {
+				t.Fatalf("%s: nothing goes", what)
+			}
+			for _, task := range gone {
+				for _, r := range task.Reads() {
+					if k := string(r.Kind) + " " + r.Arg; !reads[k] && !brought[k] {
+						t.Errorf("%s: %s needs %s, which is not read", what, task.ID(), k)
+					}
+				}
+			}
+		}
+	}
+}

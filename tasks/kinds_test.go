@@ -113,7 +113,8 @@ func TestUnitOut(t *testing.T) {
 		want []Task
 	}{
 		{"ours, it was not there", UnitState{}, []Task{Stopped{Name: unit.Name}}},
-		{"ours, it ran", UnitState{Loaded: true, Active: "active", Enabled: true}, []Task{Unit{Name: unit.Name, Config: map[string]string{"/etc/x": SHA256([]byte("theirs\n"))}, AsBefore: true}}},
+		{"ours, it ran", UnitState{Loaded: true, Active: "active", Enabled: true}, []Task{Unit{Name: unit.Name, Config: map[string]string{"/etc/x": SHA256([]byte("theirs\n"))}, AsBefore: &Before{Exists: true, Enabled: true, Active: true}}}},
+		{"ours, it ran until the next boot", UnitState{Loaded: true, Active: "active"}, []Task{Unit{Name: unit.Name, Config: map[string]string{"/etc/x": SHA256([]byte("theirs\n"))}, AsBefore: &Before{Exists: true, Active: true}}}},
 		{"ours, it was off", UnitState{Loaded: true, Active: "inactive"}, []Task{Stopped{Name: unit.Name}}},
 		{"it was not there", UnitState{}, nil},
 		{"it ran", UnitState{Loaded: true, Active: "active", Enabled: true}, nil},

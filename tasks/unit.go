@@ -24,9 +24,9 @@ type Unit struct {
 	// Shared says that others may use the service by now: it goes on running when
 	// nothing here wants it any more, as it would have without vpnpush.
 	Shared bool
-	// AsBefore says that nothing here wants it any more, and that it ran before vpnpush
-	// came: it is not recorded.
-	AsBefore bool
+	// AsBefore is set when nothing here wants it any more: it stands as it did before
+	// vpnpush came, and is not recorded.
+	AsBefore *Before
 	// Start is the function of Part that starts it; "" is start_unit.
 	Start string
 	Part  Part
@@ -49,7 +49,7 @@ func (t Unit) Loads() map[string]string { return t.Config }
 
 // Record implements Recorder.
 func (t Unit) Record(had *Entry, f Facts) Entry {
-	if t.AsBefore {
+	if t.AsBefore != nil {
 		return Entry{}
 	}
 	e := Entry{Kind: kindUnit, Unit: t.Name, Config: sortedKeys(t.Config), BootOnly: t.BootOnly, Shared: t.Shared}
@@ -87,9 +87,13 @@ func (t Unit) Check(f Facts) (*Change, error) {
 		return c, nil
 	}
 	name := transport.Quote(t.Name)
-	if !u.Enabled {
+	switch enabled := t.AsBefore == nil || t.AsBefore.Enabled; {
+	case enabled && !u.Enabled:
 		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("no"), New: []byte("yes")})
 		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl --quiet enable " + name})
+	case !enabled && u.Enabled:
+		c.Attrs = append(c.Attrs, Attr{Name: "enabled", Old: []byte("yes"), New: []byte("no")})
+		c.Do = append(c.Do, Step{Phase: PhaseServices, Shell: "systemctl --quiet disable " + name})
 	}
 	if u.Active != "active" && !t.BootOnly {
 		c.Attrs = append(c.Attrs, Attr{Name: "active", Old: orNone(u.Active), New: []byte("active")})
@@ -128,8 +132,11 @@ func (t Unit) parts() []Part {
 func (t Unit) undo(u UnitState, restart bool) []Step {
 	name := transport.Quote(u.Name)
 	var undo []Step
-	if u.Loaded && !u.Enabled {
+	switch {
+	case u.Loaded && !u.Enabled:
 		undo = append(undo, Step{Phase: PhaseFiles, Shell: "disabled " + name})
+	case t.AsBefore != nil && !t.AsBefore.Enabled:
+		undo = append(undo, Step{Phase: PhaseFiles, Shell: "enabled " + name})
 	}
 	switch {
 	case t.BootOnly:
@@ -203,25 +210,29 @@ func orNone(s string) []byte {
 // unitOut lets a service stand as it did before vpnpush came. One that came since is
 // stopped, unless others may use it by now.
 func unitOut(e Entry, h Leaving) ([]Task, error) {
+	was := e.Was
 	switch {
-	case e.Was == nil || !e.Was.Exists:
+	case was == nil || !was.Exists:
 		if e.Shared {
 			return nil, nil
 		}
 		return []Task{Stopped{Name: e.Unit}}, nil
-	case !e.Was.Enabled || !e.Was.Active && !e.BootOnly:
-		return []Task{Stopped{Name: e.Unit, Enabled: e.Was.Enabled, Active: e.Was.Active || e.BootOnly}}, nil
-	case e.Shared:
+	case e.Shared && was.Enabled && (was.Active || e.BootOnly):
 		return nil, nil
+	case e.Shared || !was.Active:
+		return []Task{Stopped{Name: e.Unit, Enabled: was.Enabled, Active: was.Active || e.BootOnly}}, nil
 	}
-	// it reads again what stood there before
+	// It ran, and reads again what stood there before. Where nothing did, it would go on
+	// with what it has read of ours.
 	config := map[string]string{}
 	for _, p := range e.Config {
-		if s, err := h.Facts.File(firstDir + p); err == nil && s.Exists {
-			config[p] = s.SHA256()
+		s, err := h.Facts.File(firstDir + p)
+		if err != nil || !s.Exists {
+			return []Task{Stopped{Name: e.Unit, Enabled: was.Enabled}}, nil
 		}
+		config[p] = s.SHA256()
 	}
-	return []Task{Unit{Name: e.Unit, Config: config, AsBefore: true}}, nil
+	return []Task{Unit{Name: e.Unit, Config: config, AsBefore: was}}, nil
 }
 
 // unitBack runs a service with what comes back. One whose package came with what is

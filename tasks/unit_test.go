@@ -97,3 +97,21 @@ func TestStopped(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 }
+
+// A service that ran before vpnpush came, and was not to start at boot, is that again,
+// with the configuration of then: it must not go on serving what it has read of ours.
+func TestUnitAsBefore(t *testing.T) {
+	then := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	u := xl2tpd
+	u.AsBefore = &Before{Exists: true, Active: true}
+	c, err := u.Check(unitFacts("ours\n", "ours\n", then, then))
+	if err != nil || c == nil || c.Action != Restart || len(c.Do) != 3 || !strings.Contains(c.Do[0].Shell, "disable") || !strings.Contains(c.Do[1].Shell, "restart_unit") {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if len(c.Undo) != 2 || !strings.HasPrefix(c.Undo[0].Shell, "enabled ") {
+		t.Errorf("a revert leaves it off at boot: %+v", c.Undo)
+	}
+	if e := u.Record(nil, Facts{}); e.Kind != "" {
+		t.Errorf("it is recorded as wanted: %+v", e)
+	}
+}

@@ -101,6 +101,8 @@ func TestE2EL2TP(t *testing.T) {
 		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
 		{Name: "laptop", Place: "3", Layer: "starter"},
 	}})
+	// what goes leaves a service as it was before vpnpush came: here it was off
+	l.MustRun("vps", "sh", "-c", "systemctl disable xl2tpd; systemctl stop xl2tpd") // --now stops no SysV service
 	write(t, l, trueLab, dave)
 	vpnpush(t, l, 0, "apply", "--yes")
 	unchanged(t, l)
