@@ -156,6 +156,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_down" + quoteList(gone)})
 	}
 	if len(t.Conns) == 0 { // files are noted when they are loaded, and there are none
+		c.Action = Delete
 		c.Folders = []string{t.Daemon.Dir}
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Daemon.Unit))})
 	}

@@ -38,6 +38,7 @@ func manifestOf(t *testing.T, l *lab.Lab, host string) *tasks.Manifest {
 // the host is byte for byte as before, the package's own xl2tpd.conf and what runs
 // included.
 func TestE2EKindsLeaveNothing(t *testing.T) {
+	t.Parallel()
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
 	write(t, l, trueLab, dave)
 	before := l.MustRun("vps", "sh", "-c", footprint)
@@ -53,7 +54,7 @@ func TestE2EKindsLeaveNothing(t *testing.T) {
 		t.Fatal("an apply leaves no trace: the footprint sees nothing")
 	}
 	r := vpnpush(t, l, 0, "remove", "vps", "--yes")
-	for _, say := range []string{"- delete firewall:live", "- delete line:/etc/ipsec.conf", "- delete block:/etc/ppp/chap-secrets", "- delete file:/etc/iptables/rules.v4"} {
+	for _, say := range []string{"- delete firewall:live", "- delete line:/etc/ipsec.conf", "- delete block:/etc/ppp/chap-secrets", "- delete ipsec:loaded", "- delete file:/etc/iptables/rules.v4"} {
 		if !strings.Contains(r.Stdout, say) {
 			t.Errorf("the removal does not show %q:\n%s", say, r.Stdout)
 		}
@@ -86,6 +87,7 @@ func lineDiff(a, b string) string {
 // an earlier version has forgotten its chains is told of them and healed, by an apply
 // as by a removal.
 func TestE2EFilterGoes(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
 	const none = "[firewall]\nbackend = \"none\"\n"
 	chains := func() string {
@@ -152,6 +154,7 @@ func TestE2EFilterGoes(t *testing.T) {
 // wants anything of it, drift is silent, the next apply writes the new format, and a
 // removal takes all of it off.
 func TestE2EManifestFormat1(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
 	l.MustRun("vps", "rm", "-f", "/etc/iptables/rules.v4") // format 1 does not know that it was there, and empty
 	before := l.MustRun("vps", "sh", "-c", footprint)
