@@ -111,16 +111,16 @@ func (h Host) Tunnels() []strongswan.Tunnel {
 
 // Keys returns the tasks that hold the keys of a host's tunnels, by the name of
 // the host at the other end.
-func (h Host) Keys() map[string]string {
-	keys, b := map[string]string{}, h.backend(tasks.Facts{})
+func (h Host) Keys(f tasks.Facts) map[string]string {
+	keys, b := map[string]string{}, h.backend(f)
 	for _, t := range h.tunnels() {
 		keys[t.peerID] = b.keyTask(t.name)
 	}
 	return keys
 }
 
-// Daemon returns what strongSwan is run by on a host.
-func (h Host) Daemon() tasks.Daemon { return h.backend(tasks.Facts{}).Daemon }
+// Daemon returns what is to run strongSwan on a host.
+func (h Host) Daemon(f tasks.Facts) tasks.Daemon { return h.backend(f).Daemon }
 
 // Daemons returns the ways there are to run strongSwan.
 func Daemons() []tasks.Daemon {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory"
-	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
@@ -53,7 +52,7 @@ func (o *operation) doctor(ctx context.Context, patterns []string, v doctorView)
 
 // doctorHost returns what the checks have to know of a host of the inventory.
 func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
-	p := doctor.Host{Name: h.Name, Role: h.Role, Daemon: h.Daemon, Tunnels: h.Tunnels}
+	p := doctor.Host{Name: h.Name, Role: h.Role, Daemons: h.Daemons, Tunnels: h.Tunnels}
 	if h.Name == inv.Hub.Name {
 		p.Address, p.Subnets, p.L2TP = inv.Hub.LocalAddress, inv.Hub.Subnets, inv.L2TP != nil
 		return p
@@ -69,17 +68,17 @@ func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
 
 // diagnose judges the hosts that were read, and keeps the others' errors.
 func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
-	preflight := map[string]func(tasks.Facts) ([]error, []string){}
+	wanted := map[string]engine.Host{}
 	for _, h := range hosts {
-		preflight[h.Name] = h.Preflight
+		wanted[h.Name] = h
 	}
 	var readable []doctor.HostFacts
 	for _, h := range read {
 		if h.Result != engine.OK {
 			continue
 		}
-		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Asked: h.Asked, Answered: h.Answered}
-		p.Refusals, p.Warnings = preflight[h.Name](h.Facts)
+		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Daemon: wanted[h.Name].Daemon(h.Facts), Asked: h.Asked, Answered: h.Answered}
+		p.Refusals, p.Warnings = wanted[h.Name].Preflight(h.Facts)
 		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}

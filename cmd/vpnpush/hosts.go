@@ -28,8 +28,8 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 		}
 		hosts = append(hosts, engine.Host{
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
-			Keys: r.Keys(), Reads: r.Reads(), Tunnels: r.Tunnels(),
-			Daemon: r.Daemon(), Daemons: roles.Daemons(),
+			Keys: r.Keys, Reads: r.Reads(), Tunnels: r.Tunnels(),
+			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: r.Preflight, Tasks: r.Tasks,
 		})
 	}

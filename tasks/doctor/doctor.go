@@ -18,8 +18,9 @@ import (
 // Host is what is wanted of a host, as far as its checks have to know.
 type Host struct {
 	Name, Role string // tasks.RoleHub, tasks.RoleSite
-	// Daemon is what strongSwan is to be run by on the host.
-	Daemon tasks.Daemon
+	// Daemons are what may run strongSwan on the host. Which of them is to, its facts
+	// tell: HostFacts has it.
+	Daemons []tasks.Daemon
 	// Address is one that an interface of the host must have: left= of its
 	// conns. Zero: whatever its default route has.
 	Address netip.Addr
@@ -33,7 +34,8 @@ type Host struct {
 // HostFacts is a host with what was read on it.
 type HostFacts struct {
 	Host
-	Facts tasks.Facts
+	Facts  tasks.Facts
+	Daemon tasks.Daemon // what is to run strongSwan on the host
 	// Asked and Answered are when the facts were asked for and had, by the clock
 	// of this machine. They bound the moment of Facts.Host.Now.
 	Asked, Answered time.Time

@@ -30,6 +30,8 @@ func captured(t testing.TB, name string) string {
 	return string(b)
 }
 
+var testDaemons = []tasks.Daemon{testDaemon}
+
 var testDaemon = tasks.Daemon{Unit: "ike.service", Package: "ike-daemon", Status: "ike status"}
 
 // well is what the commands print on a site with nothing wrong, its tunnel not
@@ -69,7 +71,7 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 	}
 	fmt.Fprintf(&b, "\n\x01package-names\n%s\n\n\x01packages\n\n\x01packages-status\t1\n\n\x01command\tapt-policy\n\n\x01status\tapt-policy\t0\n", testDaemon.Package)
 	names := []string{}
-	for _, r := range Reads(Host{Daemon: testDaemon, Hub: netip.MustParseAddr("203.0.113.10")}) {
+	for _, r := range Reads(Host{Daemons: testDaemons, Hub: netip.MustParseAddr("203.0.113.10")}) {
 		if r.Kind == tasks.ReadCommand {
 			names = append(names, r.Arg)
 		}
@@ -93,8 +95,9 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 func site(t testing.TB, name string, commands map[string]string) HostFacts {
 	now := time.Unix(1700000000, 0)
 	return HostFacts{
+		Daemon: testDaemon,
 		Host: Host{
-			Name: name, Role: tasks.RoleSite, Daemon: testDaemon, Hub: netip.MustParseAddr("203.0.113.10"),
+			Name: name, Role: tasks.RoleSite, Daemons: testDaemons, Hub: netip.MustParseAddr("203.0.113.10"),
 			Subnets: []netip.Prefix{netip.MustParsePrefix("192.168.1.0/24")},
 			Tunnels: []strongswan.Tunnel{{Conn: name, Peer: "vps", Local: []string{"192.168.1.0/24"}, Remote: []string{"10.10.0.0/24"}, LocalID: name, PeerID: "vps"}},
 		},
@@ -111,8 +114,9 @@ func hub(t testing.TB, listens bool) HostFacts {
 	}
 	now := time.Unix(1700000000, 0)
 	return HostFacts{
-		Host:  Host{Name: "vps", Role: tasks.RoleHub, Daemon: testDaemon, Address: netip.MustParseAddr("203.0.113.10"), Subnets: []netip.Prefix{netip.MustParsePrefix("203.0.113.10/32")}},
-		Facts: facts(t, c, "boot-of-vps"), Asked: now, Answered: now,
+		Daemon: testDaemon,
+		Host:   Host{Name: "vps", Role: tasks.RoleHub, Daemons: testDaemons, Address: netip.MustParseAddr("203.0.113.10"), Subnets: []netip.Prefix{netip.MustParsePrefix("203.0.113.10/32")}},
+		Facts:  facts(t, c, "boot-of-vps"), Asked: now, Answered: now,
 	}
 }
 
@@ -200,10 +204,10 @@ func yes() *bool { b := true; return &b }
 // another one starts what takes the ports of ours.
 func TestDaemonsOwnWords(t *testing.T) {
 	var reads []string
-	for _, r := range Reads(Host{Daemon: testDaemon}) {
+	for _, r := range Reads(Host{Daemons: testDaemons}) {
 		reads = append(reads, r.Arg+" "+r.Shell)
 	}
-	if text := strings.Join(reads, "\n"); !strings.Contains(text, "ike-daemon ") || !strings.Contains(text, "if p=$(ike status 2>/dev/null)") {
+	if text := strings.Join(reads, "\n"); !strings.Contains(text, "ike-daemon ") || !strings.Contains(text, "if p=$({ ike status; } 2>/dev/null)") {
 		t.Errorf("it reads %s", text)
 	}
 	c := well()

@@ -24,17 +24,22 @@ func Reads(h Host) []tasks.Read {
 	command := func(name, shell string) tasks.Read {
 		return tasks.Read{Kind: tasks.ReadCommand, Arg: name, Shell: shell}
 	}
+	var packages []tasks.Read
+	var status []string
+	for _, d := range h.Daemons {
+		packages = append(packages, tasks.Read{Kind: tasks.ReadPackage, Arg: d.Package})
+		status = append(status, d.Status)
+	}
 	reads := append([]tasks.Read{
-		{Kind: tasks.ReadPackage, Arg: h.Daemon.Package},
 		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath},
 		command(readSockets, "ss -H -lunp"),
 		command(readAddresses, "ip -o -4 addr show"),
 		command(readRoutes, "ip -o -4 route show table main"),
-		command(readKernel, strings.ReplaceAll(shellKernel, "STATUS", h.Daemon.Status)),
+		command(readKernel, strings.ReplaceAll(shellKernel, "STATUS", strings.Join(status, " || "))),
 		command(readChains, "nft list chains"),
 		command(readMirrors, shellMirrors),
 		command(readAppArmor, shellAppArmor),
-	}, tasks.SAReads()...)
+	}, append(packages, tasks.SAReads()...)...)
 	if h.Hub.Is4() {
 		reads = append(reads, command(readWay, strings.ReplaceAll(shellWay, "HUB", h.Hub.String())))
 	}
@@ -44,7 +49,7 @@ func Reads(h Host) []tasks.Read {
 // shellKernel prints of each module that ESP needs "yes", "no" or "off" (an
 // install line in modprobe.d that does not install it, as hardening guides and
 // mitigations have), how many kernels have their modules on the disk, and
-// whether charon does ESP in user space; STATUS is the daemon's own.
+// whether charon does ESP in user space; STATUS is what asks the daemon.
 const shellKernel = `command -v modprobe >/dev/null || { echo "no modprobe" >&2; exit 1; }
 for m in esp4 xfrm_user; do
 	if [ -d "/sys/module/$m" ]; then v=yes
@@ -57,7 +62,7 @@ k=$(uname -r); n=0
 for d in /lib/modules/*/; do [ ! -d "$d" ] || n=$((n+1)); done
 if [ -d "/lib/modules/$k" ]; then echo "running yes"; else echo "running no"; fi
 echo "kernels $n"
-if p=$(STATUS 2>/dev/null); then
+if p=$({ STATUS; } 2>/dev/null); then
 	case $p in *kernel-libipsec*) echo "libipsec yes";; esac
 elif [ -e /usr/lib/ipsec/plugins/libstrongswan-kernel-libipsec.so ]; then echo "libipsec maybe"; fi`
 

@@ -322,7 +322,7 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		if !a.broken.was && !dialled {
 			// somebody took it down by hand, or the hub refused it at the time
 			dialled = true
-			_, _ = a.conn.Run(ctx, transport.Cmd{Script: a.h.Daemon.Dial(a.broken.Tunnel.Conn)})
+			_, _ = a.conn.Run(ctx, transport.Cmd{Script: a.h.daemon(facts).Dial(a.broken.Tunnel.Conn)})
 		}
 		sleep(ctx, time.Second)
 		var err error
@@ -452,7 +452,7 @@ func (a *attempt) kept() {
 		a.hr.Result = Failed
 		a.hr.Err = transport.WithHint(fmt.Errorf("all is in place, but the tunnel %s is not up: %s", b.Tunnel.Conn, b.Why),
 			"look at udp 500 and 4500 between the host and the hub, and at `journalctl -u %s` on both",
-			a.h.Daemon.Service())
+			a.h.daemon(a.hp.Facts).Service())
 	}
 }
 

@@ -364,7 +364,7 @@ func TestAttemptTunnels(t *testing.T) {
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			h := wanting("tokyo", tt.role)
-			h.Tunnels, h.Daemon.Unit = []strongswan.Tunnel{tokyoTunnel}, "ike.service"
+			h.Tunnels = []strongswan.Tunnel{tokyoTunnel}
 			m := fresh()
 			m.sas, m.cut = tt.sas, tt.cut
 			w := newWorld(t, map[string]*machine{"tokyo": m}, h)

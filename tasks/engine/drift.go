@@ -140,6 +140,7 @@ func (e *Engine) look(ctx context.Context, h Host) HostDrift {
 
 // judge sets in hd what is not as it should be in the facts of a host.
 func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
+	hd.Daemon = h.daemon(f)
 	run, err := host.WorkFrom(f)
 	if err == nil && run.Busy() {
 		hd.Result, hd.Busy = Locked, run

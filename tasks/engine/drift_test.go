@@ -361,8 +361,12 @@ func TestDriftTunnelsAndConns(t *testing.T) {
 			}
 			h := wants("tokyo", ts...)
 			h.Tunnels = []strongswan.Tunnel{tokyoTunnel}
+			h.Daemon = func(tasks.Facts) tasks.Daemon { return daemon }
 			hd := HostDrift{Name: "tokyo"}
 			(&Engine{Owner: "vps"}).judge(h, f, &hd)
+			if hd.Daemon.Unit != unit {
+				t.Errorf("what mends a tunnel is told of the daemon %q", hd.Daemon.Unit)
+			}
 			var got []string
 			for _, fi := range hd.Findings {
 				got = append(got, string(fi.State)+" "+fi.Change.Task)

@@ -14,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -291,8 +292,15 @@ func fresh() *machine { return &machine{before: noConf, after: goodConf} }
 func wanting(name, role string) Host {
 	h := wants(name, conf("a\n"))
 	h.Role, h.Reads = role, conf("a\n").Reads()
-	h.Daemon.Dial = func(conn string) string { return "up " + conn }
+	h.Daemon = func(tasks.Facts) tasks.Daemon {
+		return tasks.Daemon{Unit: "ike.service", Dial: func(conn string) string { return "up " + conn }}
+	}
 	return h
+}
+
+// keys returns, for Host.Keys, one task that holds the key of the tunnel to peer.
+func keys(peer, task string) func(tasks.Facts) map[string]string {
+	return func(tasks.Facts) map[string]string { return map[string]string{peer: task} }
 }
 
 var tokyoTunnel = strongswan.Tunnel{Conn: "tokyo", Peer: "vps", Local: []string{"10.10.0.0/24"}, Remote: []string{"192.168.1.0/24"}}

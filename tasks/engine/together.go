@@ -29,7 +29,7 @@ func coupled(hubs, sites []*attempt) (with, others []*attempt) {
 
 // newKey reports whether a plan changes the key of a site's tunnel on both of its ends.
 func newKey(site, hub *attempt) bool {
-	return updates(site.hp, site.h.Keys[hub.hp.Name]) && updates(hub.hp, hub.h.Keys[site.h.Name])
+	return updates(site.hp, site.h.keys(site.hp.Facts)[hub.hp.Name]) && updates(hub.hp, hub.h.keys(hub.hp.Facts)[site.h.Name])
 }
 
 func updates(hp *HostPlan, task string) bool {
@@ -51,21 +51,22 @@ func (e *Engine) hold(p *Plan, hosts []Host) {
 	}
 	for _, h := range hosts {
 		hp := plans[h.Name]
-		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
-			if ready(peer) || !updates(hp, h.Keys[peer]) || h.Leave || h.Rollback != nil {
+		keys := h.keys(hp.Facts)
+		for _, peer := range slices.Sorted(maps.Keys(keys)) {
+			if ready(peer) || !updates(hp, keys[peer]) || h.Leave || h.Rollback != nil {
 				continue
 			}
 			if e.held[h.Name] == nil {
 				e.held[h.Name] = map[string]bool{}
 			}
-			e.held[h.Name][h.Keys[peer]] = true
+			e.held[h.Name][keys[peer]] = true
 		}
 		if len(e.held[h.Name]) == 0 {
 			continue
 		}
 		again := e.check(h, HostPlan{Name: hp.Name, Role: hp.Role, Facts: hp.Facts, Took: hp.Took})
-		for _, peer := range slices.Sorted(maps.Keys(h.Keys)) {
-			if e.held[h.Name][h.Keys[peer]] && !updates(&again, h.Keys[peer]) {
+		for _, peer := range slices.Sorted(maps.Keys(keys)) {
+			if e.held[h.Name][keys[peer]] && !updates(&again, keys[peer]) {
 				again.Warnings = append(again.Warnings,
 					fmt.Sprintf("the new key of the tunnel to %s waits: %s does not get it in this run", peer, peer))
 			}

@@ -254,8 +254,8 @@ func TestCoupled(t *testing.T) {
 	}
 	newKey, other := tasks.Change{Task: key, Action: tasks.Update}, tasks.Change{Task: "file:/etc/f", Action: tasks.Update}
 	first := tasks.Change{Task: key, Action: tasks.Create}
-	hubHost := Host{Name: "vps", Keys: map[string]string{"tokyo": key}}
-	site := Host{Name: "tokyo", Keys: map[string]string{"vps": key}}
+	hubHost := Host{Name: "vps", Keys: keys("tokyo", key)}
+	site := Host{Name: "tokyo", Keys: keys("vps", key)}
 	inTunnel := Host{Name: "tokyo", InTunnel: true}
 	for _, tt := range []struct {
 		name     string
@@ -307,7 +307,7 @@ func TestHold(t *testing.T) {
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			hosts := []Host{wanting("vps", "hub"), wanting("tokyo", "site")}
-			hosts[0].Keys, hosts[1].Keys = map[string]string{"tokyo": "file:/etc/f"}, map[string]string{"vps": "file:/etc/f"}
+			hosts[0].Keys, hosts[1].Keys = keys("tokyo", "file:/etc/f"), keys("vps", "file:/etc/f")
 			if tt.set != nil {
 				tt.set(hosts)
 			}
@@ -337,7 +337,7 @@ func TestNewKeyOnBothEnds(t *testing.T) {
 	inBubble(t, "", func(t *testing.T) {
 		old := answer{files: map[string]string{"/etc/f": marker + "old\n"}, manifest: applied(conf("old\n"))}
 		hosts := []Host{wanting("vps", "hub"), wanting("tokyo", "site")}
-		hosts[0].Keys, hosts[1].Keys = map[string]string{"tokyo": "file:/etc/f"}, map[string]string{"vps": "file:/etc/f"}
+		hosts[0].Keys, hosts[1].Keys = keys("tokyo", "file:/etc/f"), keys("vps", "file:/etc/f")
 		bad := fails()
 		bad.before = old
 		w := newWorld(t, map[string]*machine{"vps": {before: old, after: goodConf}, "tokyo": bad}, hosts...)

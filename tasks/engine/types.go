@@ -27,10 +27,10 @@ type Host struct {
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
 	// Tasks are what is wanted, given what is there. Pure.
 	Tasks func(tasks.Facts) ([]tasks.Task, error)
-	// Keys are, on the hub, the tasks that hold the key of each site, by the
+	// Keys returns, on the hub, the tasks that hold the key of each site, by the
 	// site's name; on a site its own, by the hub's name. Both ends of a tunnel get
-	// a new key in one run, or neither does.
-	Keys map[string]string
+	// a new key in one run, or neither does. Pure; nil: none.
+	Keys func(tasks.Facts) map[string]string
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool
@@ -40,12 +40,26 @@ type Host struct {
 	// Rollback says that Tasks put back what was here before an apply: they tell
 	// only what changes, and the manifest of then comes back with them.
 	Rollback *Rollback
-	// Daemon is what strongSwan is run by on this host, and Daemons what it may have
-	// been run by before.
-	Daemon  tasks.Daemon
+	// Daemon returns what is to run strongSwan on this host, given what is there.
+	// Pure; nil: nothing. Daemons are all that may, or may have before.
+	Daemon  func(tasks.Facts) tasks.Daemon
 	Daemons []tasks.Daemon
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []strongswan.Tunnel
+}
+
+func (h Host) keys(f tasks.Facts) map[string]string {
+	if h.Keys == nil {
+		return nil
+	}
+	return h.Keys(f)
+}
+
+func (h Host) daemon(f tasks.Facts) tasks.Daemon {
+	if h.Daemon == nil {
+		return tasks.Daemon{}
+	}
+	return h.Daemon(f)
 }
 
 // Result is how a host came out.
