@@ -52,14 +52,28 @@ const (
 	kindIPsec    = "ipsec"
 )
 
-func kindOf(e Entry) (kind, int, error) {
-	i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == e.Kind })
-	if i < 0 {
-		return kind{}, 0, transport.WithHint(
-			fmt.Errorf("file %s: %w: the task %s is of the kind %q, which this vpnpush does not know", ManifestPath, ErrUnknown, e.ID, e.Kind),
-			"a newer vpnpush has applied here: use that one")
+// entryOf is an entry with its kind.
+type entryOf struct {
+	Entry
+	kind kind
+	rank int // of the kind in kinds
+}
+
+// inOrder returns entries with their kinds, in the order of the kinds; those of one kind
+// keep theirs. A kind that is not in the table is refused.
+func inOrder(es []Entry) ([]entryOf, error) {
+	out := make([]entryOf, 0, len(es))
+	for _, e := range es {
+		i := slices.IndexFunc(kinds, func(k kind) bool { return k.name == e.Kind })
+		if i < 0 {
+			return nil, transport.WithHint(
+				fmt.Errorf("file %s: %w: the task %s is of the kind %q, which this vpnpush does not know", ManifestPath, ErrUnknown, e.ID, e.Kind),
+				"a newer vpnpush has applied here: use that one")
+		}
+		out = append(out, entryOf{e, kinds[i], i})
 	}
-	return kinds[i], i, nil
+	slices.SortStableFunc(out, func(a, b entryOf) int { return cmp.Compare(a.rank, b.rank) })
+	return out, nil
 }
 
 // Recorder is a task that is written down in the manifest once it is applied.
@@ -83,36 +97,23 @@ type Leaving struct {
 // Orphans returns the tasks that take off a host what its manifest has and none of ts
 // wants any more, whatever kind it is of.
 func Orphans(m *Manifest, ts []Task, h Leaving) ([]Task, error) {
-	if m == nil {
-		return nil, nil
-	}
-	wanted := map[string]bool{}
-	for _, t := range ts {
-		wanted[t.ID()] = true
-	}
-	type orphan struct {
-		kind
-		rank int
-		Entry
-	}
-	var gone []orphan
-	for _, e := range m.Tasks {
-		if wanted[e.ID] {
-			continue
+	wanted := ids(ts)
+	var gone []Entry
+	for _, e := range m.entries() {
+		if !wanted[e.ID] {
+			gone = append(gone, e)
 		}
-		k, rank, err := kindOf(e)
-		if err != nil {
-			return nil, err
-		}
-		gone = append(gone, orphan{k, rank, e})
 	}
-	slices.SortStableFunc(gone, func(a, b orphan) int { return cmp.Compare(a.rank, b.rank) })
+	es, err := inOrder(gone)
+	if err != nil {
+		return nil, err
+	}
 	var out []Task
-	for _, o := range gone {
-		if o.out == nil {
+	for _, e := range es {
+		if e.kind.out == nil {
 			continue
 		}
-		ts, err := o.out(o.Entry, h)
+		ts, err := e.kind.out(e.Entry, h)
 		if err != nil {
 			return nil, err
 		}
@@ -121,13 +122,18 @@ func Orphans(m *Manifest, ts []Task, h Leaving) ([]Task, error) {
 	return out, nil
 }
 
+func ids(ts []Task) map[string]bool {
+	out := map[string]bool{}
+	for _, t := range ts {
+		out[t.ID()] = true
+	}
+	return out
+}
+
 // Stays returns what of a manifest stays on a host although ts do not want it any
 // more, in a sentence for each kind.
 func Stays(m *Manifest, ts []Task) []string {
-	wanted := map[string]bool{}
-	for _, t := range ts {
-		wanted[t.ID()] = true
-	}
+	wanted := ids(ts)
 	return stays(m, func(id string) bool { return wanted[id] })
 }
 
@@ -213,23 +219,21 @@ func PutBack(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
 				"look at the backup in %s/txn, and put it back by hand", StateDir)
 		}
 	}
+	var all []Entry
+	for _, id := range sortedKeys(latest) {
+		all = append(all, latest[id])
+	}
+	es, err := inOrder(all)
+	if err != nil {
+		return nil, err
+	}
 	var out []Task
-	for _, k := range kinds {
-		for _, id := range sortedKeys(latest) {
-			e := latest[id]
-			known, _, err := kindOf(e)
-			if err != nil {
-				return nil, err
-			}
-			if known.name != k.name {
-				continue
-			}
-			ts, err := k.back(e, r.Now.find(id), r.Was.find(id), r)
-			if err != nil {
-				return nil, err
-			}
-			out = append(out, ts...)
+	for _, e := range es {
+		ts, err := e.kind.back(e.Entry, r.Now.find(e.ID), r.Was.find(e.ID), r)
+		if err != nil {
+			return nil, err
 		}
+		out = append(out, ts...)
 	}
 	return out, nil
 }
