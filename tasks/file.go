@@ -214,13 +214,20 @@ func fileOut(e Entry, h Leaving) ([]Task, error) {
 	return []Task{Absent{Path: e.Path, SHA256: e.SHA256, Owner: h.Owner, First: e.First, Syntax: e.Syntax}}, nil
 }
 
-// fileBack puts the whole file back that the backup has.
-func fileBack(e Entry, _, _ *Entry, r Rewind) ([]Task, error) {
-	backup, changed := r.Copy(e.Path)
-	if !changed {
-		return nil, nil
+// fileBack puts the whole file back that the backup has, and the copy of what stood
+// there before it, which may have been used up since.
+func fileBack(e Entry, _, was *Entry, r Rewind) ([]Task, error) {
+	var out []Task
+	if backup, changed := r.Copy(e.Path); changed {
+		out = append(out, Restore{Path: e.Path, Backup: backup, Syntax: e.Syntax})
 	}
-	return []Task{Restore{Path: e.Path, Backup: backup, Syntax: e.Syntax}}, nil
+	if was == nil || was.First == "" {
+		return out, nil
+	}
+	if backup, changed := r.Copy(was.First); changed {
+		out = append(out, Restore{Path: was.First, Backup: backup, Syntax: e.Syntax})
+	}
+	return out, nil
 }
 
 // Put returns the step that writes a file, owned by root.

@@ -394,3 +394,34 @@ func TestRollbackServices(t *testing.T) {
 		}
 	}
 }
+
+// What stood where ours goes comes back when ours goes; a rollback that brings ours back
+// keeps it for the next time, where the apply that is taken back had used it up.
+func TestRollbackKeepsWhatStoodThere(t *testing.T) {
+	const path, first = "/etc/p", tasks.StateDir + "/first/etc/p"
+	h := pastHost{
+		outcomes: []string{"applied"},
+		backups:  map[int]map[string]bool{1: {tasks.ManifestPath: true, path: true, first: true}},
+		files:    map[string]string{"1:" + path: "ours\n", "1:" + first: "theirs\n", path: "theirs\n"},
+		was:      &tasks.Manifest{Tasks: []tasks.Entry{{ID: "file:" + path, Kind: "file", Path: path, First: first}}},
+		now:      &tasks.Manifest{Generation: 2},
+	}
+	f := h.facts(t)
+	r, err := NewRollback(f, "", testDaemons)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Plan(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, task := range p.Tasks {
+		if c := mustCheck(t, task, f); c != nil {
+			ids = append(ids, string(c.Action)+" "+c.Task)
+		}
+	}
+	if d := cmp.Diff([]string{"update file:" + path, "create file:" + first}, ids); d != "" {
+		t.Errorf("changes (-want +got):\n%s", d)
+	}
+}
