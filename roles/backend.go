@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -22,8 +23,11 @@ type backend struct {
 	// files returns the tasks that put the conns of a host down, and what is to be
 	// loaded of them. It refuses what its files cannot carry.
 	files func(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error)
-	// keyTask returns the ID of the task that holds the key of a conn.
-	keyTask func(conn string) string
+	// confTask and keyTask return the IDs of the tasks that hold a conn and its key.
+	confTask, keyTask func(conn string) string
+	// keysIn returns the keys in the file of a conn's, in their order. The last is the
+	// one that this end sends; it takes each of them.
+	keysIn func(file []byte) []secret.Value
 	// preflight looks for what stands in the way of our conns on a host, in what
 	// reads bring.
 	reads     []tasks.Read

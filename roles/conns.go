@@ -38,6 +38,12 @@ type tunnel struct {
 	ike, esp              []string
 	dpd                   time.Duration
 	psk                   secret.Value
+	// also is what the other end may have in the place of all that, and alsoKeys are
+	// the keys that it may have: this end takes them besides (peers.go).
+	also     *strongswan.Tunnel
+	alsoKeys []secret.Value
+	// fitted says that the end is not, or may not be, what the inventory says.
+	fitted bool
 }
 
 // clients is the conn for L2TP clients: IKEv1, transport mode, UDP 1701, any peer.
@@ -63,10 +69,10 @@ func (h Host) tunnels() []tunnel {
 	return hubTunnels(h.inv)
 }
 
-// conns returns the conns of a host, and refuses what IKE cannot carry: on the hub
-// one for each site and one for the L2TP clients, on a site its own.
-func (h Host) conns() (conns, error) {
-	cs := conns{tunnels: h.tunnels()}
+// conns returns the conns of a host whose tunnels end so, and refuses what IKE cannot
+// carry: on the hub one for each site and one for the L2TP clients, on a site its own.
+func (h Host) conns(ends []tunnel) (conns, error) {
+	cs := conns{tunnels: ends}
 	for _, t := range cs.tunnels {
 		if err := h.checkTunnel(t); err != nil {
 			return conns{}, err
@@ -82,9 +88,9 @@ func (h Host) checkTunnel(t tunnel) error {
 	if t.name == connL2TP && h.inv.L2TP != nil {
 		return transport.WithHint(fmt.Errorf("site %s: the name is taken by the conn of the L2TP clients", t.name), "give the site another name")
 	}
-	behindHub := t.localNets
+	behindHub, remote := t.nets()
 	if t.dials {
-		behindHub = t.remoteNets
+		behindHub = remote
 	}
 	if n := len(behindHub); n > maxSelectors {
 		return transport.WithHint(
@@ -100,7 +106,16 @@ func (t tunnel) wanted() *strongswan.Tunnel {
 		Conn: t.name, Peer: t.peerID,
 		Local: sorted(t.localNets), Remote: sorted(t.remoteNets),
 		LocalID: t.localID, PeerID: t.peerID,
+		IKE: t.ike, ESP: t.esp, Hub: t.hub().String(),
 	}
+}
+
+// hub returns the address of the hub's end.
+func (t tunnel) hub() netip.Addr {
+	if t.dials {
+		return t.remote
+	}
+	return t.local
 }
 
 // sorted returns prefixes as strongSwan prints them, sorted.

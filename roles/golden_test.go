@@ -24,7 +24,7 @@ func TestGolden(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				ts, err := host.Tasks(bare(host))
+				ts, err := host.Tasks(bare(host), nil)
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -79,19 +79,20 @@ var ikePorts = []uint16{500, 4500}
 
 const l2tpPort = 1701
 
-// policy returns what a host is to let through.
-func (h Host) policy() policy {
+// policy returns what a host is to let through whose tunnels end so.
+func (h Host) policy(ends []tunnel) policy {
+	inv := h.passing(ends)
 	p := policy{mss: []rule{
 		{proto: tcp, ipsecIn: inTunnel, verdict: clampMSS, mss: tunnelMSS},
 		{proto: tcp, ipsecOut: inTunnel, verdict: clampMSS, mss: tunnelMSS},
 	}}
 	if h.role == inventory.RoleSite {
-		p.site(h.inv, h.site)
+		p.site(inv, ends[0])
 		return p
 	}
-	p.hub(h.inv)
-	if h.inv.L2TP != nil {
-		p.l2tp(h.inv)
+	p.hub(inv)
+	if inv.L2TP != nil {
+		p.l2tp(inv)
 	}
 	return p
 }
@@ -161,14 +162,15 @@ func (p *policy) l2tp(inv *inventory.Inventory) {
 	}
 }
 
-// site adds what a site does for its LAN.
-func (p *policy) site(inv *inventory.Inventory, s *inventory.Site) {
-	hub := one(inv.Hub.Address)
+// site adds what a site does for its LAN, at its end of the tunnel.
+func (p *policy) site(inv *inventory.Inventory, end tunnel) {
+	lans, remotes := end.nets()
+	hub := one(end.remote)
 	p.input = append(p.input, rule{from: hub, proto: udp, dports: ikePorts}, rule{from: hub, proto: esp})
-	own := hubAddresses(inv)
-	for _, remote := range hubSide(inv, s) {
+	own := append(hubAddresses(inv), hub)
+	for _, remote := range remotes {
 		p.input = append(p.input, rule{from: remote, ipsecIn: inTunnel})
-		for _, lan := range s.Subnets {
+		for _, lan := range lans {
 			p.forward = append(p.forward,
 				rule{from: remote, to: lan, ipsecIn: inTunnel},
 				rule{from: lan, to: remote, ipsecOut: inTunnel})

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+
+	"github.com/vpnpush/vpnpush/inventory"
 )
 
 // packet is what a rule looks at. What is not set is a plain TCP packet of a new
@@ -52,8 +54,8 @@ func TestPolicy(t *testing.T) {
 		client, hubPPP  = "192.168.200.3", "192.168.200.1"
 		world           = "198.51.100.9"
 	)
-	hub, site := of(t, full(), "vps").policy(), of(t, full(), "tokyo").policy()
-	lone := of(t, minimal(), "vps").policy()
+	hub, site := policyOf(t, full(), "vps"), policyOf(t, full(), "tokyo")
+	lone := policyOf(t, minimal(), "vps")
 	for _, tt := range []struct {
 		name  string
 		rules []rule
@@ -112,4 +114,10 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
+}
+
+// policyOf returns the policy of a host whose tunnels end as the inventory says.
+func policyOf(t *testing.T, inv *inventory.Inventory, name string) policy {
+	h := of(t, inv, name)
+	return h.policy(h.tunnels())
 }

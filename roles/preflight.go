@@ -49,7 +49,7 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 	c.room(h.packages(b))
 	c.rivals(b.rivals)
 	c.strongswan()
-	if cs, err := h.conns(); !c.unknown(err) {
+	if cs, err := h.conns(h.tunnels()); !c.unknown(err) {
 		if _, conns, err := b.files(h.inv.ID, cs); !c.unknown(err) {
 			b.preflight(&c, conns)
 		}

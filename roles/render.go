@@ -29,7 +29,7 @@ type editor interface {
 // Render returns every file of a host as it would land on a bare one, without
 // looking at any host. Of a file shared with others it is our part.
 func (h Host) Render() ([]RenderedFile, error) {
-	ts, err := h.tasks(h.backend(tasks.Facts{}))
+	ts, err := h.tasks(h.backend(tasks.Facts{}), h.tunnels())
 	if err != nil {
 		return nil, err
 	}
@@ -56,7 +56,7 @@ func (h Host) Render() ([]RenderedFile, error) {
 		}
 	}
 	if h.filter.render != nil {
-		out = append(out, h.filter.render(h.policy())...)
+		out = append(out, h.filter.render(h.policy(h.tunnels()))...)
 	}
 	return out, nil
 }

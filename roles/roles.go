@@ -68,7 +68,7 @@ func (h Host) Reads() []tasks.Read {
 	reads = append(append(reads, h.filter.reads...), readUnits(h.filter.rivals)...)
 	for _, b := range h.backends {
 		// what cannot be put down reads nothing: Tasks says why
-		if ts, err := h.tasks(b); err == nil {
+		if ts, err := h.tasks(b, h.tunnels()); err == nil {
 			for _, t := range ts {
 				reads = append(reads, t.Reads()...)
 			}
@@ -90,8 +90,16 @@ func (h Host) Reads() []tasks.Read {
 
 // Tasks returns what is wanted of a host, in the order in which it is to be made:
 // packages, kernel parameters, files, packet filter, services, IPsec.
-func (h Host) Tasks(f tasks.Facts) ([]tasks.Task, error) {
-	ts, err := h.tasks(h.backend(f))
+//
+// peers says what the other ends of the host's tunnels have, where that is not what the
+// inventory says.
+func (h Host) Tasks(f tasks.Facts, peers tasks.Peers) ([]tasks.Task, error) {
+	b := h.backend(f)
+	ends, err := h.ends(b, f, peers)
+	if err != nil {
+		return nil, err
+	}
+	ts, err := h.tasks(b, ends)
 	if err != nil || h.filter.leftovers == nil {
 		return ts, err
 	}
@@ -109,14 +117,14 @@ func (h Host) Tunnels() []strongswan.Tunnel {
 	return out
 }
 
-// Keys returns the tasks that hold the keys of a host's tunnels, by the name of
-// the host at the other end.
-func (h Host) Keys(f tasks.Facts) map[string]string {
-	keys, b := map[string]string{}, h.backend(f)
+// Pairs returns the tasks that hold what both ends of a tunnel must agree on, by the
+// name of the host at the other end.
+func (h Host) Pairs(f tasks.Facts) map[string][]string {
+	pairs, b := map[string][]string{}, h.backend(f)
 	for _, t := range h.tunnels() {
-		keys[t.peerID] = b.keyTask(t.name)
+		pairs[t.peerID] = []string{b.confTask(t.name), b.keyTask(t.name)}
 	}
-	return keys
+	return pairs
 }
 
 // Daemon returns what is to run strongSwan on a host.
@@ -135,8 +143,8 @@ func Daemons() []tasks.Daemon {
 // manifest has goes by itself (tasks.Orphans); what it has forgotten is taken along.
 func Leave(f tasks.Facts) ([]tasks.Task, error) { return forgottenChains(f) }
 
-func (h Host) tasks(b backend) ([]tasks.Task, error) {
-	cs, err := h.conns()
+func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
+	cs, err := h.conns(ends)
 	if err != nil {
 		return nil, err
 	}
@@ -162,7 +170,7 @@ func (h Host) tasks(b backend) ([]tasks.Task, error) {
 	}
 	ts = append(append(ts, ipsecFiles...), l2tpFiles...)
 	if h.filter.tasks != nil {
-		ts = append(ts, h.filter.tasks(h.policy())...)
+		ts = append(ts, h.filter.tasks(h.policy(ends))...)
 	}
 	// the services must run before IPsec is loaded into one of them
 	ts = append(ts, tasks.Unit{Name: b.Unit, Shared: true, Start: b.Name + "_start", Part: b.Part})

@@ -23,7 +23,7 @@ import (
 func wanted(t *testing.T, inv *inventory.Inventory, h string) []tasks.Task {
 	t.Helper()
 	host := of(t, inv, h)
-	ts, err := host.Tasks(bare(host))
+	ts, err := host.Tasks(bare(host), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,12 @@ func TestBothEndsNameTheSameSubnets(t *testing.T) {
 				t.Fatalf("%s: %s: %d tunnels, want 1", name, s.Name, len(ts))
 			}
 			far := hubs[s.Name]
-			mirror := strongswan.Tunnel{Conn: far.Conn, Peer: "vps", Local: far.Remote, Remote: far.Local, LocalID: far.PeerID, PeerID: far.LocalID}
+			mirror := strongswan.Tunnel{Conn: far.Conn, Peer: "vps", Local: far.Remote, Remote: far.Local, LocalID: far.PeerID, PeerID: far.LocalID,
+				// the provider may map the hub's address: each end has its own
+				IKE: far.IKE, ESP: far.ESP, Hub: inv.Hub.Address.String()}
+			if far.Hub != inv.Hub.LocalAddress.String() {
+				t.Errorf("%s: the hub's end has the address %s, the hub %s", name, far.Hub, inv.Hub.LocalAddress)
+			}
 			if d := cmp.Diff(mirror, ts[0]); d != "" {
 				t.Errorf("%s: %s: tunnel (-hub's +site's):\n%s", name, s.Name, d)
 			}
@@ -593,13 +598,13 @@ func TestOfRefuses(t *testing.T) {
 	inv = full()
 	inv.Sites[0].Name = connL2TP
 	hub := of(t, inv, "vps")
-	if _, err := hub.Tasks(bare(hub)); err == nil {
+	if _, err := hub.Tasks(bare(hub), nil); err == nil {
 		t.Error("a site took the conn of the L2TP clients")
 	}
 	inv = minimal()
 	inv.Sites[0].PSK = secretOf("not-a-\"secret")
 	hub = of(t, inv, "vps")
-	if _, err := hub.Tasks(bare(hub)); err == nil || strings.Contains(err.Error(), "not-a-") {
+	if _, err := hub.Tasks(bare(hub), nil); err == nil || strings.Contains(err.Error(), "not-a-") {
 		t.Errorf("a PSK with a quote: %v", err)
 	}
 }

@@ -21,7 +21,7 @@ func firstApply(t *testing.T, inv *inventory.Inventory) (probe, apply string) {
 		t.Fatal(err)
 	}
 	f := bare(hub)
-	ts, err := hub.Tasks(f)
+	ts, err := hub.Tasks(f, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestPartsAreCleanShell(t *testing.T) {
 // a plan that takes a layer off would fail on every host otherwise.
 func TestReadsCoverTheWaysOut(t *testing.T) {
 	had := full()
-	ts, err := of(t, had, "vps").Tasks(bare(of(t, had, "vps")))
+	ts, err := of(t, had, "vps").Tasks(bare(of(t, had, "vps")), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestReadsCoverTheWaysOut(t *testing.T) {
 		for _, r := range of(t, inv, "vps").Reads() {
 			reads[string(r.Kind)+" "+r.Arg] = true
 		}
-		wanted, err := of(t, inv, "vps").Tasks(bare(of(t, inv, "vps")))
+		wanted, err := of(t, inv, "vps").Tasks(bare(of(t, inv, "vps")), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/netip"
+	"regexp"
 	"strings"
 	"time"
 
@@ -51,8 +52,10 @@ var starter = backend{
 		says: "strongswan.service (charon-systemd) runs on the host; it and strongswan-starter both want UDP 500 and 4500",
 		mend: "move its connections to ipsec.conf, then: systemctl disable --now strongswan.service; apt-get remove charon-systemd",
 	}},
-	files:   starterFiles,
-	keyTask: func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	files:    starterFiles,
+	confTask: func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
+	keyTask:  func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	keysIn:   starterKeys,
 	reads: []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
@@ -77,17 +80,20 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 	}
 	var loaded []tasks.Conn
 	// add takes a conn and its key, with the one identity that it is found by.
-	add := func(template string, c starterConn, id string, psk secret.Value, load tasks.Conn) error {
-		if psk.IsZero() || strings.ContainsAny(psk.Reveal(), "\"\r\n\x00") {
-			return fmt.Errorf("psk of %s: ipsec.secrets cannot carry it", c.Name)
+	add := func(template string, c starterConn, id string, psks []secret.Value, load tasks.Conn) error {
+		lines := tasks.Marker("#", owner)
+		for _, psk := range psks {
+			if psk.IsZero() || strings.ContainsAny(psk.Reveal(), "\"\r\n\x00") {
+				return fmt.Errorf("psk of %s: ipsec.secrets cannot carry it", c.Name)
+			}
+			lines += fmt.Sprintf("%s : PSK \"%s\"\n", id, psk.Reveal())
 		}
 		text, err := fill(owner, "#", template, c)
 		if err != nil {
 			return err
 		}
-		line := fmt.Sprintf("%s%s : PSK \"%s\"\n", tasks.Marker("#", owner), id, psk.Reveal())
 		conf := tasks.File{Path: confDir + c.Name + confSuffix, Content: text, Mode: 0o644, Owner: owner}
-		keys := tasks.File{Path: confDir + c.Name + keysSuffix, Content: []byte(line), Mode: 0o600, Owner: owner, Syntax: mask.IPsecSecrets}
+		keys := tasks.File{Path: confDir + c.Name + keysSuffix, Content: []byte(lines), Mode: 0o600, Owner: owner, Syntax: mask.IPsecSecrets}
 		ts = append(ts, conf, keys)
 		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, keys.Path
 		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(keys.Content)
@@ -95,21 +101,26 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 		return nil
 	}
 	for _, t := range cs.tunnels {
+		local, remote := t.nets()
+		ike, esp := t.proposals()
 		c := starterConn{
 			Name: t.name, Left: "%defaultroute", Right: t.remote.String(),
 			LocalID: t.localID, PeerID: t.peerID,
-			LocalSubnets: commas(t.localNets), RemoteSubnets: commas(t.remoteNets),
-			IKE: strings.Join(t.ike, ","), ESP: strings.Join(t.esp, ","),
+			LocalSubnets: commas(local), RemoteSubnets: commas(remote),
+			IKE: strings.Join(ike, ","), ESP: strings.Join(esp, ","),
 			DPDDelay: seconds(t.dpd),
 		}
-		if t.local.IsValid() {
+		switch {
+		case t.anyAddress():
+			c.Left = "%any"
+		case t.local.IsValid():
 			c.Left = t.local.String()
 		}
 		template := "starter-hub.tmpl"
 		if t.dials {
 			template = "starter-site.tmpl"
 		}
-		if err := add(template, c, "@"+t.peerID, t.psk, tasks.Conn{Initiates: t.dials, Tunnel: t.wanted()}); err != nil {
+		if err := add(template, c, "@"+t.peerID, t.keys(), tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also}); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -120,11 +131,24 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
 			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
 		}
-		if err := add("starter-l2tp.tmpl", c, l.id.String(), l.psk, tasks.Conn{}); err != nil {
+		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{}); err != nil {
 			return nil, nil, err
 		}
 	}
 	return ts, loaded, nil
+}
+
+// starterKey is a line that starterFiles writes.
+var starterKey = regexp.MustCompile(`(?m)^\S+ : PSK "([^"\r\n]*)"$`)
+
+// starterKeys returns the keys in a file of ours. Of those that fit, charon sends the
+// last (tried on 5.9.8), and as either end takes any of them.
+func starterKeys(file []byte) []secret.Value {
+	var out []secret.Value
+	for _, m := range starterKey.FindAllSubmatch(file, -1) {
+		out = append(out, secret.New(string(m[1])))
+	}
+	return out
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", d/time.Second) }

@@ -3,6 +3,7 @@ package tasks
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -27,8 +28,9 @@ type Conn struct {
 	ConfSHA, SecretsSHA string
 	// Initiates tells a site's conn, which dials, from a hub's, which waits.
 	Initiates bool
-	// Tunnel is what the conn is for; nil: it is for no site.
-	Tunnel *strongswan.Tunnel
+	// Tunnel is what the conn is for; nil: it is for no site. Also is what it takes
+	// besides, since the other end may have that (PeerEither).
+	Tunnel, Also *strongswan.Tunnel
 }
 
 // ID implements Task.
@@ -50,7 +52,7 @@ func (t IPsec) Record(*Entry, Facts) Entry {
 	}
 	e := Entry{Kind: kindIPsec, Unit: t.Daemon.Unit, Daemon: t.Daemon.Name}
 	for _, c := range t.Conns {
-		e.Conns = append(e.Conns, ConnWas{Name: c.Name, Conf: c.Conf, Secrets: c.Secrets, Initiates: c.Initiates, Tunnel: c.Tunnel})
+		e.Conns = append(e.Conns, ConnWas{Name: c.Name, Conf: c.Conf, Secrets: c.Secrets, Initiates: c.Initiates, Tunnel: c.Tunnel, Also: c.Also})
 	}
 	return e
 }
@@ -125,9 +127,11 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		}
 	}
 	gone = append(gone, sortedKeys(noted)...)
-	if len(stale) == 0 && len(gone) == 0 && (len(created) == 0 || u.Active != "active") {
+	takes := t.takes(f)
+	if len(stale) == 0 && len(gone) == 0 && len(takes) == 0 && (len(created) == 0 || u.Active != "active") {
 		return nil, nil
 	}
+	c.Attrs = takes
 	for _, p := range stale {
 		c.Attrs = append(c.Attrs, Attr{Name: path.Base(p), Old: []byte("not loaded"), New: []byte("loaded")})
 	}
@@ -175,6 +179,29 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	return c, nil
 }
 
+// takes returns the conns that are to fit more, or less, of what the other end may have
+// than they were applied with. Their files can be the same, where the one covers the
+// other; the manifest is not.
+func (t IPsec) takes(f Facts) []Attr {
+	m, err := ReadManifest(f)
+	if err != nil || m == nil {
+		return nil // nothing was applied yet
+	}
+	both := func(also *strongswan.Tunnel) []byte {
+		if also == nil {
+			return []byte("one end")
+		}
+		return []byte("the new end and the old one")
+	}
+	var out []Attr
+	for _, c := range t.Conns {
+		if was := m.Conn(c.Name); was != nil && !reflect.DeepEqual(was.Also, c.Also) {
+			out = append(out, Attr{Name: "conn " + c.Name + " fits", Old: both(was.Also), New: both(c.Also)})
+		}
+	}
+	return out
+}
+
 // ipsecOut takes down what is up of ours, and lets charon forget it.
 func ipsecOut(e Entry, h Leaving) ([]Task, error) {
 	d, err := daemonOf(e, h.Daemons)
@@ -201,7 +228,7 @@ func ipsecBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
 	}
 	if was != nil {
 		for _, w := range was.Conns {
-			c := Conn{Name: w.Name, Conf: w.Conf, Secrets: w.Secrets, Initiates: w.Initiates, Tunnel: w.Tunnel}
+			c := Conn{Name: w.Name, Conf: w.Conf, Secrets: w.Secrets, Initiates: w.Initiates, Tunnel: w.Tunnel, Also: w.Also}
 			if c.ConfSHA, err = r.digestThen(w.Conf); err != nil {
 				return nil, err
 			}

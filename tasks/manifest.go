@@ -88,6 +88,8 @@ type ConnWas struct {
 	Secrets   string             `json:"secrets"`
 	Initiates bool               `json:"initiates,omitempty"`
 	Tunnel    *strongswan.Tunnel `json:"tunnel,omitempty"` // nil: it is for no site
+	// Also is what it took besides, while the other end of the tunnel was changed.
+	Also *strongswan.Tunnel `json:"also,omitempty"`
 }
 
 // Digester is a task that can say what it wants as a digest, for last-applied.

@@ -105,7 +105,7 @@ func TestE2ERollback(t *testing.T) {
 		t.Error("the hub still knows osaka")
 	}
 	r := vpnpush(t, l, 0, "history", "vps")
-	mustSay(t, r, "rolled back", "back to before", "3 entries, 3 backups kept")
+	mustSay(t, r, "rolled back", "back to before", "the last step of", "4 entries, 4 backups kept")
 	for line := range strings.Lines(r.Stdout) {
 		if len(line) > 81 {
 			t.Errorf("wider than 80 columns: %s", line)

@@ -45,12 +45,21 @@ func TestE2ERotateKey(t *testing.T) {
 	both("tokyo not reached", "tokyo-canary")
 
 	// tokyo fails in the middle of it
-	l.MustRun("tokyo", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
-	if r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "20s"); r.Code != 5 && r.Code != 4 {
+	mend := breakReload(l, "tokyo")
+	if r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "20s"); r.Code != 5 {
 		t.Errorf("tokyo fails: exit code %d\n%s", r.Code, r.Stdout)
 	}
-	l.MustRun("tokyo", "rm", "-f", "/usr/local/sbin/ipsec")
+	mend()
 	both("tokyo fails", "tokyo-canary")
+
+	// and its revert fails too: it has the one key or the other, and the hub takes both
+	l.MustRun("tokyo", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) exit 1;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	if r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "20s"); r.Code != 4 || !strings.Contains(r.Stdout, "the hub takes what tokyo had and what it is to have") {
+		t.Errorf("tokyo fails twice: exit code %d\n%s", r.Code, r.Stdout)
+	}
+	l.MustRun("tokyo", "rm", "-f", "/usr/local/sbin/ipsec")
+	l.MustRun("tokyo", "systemctl", "restart", "strongswan-starter")
+	l.Wait(30*time.Second, "tokyo dials anew, whatever it has", func() bool { return l.Ping("tokyo", "10.10.0.1", 1) == 1 })
 
 	vpnpush(t, l, 0, "apply", "--yes")
 	both("applied", "second-canary")

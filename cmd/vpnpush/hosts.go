@@ -10,6 +10,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/roles"
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/transport/sshconn"
 )
@@ -28,7 +29,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 		}
 		hosts = append(hosts, engine.Host{
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
-			Keys: r.Keys, Reads: r.Reads(), Tunnels: r.Tunnels(),
+			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: r.Preflight, Tasks: r.Tasks,
 		})
@@ -39,7 +40,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 // leaving returns h as a host that vpnpush is to be taken off.
 func leaving(h engine.Host) engine.Host {
 	h.Preflight, h.Tunnels, h.Leave = nil, nil, true
-	h.Tasks = roles.Leave
+	h.Tasks = func(f tasks.Facts, _ tasks.Peers) ([]tasks.Task, error) { return roles.Leave(f) }
 	return h
 }
 

@@ -53,34 +53,38 @@ func (e *Engine) inOrder(ctx context.Context, attempts []*attempt) {
 			sites = append(sites, a)
 		}
 	}
-	if with, others := coupled(hubs, sites); len(with) > 0 {
-		e.together(ctx, hubs[0], with)
-		sites = others
-	} else {
-		for _, hub := range hubs {
-			if hub.run(ctx); !hub.good() {
-				break
-			}
-		}
-	}
+	crossing := e.crossing(hubs, sites)
 	for _, hub := range hubs {
+		if crossing != nil {
+			crossing.widen(ctx)
+		} else {
+			hub.run(ctx)
+		}
 		if !hub.good() {
 			passOver(ctx, sites, "the hub %s comes first, and it is %s", hub.hp.Name, hub.hr.Result)
 			return
 		}
 	}
+	e.sites(ctx, sites)
+	if crossing != nil {
+		crossing.settle(ctx)
+	}
+	for _, hub := range hubs {
+		hub.lookAgain(ctx)
+	}
+}
+
+// sites runs the attempts on sites: one first, and then the others.
+func (e *Engine) sites(ctx context.Context, sites []*attempt) {
 	if canary := slices.IndexFunc(sites, (*attempt).changes); canary >= 0 && !e.NoCanary && len(sites) > 1 {
 		first := sites[canary]
-		sites = slices.Delete(sites, canary, canary+1)
+		sites = slices.Delete(slices.Clone(sites), canary, canary+1)
 		if first.run(ctx); !first.good() {
 			passOver(ctx, sites, "the first site, %s, is %s", first.hp.Name, first.hr.Result)
 			return
 		}
 	}
 	e.each(ctx, len(sites), func(i int) { sites[i].run(ctx) })
-	for _, hub := range hubs {
-		hub.lookAgain(ctx)
-	}
 }
 
 // passOver ends attempts that are not made because of another host. A host that would

@@ -100,7 +100,7 @@ func TestApplyPanics(t *testing.T) {
 		w := newWorld(t, map[string]*machine{"kyoto": fresh(), "osaka": fresh()}, wanting("kyoto", "site"), bad)
 		w.e.NoCanary = true
 		p := w.plan()
-		w.hosts[1].Tasks = func(tasks.Facts) ([]tasks.Task, error) { panic(errors.New("a bug")) }
+		w.hosts[1].Tasks = func(tasks.Facts, tasks.Peers) ([]tasks.Task, error) { panic(errors.New("a bug")) }
 		defer func() {
 			if r := recover(); r == nil || !strings.Contains(r.(string), "a bug") || w.stands("kyoto") != "after" {
 				t.Errorf("%v; kyoto stands as %s", r, w.stands("kyoto"))

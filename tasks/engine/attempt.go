@@ -40,12 +40,19 @@ type attempt struct {
 	x  host.Txn
 	hr HostReport // how it came out; final once it is not armed
 
-	begun bool
+	// shown is the plan that was shown, where hp is a first step to it.
+	shown *HostPlan
+	// last says that it ends what was begun on other hosts: it is begun although no new
+	// host is to be.
+	last bool
+	ends string // the apply on this host of which it is the last step
+
 	// armed: the changes are made, and the host puts everything back by itself
 	// unless they are confirmed until the deadline.
 	armed     bool
 	deadline  time.Time
 	confirmed bool
+	torn      bool           // the host could not put back what was there
 	conn      transport.Conn // made after the changes
 	broken    *lostTunnel
 }
@@ -59,14 +66,20 @@ func (e *Engine) newAttempt(h Host, hp *HostPlan) *attempt {
 // run makes the attempt, from its beginning to its end.
 func (a *attempt) run(ctx context.Context) {
 	start := time.Now()
-	a.begin(ctx, a.e.confirmTimeout())
+	a.transact(ctx)
+	a.done(start)
+}
+
+// transact makes the changes of the host, and keeps them where the host is as planned
+// then.
+func (a *attempt) transact(ctx context.Context) {
+	a.begin(ctx)
 	if a.armed {
 		a.verify(ctx)
 	}
 	if a.armed {
 		a.keep(ctx)
 	}
-	a.done(start)
 }
 
 // done tells the observer how the attempt, which was begun at start, came out.
@@ -90,9 +103,8 @@ func (a *attempt) fail(r Result, err error) {
 }
 
 // begin makes the changes of the host, if there are any. Where that went well the host is
-// armed then, and waits for its confirmation for that long.
-func (a *attempt) begin(ctx context.Context, confirm time.Duration) {
-	a.begun = true
+// armed then.
+func (a *attempt) begin(ctx context.Context) {
 	if a.hp.Result != Changed {
 		if a.hp.Result == OK {
 			a.tunnels(a.hp.Facts)
@@ -107,12 +119,12 @@ func (a *attempt) begin(ctx context.Context, confirm time.Duration) {
 		a.fail(Failed, asLines(all))
 		return
 	}
-	if a.e.stopped() || ctx.Err() != nil {
+	if a.e.stopped() && !a.last || ctx.Err() != nil {
 		a.fail(Skipped, errors.New("not begun: the run was ended before"))
 		return
 	}
 	var err error
-	if a.x, err = a.txn(confirm); err != nil {
+	if a.x, err = a.txn(a.e.confirmTimeout()); err != nil {
 		a.fail(Failed, err)
 		return
 	}
@@ -158,6 +170,7 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 		}
 		a.fail(Failed, fmt.Errorf("apply%s: %s; %s\n%s", reply.Where(), reply.Message, but, reply.Log))
 	case host.StatusRevertFailed:
+		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s",
 			reply.Where(), reply.Message, reply.Log)))
 	default:
@@ -168,7 +181,7 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 // txn returns the transaction that makes the plan's changes.
 func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 	e, h, hp := a.e, a.h, a.hp
-	ts, m, err := e.wanted(h, hp.Facts)
+	ts, m, err := e.wanted(h, hp.Facts, hp.peers)
 	if err != nil {
 		return host.Txn{}, err
 	}
@@ -192,7 +205,7 @@ func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 	rand.Read(nonce[:])
 	x := host.Txn{
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
-		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes,
+		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes, Ends: a.ends,
 		Manifest: manifest, ManifestSHA: had.SHA256(),
 		Units: slices.Compact(slices.Sorted(slices.Values(units))), ConfirmTimeout: confirm,
 	}
@@ -290,7 +303,7 @@ func (a *attempt) verify(ctx context.Context) {
 
 // converged reads the host again; an error says why it is not as planned.
 func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
-	after := HostPlan{Name: a.h.Name, Role: a.h.Role}
+	after := HostPlan{Name: a.h.Name, Role: a.h.Role, peers: a.hp.peers}
 	var err error
 	if after.Facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
 		return after.Facts, fmt.Errorf("look at the host after the apply: %w", err)
@@ -309,8 +322,7 @@ func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 // tunnelsHold waits for the tunnels that the apply has to answer for; an error says which
 // one it broke. One that was down before as well is noted, for keep to tell.
 func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
-	// where the SAs of before are not known, no tunnel is known to have been up
-	before, _ := tunnelStates(a.h, a.hp.Facts)
+	before := a.tunnelsBefore()
 	dialled := a.h.Role == tasks.RoleHub
 	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; {
 		a.hr.Tunnels, a.hr.Err = nil, nil
@@ -334,6 +346,22 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		return fmt.Errorf("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why)
 	}
 	return nil
+}
+
+// tunnelsBefore returns how the tunnels stood before, as the ends were then: one that is
+// to have other selectors was up with those that it had. Where the SAs of before are not
+// known, no tunnel is known to have been up.
+func (a *attempt) tunnelsBefore() []strongswan.TunnelState {
+	h := a.h
+	h.Tunnels = slices.Clone(h.Tunnels)
+	m, _ := tasks.ReadManifest(a.hp.Facts) // the plan has read it
+	for i, t := range h.Tunnels {
+		if was := m.Conn(t.Conn); was != nil && was.Tunnel != nil {
+			h.Tunnels[i] = *was.Tunnel
+		}
+	}
+	states, _ := tunnelStates(h, a.hp.Facts)
+	return states
 }
 
 // lostTunnel is a tunnel that should be up and is not.
@@ -392,15 +420,6 @@ func (a *attempt) lookAgain(ctx context.Context) {
 		return
 	}
 	a.tunnels(read.Facts)
-}
-
-// extend gives the host its whole time again.
-func (a *attempt) extend(ctx context.Context, d time.Duration) error {
-	if _, err := a.conn.Run(ctx, transport.Cmd{Script: a.x.Extend(d)}); err != nil {
-		return err
-	}
-	a.deadline = time.Now().Add(d)
-	return nil
 }
 
 // keep confirms what verify found good.
@@ -520,6 +539,7 @@ func (a *attempt) reverted(word string, why error) {
 		}
 		a.fail(RolledBack, err)
 	case host.OutcomeRevertFailed:
+		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how)))
 	default:
 		a.fail(Unknown, fmt.Errorf("%w; the host says %q of apply %s", why, word, a.x.ID))

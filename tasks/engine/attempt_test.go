@@ -289,7 +289,7 @@ func TestAttemptWithoutTransaction(t *testing.T) {
 		change     func(h *Host, p *HostPlan)
 	}{
 		{"the tasks cannot be made any more", "no inventory", func(h *Host, _ *HostPlan) {
-			h.Tasks = func(tasks.Facts) ([]tasks.Task, error) { return nil, errors.New("no inventory") }
+			h.Tasks = func(tasks.Facts, tasks.Peers) ([]tasks.Task, error) { return nil, errors.New("no inventory") }
 		}},
 		{"a text that no here-document can carry", "zero byte", func(_ *Host, p *HostPlan) {
 			p.Changes[0].Do = []tasks.Step{tasks.Put("/etc/f", 0o600, []byte("a\x00b\n"))}

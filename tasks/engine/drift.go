@@ -146,7 +146,7 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 		hd.Result, hd.Busy = Locked, run
 		return
 	}
-	ts, m, err2 := e.wanted(h, f)
+	ts, m, err2 := e.wanted(h, f, nil)
 	if err := errors.Join(err, err2); err != nil {
 		hd.Result, hd.Err = Failed, err
 		return

@@ -152,7 +152,7 @@ func (c *hostConn) Run(context.Context, transport.Cmd) (transport.Result, error)
 func (c *hostConn) Close() error { return nil }
 
 func wants(name string, ts ...tasks.Task) Host {
-	return Host{Name: name, Role: "site", Tasks: func(tasks.Facts) ([]tasks.Task, error) { return ts, nil }}
+	return Host{Name: name, Role: "site", Tasks: func(tasks.Facts, tasks.Peers) ([]tasks.Task, error) { return ts, nil }}
 }
 
 func applied(ts ...tasks.Task) *tasks.Manifest {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -43,6 +44,10 @@ type machine struct {
 	// is dialled: what fault returns comes in the place of it, and what cut returns in
 	// the place of its answer.
 	fault, cut func(what string, n int) error
+
+	// writes says that what it becomes is what the apply script puts there, at every
+	// apply anew, and not after.
+	writes bool
 
 	times   map[string]int
 	script  string // of the apply
@@ -130,7 +135,7 @@ func (c *machineConn) Close() error { return nil }
 // scripts are the marks by which the scripts are told apart.
 var scripts = []struct{ name, mark string }{
 	{"probe", "vpnpush-facts"}, {"follow", "never-started"}, {"launch", "systemd-run --quiet --collect"}, {"undo", "apply.sh undo"},
-	{"extend", "apply.sh extend"}, {"confirm", `"$t" confirm`}, {"outcome", "echo untouched"}, {"up", "up "},
+	{"confirm", `"$t" confirm`}, {"outcome", "echo untouched"}, {"up", "up "},
 }
 
 func (c *machineConn) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, error) {
@@ -202,6 +207,12 @@ func (ms *machines) run(name, what string, cmd transport.Cmd) (transport.Result,
 			fmt.Fprint(cmd.Stdout, m.says)
 			break
 		}
+		if m.writes {
+			if m.kept {
+				m.before, m.kept = m.after, false
+			}
+			m.after = m.before.with(ms.t, m.script)
+		}
 		m.pending = true
 		arm(confirmTimeout.FindStringSubmatch(m.script)[1])
 		fmt.Fprintf(cmd.Stdout, "event\tstage\twrite\nstatus\tapplied\nlog\n")
@@ -223,12 +234,6 @@ func (ms *machines) run(name, what string, cmd transport.Cmd) (transport.Result,
 			_, why, _ := strings.Cut(cmd.Script, "apply.sh undo ")
 			m.revert(strings.Trim(why, "'"))
 		}
-	case "extend":
-		if !m.pending {
-			return exit(1)
-		}
-		_, seconds, _ := strings.Cut(cmd.Script, "apply.sh extend ")
-		arm(seconds)
 	case "confirm":
 		if !m.pending {
 			return exit(1)
@@ -249,6 +254,24 @@ func (ms *machines) run(name, what string, cmd transport.Cmd) (transport.Result,
 		return transport.Result{Stdout: []byte(word + "\n")}, nil
 	}
 	return transport.Result{}, nil
+}
+
+var putText = regexp.MustCompile(`(?ms)^put '?(/[^ ']+)'? .*?<<'VPNPUSH_END_OF_TEXT'\n(.*?)VPNPUSH_END_OF_TEXT$`)
+
+// with returns what a host answers once a script has put down its files.
+func (a answer) with(t *testing.T, script string) answer {
+	a.files = maps.Clone(a.files)
+	for _, put := range putText.FindAllStringSubmatch(script, -1) {
+		if put[1] != tasks.ManifestPath {
+			a.files[put[1]] = put[2]
+			continue
+		}
+		a.manifest = &tasks.Manifest{}
+		if err := json.Unmarshal([]byte(put[2]), a.manifest); err != nil {
+			t.Errorf("the manifest that the script writes: %v", err)
+		}
+	}
+	return a
 }
 
 func (m *machine) revert(why string) {
@@ -296,11 +319,6 @@ func wanting(name, role string) Host {
 		return tasks.Daemon{Unit: "ike.service", Dial: func(conn string) string { return "up " + conn }}
 	}
 	return h
-}
-
-// keys returns, for Host.Keys, one task that holds the key of the tunnel to peer.
-func keys(peer, task string) func(tasks.Facts) map[string]string {
-	return func(tasks.Facts) map[string]string { return map[string]string{peer: task} }
 }
 
 var tokyoTunnel = strongswan.Tunnel{Conn: "tokyo", Peer: "vps", Local: []string{"10.10.0.0/24"}, Remote: []string{"192.168.1.0/24"}}

@@ -47,7 +47,6 @@ type Engine struct {
 
 	secondLook time.Duration // before a drift looks again; 0 means 2 s, less is for tests
 
-	held  map[string]map[string]bool // by host: tasks whose files stay as they are in this run
 	mu    sync.Mutex
 	conns map[string]transport.Conn
 	seen  sync.Mutex // Observer hears one at a time
@@ -156,7 +155,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		p.Hosts[i] = hp
 		e.observe(Event{Host: hp.Name, Stage: stageDone, Result: hp.Result, Err: hp.Err})
 	})
-	e.hold(p, hosts)
+	e.settle(p, hosts)
 	p.Rollback = slices.ContainsFunc(hosts, func(h Host) bool { return h.Rollback != nil })
 	p.Leave = slices.ContainsFunc(hosts, func(h Host) bool { return h.Leave })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })
@@ -280,7 +279,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 // changes that lead from the one to the other.
 func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	e.observe(Event{Host: h.Name, Stage: host.StageCheck})
-	ts, m, err := e.wanted(h, hp.Facts)
+	ts, m, err := e.wanted(h, hp.Facts, hp.peers)
 	if err != nil {
 		hp.Result, hp.Err = Failed, err
 		return hp
@@ -329,9 +328,9 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	return hp
 }
 
-// wanted returns the tasks of a host, with those for what it has of ours and
-// should have no more.
-func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, error) {
+// wanted returns the tasks of a host where the other ends of its tunnels are peers, with
+// those for what it has of ours and should have no more.
+func (e *Engine) wanted(h Host, f tasks.Facts, peers tasks.Peers) ([]tasks.Task, *tasks.Manifest, error) {
 	m, err := tasks.ReadManifest(f)
 	if err != nil {
 		return nil, nil, err
@@ -339,15 +338,12 @@ func (e *Engine) wanted(h Host, f tasks.Facts) ([]tasks.Task, *tasks.Manifest, e
 	if err := e.owns(m); err != nil {
 		return nil, m, err
 	}
-	ts, err := h.Tasks(f)
+	ts, err := h.Tasks(f, peers)
 	if err != nil {
 		return nil, m, err
 	}
 	if h.Rollback != nil {
 		return ts, m, nil
-	}
-	if ts, _, err = tasks.Hold(ts, f, e.held[h.Name]); err != nil {
-		return nil, m, err
 	}
 	gone, err := tasks.Orphans(m, ts, tasks.Leaving{Facts: f, Owner: e.Owner, Daemons: h.Daemons})
 	if err != nil {

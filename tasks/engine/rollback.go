@@ -42,7 +42,7 @@ func (e *Engine) Rollback(ctx context.Context, h Host, txn string) (Host, Result
 			h.Reads = append(h.Reads, t.Reads()...)
 		}
 	}
-	h.Tasks = func(tasks.Facts) ([]tasks.Task, error) { return p.Tasks, nil }
+	h.Tasks = func(tasks.Facts, tasks.Peers) ([]tasks.Task, error) { return p.Tasks, nil }
 	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, p.Warnings }
 	h.Tunnels = p.Tunnels
 	h.Rollback = &Rollback{Before: r.Before, After: r.After, plan: p}

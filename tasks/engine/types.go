@@ -25,12 +25,12 @@ type Host struct {
 	// Preflight returns what the host cannot carry, and what is worth a warning.
 	// Pure; nil: nothing.
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
-	// Tasks are what is wanted, given what is there. Pure.
-	Tasks func(tasks.Facts) ([]tasks.Task, error)
-	// Keys returns, on the hub, the tasks that hold the key of each site, by the
-	// site's name; on a site its own, by the hub's name. Both ends of a tunnel get
-	// a new key in one run, or neither does. Pure; nil: none.
-	Keys func(tasks.Facts) map[string]string
+	// Tasks are what is wanted, given what is there and what the other ends of the
+	// host's tunnels have. Pure.
+	Tasks func(tasks.Facts, tasks.Peers) ([]tasks.Task, error)
+	// Pairs returns the tasks that hold what both ends of a tunnel must agree on, by
+	// the name of the host at the other end. Pure; nil: none.
+	Pairs func(tasks.Facts) map[string][]string
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool
@@ -46,13 +46,6 @@ type Host struct {
 	Daemons []tasks.Daemon
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []strongswan.Tunnel
-}
-
-func (h Host) keys(f tasks.Facts) map[string]string {
-	if h.Keys == nil {
-		return nil
-	}
-	return h.Keys(f)
 }
 
 func (h Host) daemon(f tasks.Facts) tasks.Daemon {
@@ -108,7 +101,8 @@ type HostPlan struct {
 	Facts      tasks.Facts
 	Took       time.Duration
 
-	sitesGone, sitesHad int // conns of sites that go, and that were applied
+	sitesGone, sitesHad int         // conns of sites that go, and that were applied
+	peers               tasks.Peers // the other ends of its tunnels
 }
 
 // Blocked returns the changes that vpnpush will not make.

@@ -13,12 +13,16 @@ import (
 //	TIME \t APPLY \t OUTCOME \t WHO \t WHAT
 //
 // in the order in which things ended there, by the host's clock. OUTCOME is
-// "applied", "rolled-back to before APPLY", "reverted" or "revert-failed"; WHAT
+// "applied", "applied to end APPLY", of which it is the last step, "rolled-back to
+// before APPLY", "reverted" or "revert-failed"; WHAT
 // is what changed, and for the last two why.
 const HistoryPath = tasks.StateDir + "/history"
 
-// RolledBackBefore is how the outcome of a rollback begins.
-const RolledBackBefore = "rolled-back to before "
+// How the outcome of a rollback begins, and that of the last step of an apply.
+const (
+	RolledBackBefore = "rolled-back to before "
+	AppliedToEnd     = "applied to end "
+)
 
 // Past is one line of a host's history.
 type Past struct {
@@ -26,6 +30,7 @@ type Past struct {
 	Txn     string
 	Outcome string // "applied", "rolled-back", "reverted", "revert-failed"
 	Before  string // the apply that a rollback took back
+	Ends    string // the apply of which this is the last step
 	By      string
 	Changes []string // "create file:/etc/x"; of an apply and a rollback
 	Why     string   // of a revert
@@ -54,6 +59,9 @@ func ParseHistory(b []byte) []Past {
 		p := Past{Time: at, Txn: w[1], Outcome: w[2], By: w[3]}
 		if before, ok := strings.CutPrefix(w[2], RolledBackBefore); ok {
 			p.Outcome, p.Before = "rolled-back", before
+		}
+		if first, ok := strings.CutPrefix(w[2], AppliedToEnd); ok {
+			p.Outcome, p.Ends = "applied", first
 		}
 		if p.Stands() {
 			for _, c := range strings.Split(w[4], ", ") {

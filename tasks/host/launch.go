@@ -2,7 +2,6 @@ package host
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -56,12 +55,6 @@ printf 'log\n'
 // did; otherwise its output tells what happened instead.
 func (x Txn) Confirm() string {
 	return fmt.Sprintf("t=/var/lib/vpnpush/txn/%s/apply.sh; [ -e \"$t\" ] || { cat \"${t%%/*}/outcome\" 2>/dev/null || echo unknown; exit 1; }\nexec /bin/sh \"$t\" confirm", transport.Quote(x.ID))
-}
-
-// Extend is the script that gives the client d again to confirm, from now on.
-// It exits with 0 when the host is armed for that long.
-func (x Txn) Extend(d time.Duration) string {
-	return fmt.Sprintf("exec /bin/sh /var/lib/vpnpush/txn/%s/apply.sh extend %d", transport.Quote(x.ID), int(d.Seconds()))
 }
 
 // Revert is the script that puts back what was there, at once. The history

@@ -55,6 +55,12 @@ func NewRollback(f tasks.Facts, txn string, daemons []tasks.Daemon) (*Rollback, 
 	if last < 0 {
 		return nil, transport.WithHint(fmt.Errorf("there is no confirmed apply %s here", txn), "`vpnpush history` lists them")
 	}
+	if first := past[last].Ends; first != "" {
+		// the steps of one apply go back as one: between them no inventory was so
+		if i := slices.IndexFunc(past, func(p Past) bool { return p.Txn == first && p.Stands() }); i >= 0 {
+			last = i
+		}
+	}
 	r := &Rollback{Before: past[last].Txn, daemons: daemons, units: m.Units(), copies: map[string]string{}}
 	for _, p := range past[last:] {
 		if p.Outcome == OutcomeRevertFailed {

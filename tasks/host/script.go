@@ -36,6 +36,9 @@ type Txn struct {
 	Units []string
 	// Before names the apply that this one takes back, if it is a rollback.
 	Before string
+	// Ends names the apply of which this one is the last step, "" for none: they are
+	// taken back as one.
+	Ends string
 	// ConfirmTimeout is how long the host waits for a confirmation before it
 	// puts everything back; whole seconds.
 	ConfirmTimeout time.Duration
@@ -239,8 +242,11 @@ func steps(b *strings.Builder, task string, ss []tasks.Step, p tasks.Phase) erro
 
 // did returns the outcome that the history has of x once it is confirmed.
 func (x Txn) did() string {
-	if x.Before != "" {
+	switch {
+	case x.Before != "":
 		return RolledBackBefore + oneLine(x.Before)
+	case x.Ends != "":
+		return AppliedToEnd + oneLine(x.Ends)
 	}
 	return OutcomeApplied
 }

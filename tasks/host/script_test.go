@@ -165,7 +165,7 @@ func TestScriptsAreCleanShell(t *testing.T) {
 	}
 	all := map[string]string{
 		"apply": script.Reveal(), "probe": "#!/bin/sh\n" + probe, "launch": "#!/bin/sh\n" + x.Launch(), "follow": "#!/bin/sh\n" + x.Follow(),
-		"confirm": "#!/bin/sh\n" + x.Confirm(), "outcome": "#!/bin/sh\n" + x.Outcome(), "revert": "#!/bin/sh\n" + x.Revert("why"), "extend": "#!/bin/sh\n" + x.Extend(time.Minute),
+		"confirm": "#!/bin/sh\n" + x.Confirm(), "outcome": "#!/bin/sh\n" + x.Outcome(), "revert": "#!/bin/sh\n" + x.Revert("why"),
 	}
 	for what, text := range all {
 		t.Run(what, func(t *testing.T) { transporttest.CleanShell(t, text) })

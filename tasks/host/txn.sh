@@ -5,7 +5,6 @@
 #
 #   apply.sh run       make the changes; an error puts back what was there
 #   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
-#   apply.sh extend    wait longer for it to be confirmed
 #   apply.sh confirm   keep them
 #
 # It runs as root, as a systemd unit of its own, so it ends well though the
@@ -178,7 +177,7 @@ revert() {
         record revert-failed "$1"
     fi
     sync
-    disarm guard; disarm confirm; disarm longer
+    disarm guard; disarm confirm
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     return "$r"
 }
@@ -267,15 +266,6 @@ main_undo() {
     revert "$why"
 }
 
-# main_extend SECONDS: the client has that long again, from now on
-main_extend() {
-    set -e
-    lock 20
-    mine
-    arm longer "$1"
-    disarm confirm
-}
-
 main_confirm() {
     lock 20 || { echo locked; exit 1; }
     if ! mine; then
@@ -285,7 +275,7 @@ main_confirm() {
     # the one step that counts
     mv -fT -- "$pending" "$txn/confirmed"
     sync -- "$txn"
-    disarm confirm; disarm guard; disarm longer
+    disarm confirm; disarm guard
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
     rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
     record "$did" "$summary"
@@ -321,8 +311,7 @@ main() {
     case ${1-} in
     run) main_run ;;
     undo) main_undo "${2-}" ;;
-    extend) main_extend "$2" ;;
     confirm) main_confirm ;;
-    *) echo "usage: apply.sh run|undo|extend|confirm" >&2; exit 64 ;;
+    *) echo "usage: apply.sh run|undo|confirm" >&2; exit 64 ;;
     esac
 }

@@ -20,6 +20,11 @@ type Tunnel struct {
 	// LocalID and PeerID are as strongSwan prints them, "@" stripped.
 	LocalID string `json:"local_id"`
 	PeerID  string `json:"peer_id"`
+	// IKE and ESP are the proposals, and Hub is the address that the hub's end has.
+	// They are agreed on as the rest is, and not looked for in SAs.
+	IKE []string `json:"ike,omitempty"`
+	ESP []string `json:"esp,omitempty"`
+	Hub string   `json:"hub,omitempty"`
 }
 
 // TunnelState is what was found of a Tunnel.

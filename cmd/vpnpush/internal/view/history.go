@@ -50,6 +50,9 @@ func (v *View) historyPage(h *engine.History) *page {
 			if e.Before != "" {
 				what += ", back to before " + oneLine(e.Before)
 			}
+			if e.Ends != "" {
+				what += ", the last step of " + oneLine(e.Ends)
+			}
 		}
 		what = oneLine(e.By) + ": " + what
 		if v.o.Verbose {
@@ -104,6 +107,7 @@ type (
 		Txn     string   `json:"txn"`
 		Outcome string   `json:"outcome"`
 		Before  string   `json:"before"`
+		Ends    string   `json:"ends"`
 		By      string   `json:"by"`
 		Backup  bool     `json:"backup"`
 		Changes []string `json:"changes"`
@@ -115,7 +119,7 @@ func (v *View) historyDocument(h *engine.History) historyDocument {
 	d := historyDocument{head: heading("history"), Host: v.text(h.Name), Role: h.Role, Pending: v.text(h.Pending), Entries: []jsonEntry{}}
 	for _, e := range h.Entries {
 		d.Entries = append(d.Entries, jsonEntry{
-			Time: stamp(e.Time), Txn: v.text(e.Txn), Outcome: v.text(e.Outcome), Before: v.text(e.Before),
+			Time: stamp(e.Time), Txn: v.text(e.Txn), Outcome: v.text(e.Outcome), Before: v.text(e.Before), Ends: v.text(e.Ends),
 			By: v.text(e.By), Backup: e.Backup, Changes: v.texts(e.Changes), Why: v.text(e.Why),
 		})
 	}

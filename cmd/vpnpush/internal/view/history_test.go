@@ -63,7 +63,7 @@ func TestHistoryJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]any{
-		"time": "2026-01-02T08:04:05Z", "txn": "20260102T080405-00000003", "outcome": "reverted", "before": "", "by": "admin@desk",
+		"time": "2026-01-02T08:04:05Z", "txn": "20260102T080405-00000003", "outcome": "reverted", "before": "", "ends": "", "by": "admin@desk",
 		"backup": false, "changes": []any{}, "why": "not confirmed within 60 s",
 	}
 	if diff := cmp.Diff(want, d["entries"].([]any)[1]); diff != "" {

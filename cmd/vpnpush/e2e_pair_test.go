@@ -1,0 +1,103 @@
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// What both ends of a tunnel must agree on is changed on both or on neither, for each
+// site alone: one that fails keeps its tunnel, and so does the hub its end of it, and
+// the others go on.
+func TestE2EPair(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{})
+	write(t, l, labHub, labTokyo, labOsaka)
+	vpnpush(t, l, 0, "apply", "--yes")
+	write(t, l, labHub, labTokyo, viaHub, labOsaka)
+	unchanged(t, l)
+	conf := func(host, site string) string {
+		t.Helper()
+		return l.MustRun(host, "cat", "/etc/ipsec.d/vpnpush/"+site+".conf")
+	}
+	carries := func(when, site string, nets ...string) {
+		t.Helper()
+		for _, host := range []string{"vps", site} {
+			if got := strings.Join(selectors(l, host, site), " "); got != strings.Join(nets, " ") {
+				t.Errorf("%s: on %s the tunnel of %s carries %q, want %q", when, host, site, got, nets)
+			}
+		}
+	}
+	before := conf("vps", "tokyo")
+
+	// Both sites get a network more, and tokyo's box does not have it: with ESP in user
+	// space charon installs no SA for it.
+	l.MustRun("osaka", "ip", "addr", "add", "192.168.22.1/24", "dev", "lo")
+	more := func(site, net string) string {
+		return strings.Replace(site, `.0/24"]`, `.0/24", "`+net+`"]`, 1)
+	}
+	write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, more(labOsaka, "192.168.22.0/24"))
+	r := l.Vpnpush("apply", "--yes", "--no-canary", "--confirm-timeout", "20s")
+	if got := results(r.Stdout); r.Code != 5 || got["vps"] != "changed" || got["tokyo"] != "rolled back" || got["osaka"] != "changed" {
+		t.Errorf("tokyo fails: exit code %d, %v\n%s\n%s", r.Code, got, r.Stdout, r.Stderr)
+	}
+	if !strings.Contains(r.Stdout, "the tunnel to tokyo stays as it was") {
+		t.Errorf("nothing is said of tokyo's end on the hub:\n%s", r.Stdout)
+	}
+	if after := conf("vps", "tokyo"); after != before {
+		t.Errorf("the hub's end of tokyo's tunnel was\n%s\nand is\n%s", before, after)
+	}
+	carries("tokyo fails", "osaka", "192.168.2.0/24", "192.168.22.0/24")
+	carries("tokyo fails", "tokyo", "192.168.1.0/24")
+	if n := l.Ping("tokyo", "10.10.0.1", 3); n != 3 {
+		t.Errorf("tokyo fails: %d of 3 pings through its tunnel", n)
+	}
+
+	// once it is well, its part is all that there is to do
+	if p := vpnpush(t, l, 0, "plan"); strings.Contains(p.Stdout, "osaka.conf") || !strings.Contains(p.Stdout, "the way to this host is its own tunnel, and that changes") {
+		t.Errorf("a plan of what is left:\n%s", p.Stdout)
+	}
+	l.MustRun("tokyo", "ip", "addr", "add", "192.168.20.1/24", "dev", "lo")
+	vpnpush(t, l, 0, "apply", "--yes")
+	carries("applied", "tokyo", "192.168.1.0/24", "192.168.20.0/24")
+	unchanged(t, l)
+	if out := l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf"); strings.Count(out, "conn ") != 1 {
+		t.Errorf("the hub's end:\n%s", out)
+	}
+
+	// the site that is reached through its tunnel gets another name, and with it another
+	// identity
+	edo := strings.ReplaceAll(more(labTokyo, "192.168.20.0/24"), "sites.tokyo", "sites.edo") + viaHub
+	write(t, l, labHub, edo, more(labOsaka, "192.168.22.0/24"))
+	mend := breakReload(l, "tokyo")
+	if r := l.Vpnpush("apply", "--yes", "--allow-delete", "1", "--confirm-timeout", "20s"); r.Code != 5 {
+		t.Errorf("edo fails: exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
+	}
+	mend()
+	if n := l.Ping("tokyo", "10.10.0.1", 3); n != 3 {
+		t.Errorf("edo fails: %d of 3 pings through tokyo's tunnel", n)
+	}
+	vpnpush(t, l, 0, "apply", "--yes", "--allow-delete", "1")
+	unchanged(t, l)
+	if out := l.MustRun("vps", "ls", "/etc/ipsec.d/vpnpush"); strings.Contains(out, "tokyo") || !strings.Contains(out, "edo.conf") {
+		t.Errorf("the hub has\n%s", out)
+	}
+}
+
+// selectors returns the networks of a site that its tunnel carries on a host, sorted.
+func selectors(l *lab.Lab, host, site string) []string {
+	var nets []string
+	for line := range strings.Lines(l.MustRun(host, "ipsec", "status", site)) {
+		_, rest, ok := strings.Cut(strings.TrimSpace(line), "}:   ")
+		local, remote, is := strings.Cut(rest, " === ")
+		if !ok || !is {
+			continue
+		}
+		if host != "vps" {
+			remote = local
+		}
+		nets = append(nets, strings.Fields(remote)...)
+	}
+	return nets
+}

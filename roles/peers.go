@@ -1,0 +1,252 @@
+package roles
+
+import (
+	"maps"
+	"net/netip"
+	"slices"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+)
+
+// beforeSuffix ends the name of a second conn of a site on the hub: no site's name has
+// this character. It is there while the site may know the hub by another name, since a
+// conn has one identity.
+const beforeSuffix = "~before"
+
+// ends returns a host's ends of its tunnels, each so that it fits what the other end
+// has: a change of what both must agree on is on both ends or on neither, and there is a
+// tunnel at any time between. What was there before is in the manifest, and the keys in
+// their files.
+func (h Host) ends(b backend, f tasks.Facts, peers tasks.Peers) ([]tunnel, error) {
+	ts := h.tunnels()
+	m, err := tasks.ReadManifest(f)
+	if err != nil || m == nil || len(peers) == 0 {
+		return ts, err
+	}
+	var out []tunnel
+	for _, t := range ts {
+		has := peers[t.peerID]
+		if has == tasks.PeerNew {
+			out = append(out, t)
+			continue
+		}
+		was := m.Conn(t.name)
+		if was == nil || was.Tunnel == nil {
+			out = append(out, t) // there is no other way that it was
+			continue
+		}
+		keys, err := h.standing(b, f, m, t)
+		if err != nil {
+			return nil, err
+		}
+		t.fit(has, was, keys)
+		out = append(out, t)
+	}
+	if h.role == inventory.RoleHub {
+		for _, name := range slices.Sorted(maps.Keys(peers)) {
+			if peers[name] != tasks.PeerUnread || slices.ContainsFunc(ts, func(t tunnel) bool { return t.name == name }) {
+				continue
+			}
+			was := m.Conn(name)
+			if was == nil || was.Tunnel == nil {
+				continue
+			}
+			// a site that has another name by now, and may know of it or not
+			s, err := f.File(was.Secrets)
+			if err != nil {
+				return nil, err
+			}
+			if keys := b.keysIn(s.Content); len(keys) > 0 {
+				t := siteTunnel(h.inv, &inventory.Site{Name: name})
+				t.local = hubLocal(h.inv)
+				t.fit(tasks.PeerUnread, was, keys)
+				out = append(out, t)
+			}
+		}
+		for _, t := range out {
+			if t.also != nil && t.also.LocalID != t.localID {
+				t.name, t.localID = t.name+beforeSuffix, t.also.LocalID
+				out = append(out, t)
+			}
+		}
+	}
+	return out, nil
+}
+
+// standing returns the keys of a tunnel that stand on the host, none where that is to
+// become the inventory's in any case: it is what was applied last, and the other end has
+// it, whatever somebody has made of the file since.
+func (h Host) standing(b backend, f tasks.Facts, m *tasks.Manifest, t tunnel) ([]secret.Value, error) {
+	ts, _, err := b.files(h.inv.ID, conns{tunnels: []tunnel{t}})
+	if err != nil {
+		return nil, err
+	}
+	for _, task := range ts {
+		file, ok := task.(tasks.File)
+		if !ok || file.ID() != b.keyTask(t.name) || file.Digest() == m.Digest(file.ID()) {
+			continue
+		}
+		s, err := f.File(file.Path)
+		if err != nil {
+			return nil, err
+		}
+		return b.keysIn(s.Content), nil
+	}
+	return nil, nil
+}
+
+// fit makes t fit an other end that has what has says. was is the conn as it was applied
+// here, and keys are those that stand here, nil for the one that t has.
+func (t *tunnel) fit(has tasks.Peer, was *tasks.ConnWas, keys []secret.Value) {
+	t.fitted = true
+	switch has {
+	case tasks.PeerUnread:
+		t.take(was.Tunnel)
+		t.also = was.Also
+		if n := len(keys); n > 0 {
+			t.psk, t.alsoKeys = keys[n-1], keys[:n-1]
+		}
+	case tasks.PeerOld:
+		old := was.Tunnel
+		if was.Also != nil {
+			old = was.Also
+		}
+		t.take(old)
+		if n := len(keys); n > 0 {
+			t.psk = keys[n-1] // what this end sends is what the other has
+		}
+	case tasks.PeerEither:
+		switch {
+		case t.dials:
+		case !t.is(was.Tunnel):
+			t.also = was.Takes()
+		default:
+			t.also = was.Also // it fits both already, or there is no other
+		}
+		others := slices.DeleteFunc(slices.Clone(keys), func(k secret.Value) bool { return k.Equal(t.psk) })
+		if n := len(others); n > 0 {
+			if t.dials {
+				// it has the new key, and takes a hub that has not
+				t.alsoKeys = others
+			} else {
+				// it has the key that the site knows, and takes one that is ahead
+				t.psk, t.alsoKeys = others[n-1], append([]secret.Value{t.psk}, others[:n-1]...)
+			}
+		}
+	}
+}
+
+// take makes of t what an end was. What an earlier version has not written down is as it
+// is now.
+func (t *tunnel) take(was *strongswan.Tunnel) {
+	t.localID, t.peerID = was.LocalID, was.PeerID
+	t.localNets, t.remoteNets = parsed(was.Local), parsed(was.Remote)
+	if len(was.IKE) > 0 {
+		t.ike = was.IKE
+	}
+	if len(was.ESP) > 0 {
+		t.esp = was.ESP
+	}
+	if a, err := netip.ParseAddr(was.Hub); err == nil {
+		if t.dials {
+			t.remote = a
+		} else {
+			t.local = a
+		}
+	}
+}
+
+// is reports whether an end was what t is. What an earlier version has not written down
+// was as it is now.
+func (t tunnel) is(was *strongswan.Tunnel) bool {
+	w := t.wanted()
+	return slices.Equal(w.Local, was.Local) && slices.Equal(w.Remote, was.Remote) && w.LocalID == was.LocalID &&
+		(len(was.IKE) == 0 || slices.Equal(w.IKE, was.IKE)) && (len(was.ESP) == 0 || slices.Equal(w.ESP, was.ESP)) &&
+		(was.Hub == "" || w.Hub == was.Hub)
+}
+
+// nets returns the networks on both sides that the end takes.
+func (t tunnel) nets() (local, remote []netip.Prefix) {
+	local, remote = t.localNets, t.remoteNets
+	if t.also != nil {
+		local, remote = with(local, parsed(t.also.Local)), with(remote, parsed(t.also.Remote))
+	}
+	return local, remote
+}
+
+// proposals returns the proposals that the end takes, its own before others.
+func (t tunnel) proposals() (ike, esp []string) {
+	ike, esp = t.ike, t.esp
+	if t.also != nil {
+		ike, esp = with(ike, t.also.IKE), with(esp, t.also.ESP)
+	}
+	return ike, esp
+}
+
+// anyAddress reports whether the end has to answer at another address than its own one:
+// the other end may still dial the hub where it was.
+func (t tunnel) anyAddress() bool {
+	return t.also != nil && t.also.Hub != "" && t.also.Hub != t.hub().String()
+}
+
+// keys returns the keys that the end takes, the one that it sends last.
+func (t tunnel) keys() []secret.Value { return append(slices.Clone(t.alsoKeys), t.psk) }
+
+// passing returns the inventory that the packet filter of the hub is to be made of: each
+// site with the networks that its tunnel takes, and the hub with those of its own that a
+// site may still have.
+func (h Host) passing(ends []tunnel) *inventory.Inventory {
+	if h.role != inventory.RoleHub || !slices.ContainsFunc(ends, func(t tunnel) bool { return t.fitted }) {
+		return h.inv
+	}
+	inv := *h.inv
+	inv.Sites = nil
+	var sites []netip.Prefix
+	for _, t := range ends {
+		_, nets := t.nets()
+		sites = append(sites, nets...)
+		if i := slices.IndexFunc(inv.Sites, func(s inventory.Site) bool { return s.Name == t.peerID }); i >= 0 {
+			inv.Sites[i].Subnets = with(inv.Sites[i].Subnets, nets)
+		} else {
+			inv.Sites = append(inv.Sites, inventory.Site{Name: t.peerID, Subnets: nets})
+		}
+	}
+	if inv.L2TP != nil {
+		sites = append(sites, clientNet(h.inv)...)
+	}
+	inv.Hub.Subnets = slices.Clone(inv.Hub.Subnets)
+	for _, t := range ends {
+		local, _ := t.nets()
+		for _, p := range local {
+			if !overlapAny([]netip.Prefix{p}, sites) && !slices.Contains(inv.Hub.Subnets, p) {
+				inv.Hub.Subnets = append(inv.Hub.Subnets, p)
+			}
+		}
+	}
+	return &inv
+}
+
+// with returns a and what of b it has not.
+func with[T comparable](a, b []T) []T {
+	out := slices.Clone(a)
+	for _, x := range b {
+		if !slices.Contains(out, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// parsed returns prefixes of a manifest. One that is none was not written by us.
+func parsed(texts []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range texts {
+		if p, err := netip.ParsePrefix(s); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}

@@ -1,0 +1,288 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// What both ends of a tunnel must agree on, its selectors, identities, proposals,
+// addresses and key, is changed on both of them or on neither, and there is no moment
+// between at which they do not fit together, whatever fails:
+//
+//  1. the hub is changed so that it takes what each of these sites has and what it is to
+//     have, and is confirmed;
+//  2. each site is changed, is seen to have its tunnel, and is confirmed, or puts back
+//     what it had;
+//  3. the hub is changed so that it takes of each site only what the site has now;
+//  4. a site with a new key is changed so that it takes the old one no more.
+//
+// What an end takes is for roles to say (tasks.Peer).
+
+// settle looks again at hosts that would get a new end of a tunnel although the other
+// end does not get it in this run: it is not reached, cannot be changed, or was not asked
+// for. Their ends stay as they are.
+func (e *Engine) settle(p *Plan, hosts []Host) {
+	plans := map[string]*HostPlan{}
+	for i := range p.Hosts {
+		plans[p.Hosts[i].Name] = &p.Hosts[i]
+	}
+	ready := func(name string) bool {
+		hp := plans[name]
+		return hp != nil && (hp.Result == OK || hp.Result == Changed) && len(hp.Blocked()) == 0
+	}
+	// all are looked at before one is planned anew: that one waits is no reason to wait
+	waits := map[string]tasks.Peers{}
+	for _, h := range hosts {
+		hp := plans[h.Name]
+		if h.Leave || len(hp.Changes) == 0 {
+			continue
+		}
+		pairs := h.pairs(hp)
+		for _, peer := range slices.Sorted(maps.Keys(pairs)) {
+			updates := slices.ContainsFunc(pairs[peer], func(c tasks.Change) bool { return c.Action == tasks.Update })
+			switch {
+			case !updates: // there is no tunnel yet
+			case h.Rollback != nil:
+				hp.Warnings = append(hp.Warnings, fmt.Sprintf("the tunnel to %s changes, and %s is not rolled back with it: where both ends changed, roll back both", peer, peer))
+			case !ready(peer):
+				if waits[h.Name] == nil {
+					waits[h.Name] = tasks.Peers{}
+				}
+				waits[h.Name][peer] = tasks.PeerUnread
+			case h.InTunnel:
+				hp.Warnings = append(hp.Warnings,
+					"the way to this host is its own tunnel, and that changes: what was there comes back unless the host is reached again with the new one")
+			}
+		}
+	}
+	for _, h := range hosts {
+		peers, hp := waits[h.Name], plans[h.Name]
+		if len(peers) == 0 {
+			continue
+		}
+		again := e.check(h, HostPlan{Name: hp.Name, Role: hp.Role, Facts: hp.Facts, Took: hp.Took, peers: peers})
+		had, has := h.pairs(hp), h.pairs(&again)
+		for _, peer := range slices.Sorted(maps.Keys(peers)) {
+			if !reflect.DeepEqual(had[peer], has[peer]) {
+				again.Warnings = append(again.Warnings,
+					fmt.Sprintf("the change of the tunnel to %s waits: %s does not get it in this run", peer, peer))
+			}
+		}
+		*hp = again
+	}
+}
+
+// pairs returns the changes of what a host must have agreed on with the other ends of
+// its tunnels, by their names.
+func (h Host) pairs(hp *HostPlan) map[string][]tasks.Change {
+	out := map[string][]tasks.Change{}
+	if h.Pairs == nil || len(hp.Changes) == 0 {
+		return out
+	}
+	peers := map[string][]string{} // by task
+	for name, ids := range h.Pairs(hp.Facts) {
+		for _, id := range ids {
+			peers[id] = append(peers[id], name)
+		}
+	}
+	for _, c := range hp.Changes {
+		for _, name := range peers[c.Task] {
+			out[name] = append(out[name], c)
+		}
+	}
+	return out
+}
+
+// crossing is a change of tunnels on both of their ends while it is made.
+type crossing struct {
+	e     *Engine
+	hub   *attempt
+	sites []*attempt
+	// renamed are the names by which the hub knows sites that have another one now.
+	renamed map[string]*attempt
+	// had is what the hub was applied to last, before all this.
+	had  *tasks.Manifest
+	took time.Time
+}
+
+// crossing returns the change of those tunnels that change on both ends, nil for none.
+func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
+	if len(hubs) != 1 || !hubs[0].changes() || hubs[0].h.Leave || hubs[0].h.Rollback != nil {
+		return nil
+	}
+	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, took: time.Now()}
+	c.had, _ = tasks.ReadManifest(c.hub.hp.Facts) // the plan has read it
+	ours := c.hub.h.pairs(c.hub.hp)
+	for _, s := range sites {
+		if !s.changes() || s.h.Leave || s.h.Rollback != nil {
+			continue
+		}
+		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 {
+			c.sites = append(c.sites, s)
+		}
+		if m, err := tasks.ReadManifest(s.hp.Facts); err == nil && m != nil && m.Host != s.h.Name && c.had.Conn(m.Host) != nil {
+			c.renamed[m.Host] = s
+		}
+	}
+	if len(c.sites)+len(c.renamed) == 0 {
+		return nil
+	}
+	return c
+}
+
+// peers returns what the hub has to fit, with of for the sites of the crossing.
+func (c *crossing) peers(of func(*attempt) tasks.Peer) tasks.Peers {
+	peers := maps.Clone(c.hub.hp.peers)
+	if peers == nil {
+		peers = tasks.Peers{}
+	}
+	for _, s := range c.sites {
+		peers[s.h.Name] = of(s)
+	}
+	for name, s := range c.renamed {
+		if of(s) != tasks.PeerNew {
+			peers[name] = tasks.PeerUnread
+		}
+	}
+	return peers
+}
+
+// widen makes the first step: the hub takes what its sites have and what they are to
+// have.
+func (c *crossing) widen(ctx context.Context) {
+	hub := c.hub
+	peers := c.peers(func(*attempt) tasks.Peer { return tasks.PeerEither })
+	wide := c.attempt(hub.h, hub.hp.Facts, peers)
+	if wide.transact(ctx); !wide.good() {
+		hub.hr = wide.hr
+		hub.done(c.took)
+		return
+	}
+	hub.hr, hub.x = wide.hr, wide.x
+	hub.observe(host.StageConfirm, "waits for the sites")
+	for _, s := range c.sites {
+		if first := c.attempt(s.h, s.hp.Facts, tasks.Peers{hub.h.Name: tasks.PeerEither}); first.hr.Err == nil && first.changes() {
+			s.shown, s.hp = s.hp, first.hp
+		}
+	}
+}
+
+// attempt returns an attempt at what a host is to have where the other ends of its
+// tunnels are peers. Its tunnels are those that it then has.
+func (c *crossing) attempt(h Host, f tasks.Facts, peers tasks.Peers) *attempt {
+	hp := c.e.check(h, HostPlan{Name: h.Name, Role: h.Role, Facts: f, peers: peers})
+	if h.Role == tasks.RoleHub {
+		h.Tunnels = slices.Clone(h.Tunnels)
+		for i, t := range h.Tunnels {
+			if was := c.had.Conn(t.Conn); peers[t.Peer] != tasks.PeerNew && was != nil && was.Tunnel != nil {
+				h.Tunnels[i] = *was.Tunnel
+			}
+		}
+	}
+	return c.e.newAttempt(h, &hp)
+}
+
+// settle makes what is left once the sites were tried: the hub takes only what each has
+// now, and after it the sites do with their keys.
+func (c *crossing) settle(ctx context.Context) {
+	defer func() { c.hub.done(c.took) }()
+	hub := c.hub
+	peers := c.peers((*attempt).has)
+	still := func(result Result, err error) {
+		hub.fail(result, transport.WithHint(fmt.Errorf("it still takes what its sites had before: %w", err),
+			"every tunnel fits; `vpnpush apply` ends it"))
+	}
+	read := c.e.reach(ctx, hub.h)
+	if read.Err != nil {
+		still(Failed, read.Err)
+		return
+	}
+	last := c.attempt(hub.h, read.Facts, peers)
+	last.last, last.ends = true, hub.x.ID
+	if last.transact(ctx); !last.good() {
+		still(last.hr.Result, last.hr.Err)
+		return
+	}
+	c.tell(peers, last)
+	var keys []*attempt
+	for _, s := range c.sites {
+		if s.shown == nil {
+			continue
+		}
+		s.hr.Changes = s.shown.Changes
+		if s.good() {
+			keys = append(keys, s)
+		}
+	}
+	c.e.each(ctx, len(keys), func(i int) { c.forget(ctx, keys[i]) })
+}
+
+// forget makes the last step on a site: it takes its old key no more.
+func (c *crossing) forget(ctx context.Context, s *attempt) {
+	read := c.e.reach(ctx, s.h)
+	err := read.Err
+	result := Failed
+	if err == nil {
+		last := c.attempt(s.h, read.Facts, nil)
+		last.last, last.ends = true, s.x.ID
+		if last.transact(ctx); last.good() {
+			return
+		}
+		result, err = last.hr.Result, last.hr.Err
+	}
+	s.fail(result, transport.WithHint(fmt.Errorf("it still takes its old key besides the new one: %w", err), "`vpnpush apply` ends it"))
+}
+
+// tell makes the hub's report: what it was changed to in the end, with all steps in one.
+func (c *crossing) tell(peers tasks.Peers, last *attempt) {
+	hub := c.hub
+	whole := c.e.check(hub.h, HostPlan{Name: hub.h.Name, Role: hub.h.Role, Facts: hub.hp.Facts, peers: peers})
+	hub.h.Tunnels, hub.hr.Tunnels = last.h.Tunnels, last.hr.Tunnels
+	if len(whole.Changes) > 0 {
+		hub.hr.Result = Changed
+	}
+	hub.hr.Changes, hub.hr.Warnings = whole.Changes, append(hub.hr.Warnings, last.hr.Warnings...)
+	for _, s := range c.sites {
+		switch has := peers[s.h.Name]; {
+		case has == tasks.PeerOld && len(whole.Changes) == 0:
+			hub.fail(RolledBack, fmt.Errorf("put back together with the other end of the tunnel, because %s %s; the host stands as before", s.h.Name, s.hr.Result.told()))
+			return
+		case has == tasks.PeerOld:
+			hub.hr.Warnings = append(hub.hr.Warnings, fmt.Sprintf("the tunnel to %s stays as it was, since %s %s", s.h.Name, s.h.Name, s.hr.Result.told()))
+		case has == tasks.PeerEither:
+			hub.hr.Warnings = append(hub.hr.Warnings, fmt.Sprintf("the hub takes what %s had and what it is to have, since %s %s", s.h.Name, s.h.Name, s.hr.Result.told()))
+		}
+	}
+}
+
+// has returns what the attempt has left on its host.
+func (a *attempt) has() tasks.Peer {
+	switch {
+	case a.confirmed:
+		return tasks.PeerNew
+	case a.torn, a.hr.Result == Unknown, a.hr.Result == Locked, a.hr.Result == Stale: // somebody else is at work there
+		return tasks.PeerEither
+	}
+	return tasks.PeerOld
+}
+
+// told returns a result as the end of a sentence about its host.
+func (r Result) told() string {
+	switch r {
+	case Failed:
+		return string(r)
+	case RolledBack:
+		return "was rolled back"
+	case Skipped:
+		return "was skipped"
+	}
+	return "is " + string(r)
+}

@@ -1,0 +1,226 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/vpnpush/vpnpush/tasks"
+)
+
+var peerWords = map[tasks.Peer]string{tasks.PeerNew: "new", tasks.PeerOld: "old", tasks.PeerEither: "either", tasks.PeerUnread: "old"}
+
+// end is a host with an end of a tunnel to each of peers, in one file: a word for each of
+// them, as far as it has come. Of a site whose name begins with k the key changes, too.
+func end(name, role string, peers ...string) Host {
+	h := wanting(name, role)
+	h.Tasks = func(_ tasks.Facts, ps tasks.Peers) ([]tasks.Task, error) {
+		var words []string
+		for _, p := range peers {
+			word := peerWords[ps[p]]
+			if role == tasks.RoleSite && word == "either" && !strings.HasPrefix(name, "k") {
+				word = "new"
+			}
+			words = append(words, p+"="+word)
+		}
+		return []tasks.Task{conf(strings.Join(words, " ") + "\n")}, nil
+	}
+	h.Pairs = func(tasks.Facts) map[string][]string {
+		out := map[string][]string{}
+		for _, p := range peers {
+			out[p] = []string{"file:/etc/f"}
+		}
+		return out
+	}
+	return h
+}
+
+// network returns a hub and its sites, all with what was applied before.
+func pairedNetwork(t *testing.T, set map[string]func(*machine), sites ...string) *world {
+	hosts := []Host{end("vps", tasks.RoleHub, sites...)}
+	for _, s := range sites {
+		hosts = append(hosts, end(s, tasks.RoleSite, "vps"))
+	}
+	ms := map[string]*machine{}
+	for _, h := range hosts {
+		peers := []string{"vps"}
+		if h.Role == tasks.RoleHub {
+			peers = sites
+		}
+		old := strings.Join(peers, "=old ") + "=old\n"
+		before := answer{files: map[string]string{"/etc/f": marker + old}, manifest: applied(conf(old))}
+		before.manifest.Host = h.Name
+		ms[h.Name] = &machine{before: before, writes: true}
+		if f := set[h.Name]; f != nil {
+			f(ms[h.Name])
+		}
+	}
+	return newWorld(t, ms, hosts...)
+}
+
+// has returns what a host's file says of its peers in the end.
+func (w *world) has(name string) string {
+	m := w.all[name]
+	a := m.before
+	if m.kept {
+		a = m.after
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(a.files["/etc/f"], marker), "\n")
+}
+
+func dies(m *machine) { m.says = fails().says }
+
+// A hub fits what its sites have at any moment, and in the end has of each what the site
+// has: one that fails keeps its tunnel, and takes nothing from the others.
+func TestPairs(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		sites   []string
+		set     map[string]func(*machine)
+		run     func(w *world, cancel func())
+		results string
+		did     string
+		has     string // the hub
+		says    string // the hub's error
+		warns   string // the hub's warnings
+	}{
+		{
+			name: "all is well: the hub fits both, then each site, then the hub the new", sites: []string{"osaka", "tokyo"},
+			results: "vps changed, osaka changed, tokyo changed", has: "osaka=new tokyo=new",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, tokyo launch, tokyo confirm, vps launch, vps confirm",
+		},
+		{
+			name: "a new key: the site takes the old one until the hub has no other", sites: []string{"kyoto"},
+			results: "vps changed, kyoto changed", has: "kyoto=new",
+			did: "vps launch, vps confirm, kyoto launch, kyoto confirm, vps launch, vps confirm, kyoto launch, kyoto confirm",
+		},
+		{
+			name: "the hub fails: nothing is begun on a site", sites: []string{"osaka"}, set: map[string]func(*machine){"vps": dies},
+			results: "vps rolled-back, osaka skipped", has: "osaka=old", did: "vps launch", says: "exit status 1",
+		},
+		{
+			name: "the only site fails: the hub goes back to what it was", sites: []string{"osaka"}, set: map[string]func(*machine){"osaka": dies},
+			results: "vps rolled-back, osaka rolled-back", has: "osaka=old", did: "vps launch, vps confirm, osaka launch, vps launch, vps confirm",
+			says: "put back together with the other end of the tunnel, because osaka was rolled back; the host stands as before",
+		},
+		{
+			name: "the first site fails: no other is begun, and the hub goes back for all", sites: []string{"osaka", "tokyo"}, set: map[string]func(*machine){"osaka": dies},
+			results: "vps rolled-back, osaka rolled-back, tokyo skipped", has: "osaka=old tokyo=old",
+			did: "vps launch, vps confirm, osaka launch, vps launch, vps confirm", says: "because osaka was rolled back",
+		},
+		{
+			name: "one of several fails: the hub goes back for that one alone", sites: []string{"osaka", "tokyo"}, set: map[string]func(*machine){"tokyo": dies},
+			results: "vps changed, osaka changed, tokyo rolled-back", has: "osaka=new tokyo=old",
+			did:   "vps launch, vps confirm, osaka launch, osaka confirm, tokyo launch, vps launch, vps confirm",
+			warns: "the tunnel to tokyo stays as it was, since tokyo was rolled back",
+		},
+		{
+			name: "what one has is not known: the hub fits both", sites: []string{"osaka", "tokyo"},
+			set: map[string]func(*machine){"tokyo": func(m *machine) {
+				m.says, m.comes = "status\tdied\nlog\n", "revert-failed\ta disk"
+			}},
+			results: "vps changed, osaka changed, tokyo failed", has: "osaka=new tokyo=either",
+			did:   "vps launch, vps confirm, osaka launch, osaka confirm, tokyo launch, tokyo undo, vps launch, vps confirm",
+			warns: "the hub takes what tokyo had and what it is to have, since tokyo failed",
+		},
+		{
+			name: "one is not reached from the beginning: its end waits", sites: []string{"osaka", "tokyo"},
+			set:     map[string]func(*machine){"tokyo": func(m *machine) { m.fault = from("dial", 1, errCut) }},
+			results: "vps changed, osaka changed, tokyo unreachable", has: "osaka=new tokyo=old",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch, vps confirm",
+		},
+		{
+			name: "the last step of the hub fails: it fits both still, and says so", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"vps": func(m *machine) { m.fault = at("confirm", 2, errCut); m.cut = from("outcome", 1, errCut) }},
+			results: "vps unknown, osaka changed", has: "osaka=either",
+			did:  "vps launch, vps confirm, osaka launch, osaka confirm, vps launch",
+			says: "it still takes what its sites had before: ",
+		},
+		{
+			name: "the last step of a site fails: it takes both keys still, and says so", sites: []string{"kyoto"},
+			set: map[string]func(*machine){"kyoto": func(m *machine) {
+				m.fault = func(what string, n int) error {
+					if what == "launch" && n == 2 {
+						m.says = fails().says
+					}
+					return nil
+				}
+			}},
+			results: "vps changed, kyoto rolled-back", has: "kyoto=new",
+			did: "vps launch, vps confirm, kyoto launch, kyoto confirm, vps launch, vps confirm, kyoto launch",
+		},
+		{
+			name: "Ctrl-C after the hub's first step: no site is begun, and the hub goes back", sites: []string{"osaka"},
+			run: func(w *world, _ func()) {
+				stop := make(chan struct{})
+				w.e.Stop = stop
+				w.all["vps"].fault = func(what string, n int) error {
+					if what == "launch" && n == 1 {
+						close(stop)
+					}
+					return nil
+				}
+			},
+			results: "vps rolled-back, osaka skipped", has: "osaka=old", did: "vps launch, vps confirm, vps launch, vps confirm",
+			says: "because osaka was skipped",
+		},
+		{
+			name: "a second Ctrl-C in the middle: the hub fits what the site had, too", sites: []string{"osaka"},
+			run: func(w *world, cancel func()) {
+				w.all["osaka"].fault = func(what string, n int) error {
+					if what == "launch" {
+						cancel()
+					}
+					return nil
+				}
+			},
+			results: "vps failed, osaka unknown", has: "osaka=either", did: "vps launch, vps confirm",
+			says: "it still takes what its sites had before: interrupted before it was read",
+		},
+		{
+			name: "without a first one all sites are tried", sites: []string{"osaka", "tokyo"}, set: map[string]func(*machine){"osaka": dies},
+			run:     func(w *world, _ func()) { w.e.NoCanary, w.e.Forks = true, 1 },
+			results: "vps changed, osaka rolled-back, tokyo changed", has: "osaka=old tokyo=new",
+			did:   "vps launch, vps confirm, osaka launch, tokyo launch, tokyo confirm, vps launch, vps confirm",
+			warns: "the tunnel to osaka stays as it was, since osaka was rolled back",
+		},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			w := pairedNetwork(t, tt.set, tt.sites...)
+			if tt.run != nil {
+				tt.run(w, cancel)
+			}
+			p, _ := w.e.Plan(context.Background(), w.hosts)
+			if waits := strings.Contains(strings.Join(p.Hosts[0].Warnings, "\n"), "waits: tokyo does not get it"); waits != strings.Contains(tt.results, "unreachable") {
+				t.Errorf("the plan warns %q", p.Hosts[0].Warnings)
+			}
+			r, _ := w.e.Apply(ctx, p, w.hosts)
+			if got := w.results(r); got != tt.results {
+				t.Errorf("%s; want %s", got, tt.results)
+			}
+			if got := w.order(); got != tt.did {
+				t.Errorf("did  %s\nwant %s", got, tt.did)
+			}
+			if got := w.has("vps"); got != tt.has {
+				t.Errorf("the hub has %q, want %q", got, tt.has)
+			}
+			for _, s := range tt.sites {
+				// as the hub has it, or, where it fits both, either
+				hub := strings.Fields(w.has("vps"))[slices.Index(tt.sites, s)]
+				site := w.has(s)
+				if fits := hub == s+"=either" || site == "vps=either" || strings.TrimPrefix(hub, s) == strings.TrimPrefix(site, "vps"); !fits {
+					t.Errorf("the hub has %s, the site %s", hub, site)
+				}
+			}
+			if !says(r.Hosts[0].Err, tt.says) {
+				t.Errorf("the hub says %v, want %q", r.Hosts[0].Err, tt.says)
+			}
+			if got := strings.Join(r.Hosts[0].Warnings, "; "); got != tt.warns {
+				t.Errorf("the hub warns %q, want %q", got, tt.warns)
+			}
+		})
+	}
+}
