@@ -78,6 +78,11 @@ func TestCheckTunnels(t *testing.T) {
 	narrow.Remote = []string{"10.10.0.0/24"}
 	other.Conn = "kyoto"
 	foreign.PeerID = "osaka"
+	// Libreswan 4.10 at the other end: a child SA for each pair of subnets
+	pairs := Tunnel{Conn: "tokyo", Local: []string{"10.10.0.0/24", "192.168.2.0/24", "192.168.200.0/27", "203.0.113.10/32"}, Remote: []string{"192.168.1.0/24"}, LocalID: "vps", PeerID: "tokyo"}
+	fewer, more := pairs, pairs
+	fewer.Local = []string{"10.10.0.0/24", "203.0.113.10/32"}
+	more.Remote = []string{"192.168.1.0/24", "192.168.7.0/24"}
 	for _, tc := range []struct {
 		file string
 		want Tunnel
@@ -94,6 +99,10 @@ func TestCheckTunnels(t *testing.T) {
 		{"site-duplicate.txt", tokyo, true, "", 2, "203.0.113.10"},
 		{"hub-duplicate.txt", hubTokyo, true, "", 2, "203.0.113.51"},
 		{"5.9.1-site-duplicate.txt", tokyo, true, "", 2, "203.0.113.10"}, // its update dials once more
+		{"5.9.8-hub-per-pair.txt", pairs, true, "", 1, "203.0.113.51"},
+		{"5.9.8-hub-per-pair.txt", fewer, false, "selectors differ: have 10.10.0.0/24 192.168.2.0/24 192.168.200.0/27 203.0.113.10/32 === 192.168.1.0/24, want 10.10.0.0/24 203.0.113.10/32 === 192.168.1.0/24", 1, "203.0.113.51"},
+		{"5.9.8-hub-per-pair.txt", more, false, "child SAs for 10.10.0.0/24 192.168.2.0/24 192.168.200.0/27 203.0.113.10/32 === 192.168.7.0/24 are missing", 1, "203.0.113.51"},
+		{"5.9.8-hub-pair-missing.txt", pairs, false, "child SAs for 203.0.113.10/32 === 192.168.1.0/24 are missing", 1, "203.0.113.51"},
 		{"site-no-child.txt", osaka, false, "IKE SA ESTABLISHED but no child SA", 1, "203.0.113.10"},
 		{"site-connecting.txt", osaka, false, "IKE SA CONNECTING", 1, "203.0.113.99"},
 		{"swanctl-site-up.raw", net, true, "", 1, "203.0.113.10:4500"},
@@ -117,6 +126,53 @@ func TestCheckTunnels(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The bytes of a tunnel are those of all its child SAs.
+func TestTunnelBytes(t *testing.T) {
+	pairs := Tunnel{Conn: "tokyo", Local: []string{"10.10.0.0/24", "192.168.2.0/24", "192.168.200.0/27", "203.0.113.10/32"}, Remote: []string{"192.168.1.0/24"}}
+	got := CheckTunnels(readSAs(t, "5.9.8-hub-per-pair.txt"), []Tunnel{pairs})[0]
+	if !got.Up || got.BytesIn != 2*168 || got.BytesOut != 2*168 {
+		t.Errorf("up=%t, %d bytes in, %d out, want 336 each", got.Up, got.BytesIn, got.BytesOut)
+	}
+}
+
+// Which child SAs are a tunnel together. Two that hold every subnet between them
+// do not carry every pair.
+func TestTunnelPairs(t *testing.T) {
+	want := Tunnel{Conn: "a", Local: []string{"10.0.0.0/24", "10.0.1.0/24"}, Remote: []string{"10.1.0.0/24", "10.2.0.0/24"}, PeerID: "p"}
+	child := func(local, remote string) ChildSA {
+		return ChildSA{Name: "a", State: "INSTALLED", LocalTS: strings.Fields(local), RemoteTS: strings.Fields(remote)}
+	}
+	under := func(id string, cs ...ChildSA) SA {
+		return SA{Conn: "a", State: "ESTABLISHED", RemoteID: id, Children: cs}
+	}
+	old := child("10.0.0.0/24 10.9.0.0/24", "10.1.0.0/24")
+	old.State = "DELETING"
+	mine := child("10.3.0.0/24", "10.4.0.0/24")
+	mine.Name = "by-hand"
+	for _, tc := range []struct {
+		name string
+		sas  []SA
+		why  string
+	}{
+		{"a row and a row", []SA{under("p", child("10.0.0.0/24", "10.2.0.0/24 10.1.0.0/24"), child("10.0.1.0/24", "10.1.0.0/24 10.2.0.0/24"))}, ""},
+		{"below two IKE SAs", []SA{under("p", child("10.0.0.0/24 10.0.1.0/24", "10.1.0.0/24")), under("p", child("10.0.0.0/24 10.0.1.0/24", "10.2.0.0/24"))}, ""},
+		{"one of them twice, while it is rekeyed", []SA{under("p", child("10.0.0.0/24 10.0.1.0/24", "10.1.0.0/24 10.2.0.0/24"), child("10.0.0.0/24", "10.1.0.0/24"))}, ""},
+		{"the diagonal", []SA{under("p", child("10.0.0.0/24", "10.1.0.0/24"), child("10.0.1.0/24", "10.2.0.0/24"))},
+			"child SAs for 10.0.0.0/24 === 10.2.0.0/24, 10.0.1.0/24 === 10.1.0.0/24 are missing"},
+		{"a part of a subnet", []SA{under("p", child("10.0.0.0/24 10.0.1.0/24", "10.1.0.0/24 10.2.0.0/25"))},
+			"selectors differ: have 10.0.0.0/24 10.0.1.0/24 === 10.1.0.0/24 10.2.0.0/25, want 10.0.0.0/24 10.0.1.0/24 === 10.1.0.0/24 10.2.0.0/24"},
+		{"the rest is another's", []SA{under("p", child("10.0.0.0/24 10.0.1.0/24", "10.1.0.0/24")), under("q", child("10.0.0.0/24 10.0.1.0/24", "10.2.0.0/24"))},
+			"child SAs for 10.0.0.0/24 10.0.1.0/24 === 10.2.0.0/24 are missing"},
+		{"what goes and what is of another conn do not count", []SA{under("p", child("10.0.0.0/24 10.0.1.0/24", "10.1.0.0/24 10.2.0.0/24"), old, mine)}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if got := CheckTunnels(tc.sas, []Tunnel{want})[0]; got.Why != tc.why || got.Up != (tc.why == "") {
+				t.Errorf("up=%t, %q\nwant %q", got.Up, got.Why, tc.why)
+			}
+		})
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"time"
 )
 
-// Tunnel is a child SA that should be up. It is no task: a tunnel that is down
-// is reported, not planned.
+// Tunnel is what should be up between two hosts: child SAs that together carry each
+// subnet of one end to each of the other. strongSwan makes one for all of them, and
+// many routers one for each pair. It is no task: a tunnel that is down is reported,
+// not planned.
 type Tunnel struct {
 	Conn string `json:"conn"`
 	Peer string `json:"peer"` // site name, or the hub's, for messages
@@ -30,12 +32,12 @@ type Tunnel struct {
 // TunnelState is what was found of a Tunnel.
 type TunnelState struct {
 	Tunnel   Tunnel
-	Up       bool          // a child SA is INSTALLED with the wanted selectors
+	Up       bool          // the INSTALLED child SAs have the wanted selectors between them
 	Why      string        // not Up: what is there instead
 	SAs      int           // IKE SAs of the conn; more than one is worth a warning
 	Peer     string        // address and port of the peer, as seen
 	Age      time.Duration // since the IKE SA was established
-	BytesIn  uint64        // of the tunnel's child SA, since its last rekeying
+	BytesIn  uint64        // of the tunnel's child SAs, each since its last rekeying
 	BytesOut uint64
 }
 
@@ -60,9 +62,10 @@ func checkTunnel(sas []SA, t Tunnel) TunnelState {
 			st.Peer, st.Age = sa.RemoteAddr, sa.Age
 		}
 	}
+	var carry []ChildSA // those that carry packets between the right identities
 	for _, sa := range sas {
-		ofConn := func(c ChildSA) bool { return c.Name == t.Conn }
-		if sa.Conn != t.Conn && !slices.ContainsFunc(sa.Children, ofConn) {
+		children := sa.ofConn(t.Conn)
+		if sa.Conn != t.Conn && len(children) == 0 {
 			continue
 		}
 		switch sa.State {
@@ -75,38 +78,100 @@ func checkTunnel(sas []SA, t Tunnel) TunnelState {
 			st.SAs++
 			why(2, sa, "IKE SA %s", sa.State)
 		}
-		for _, c := range sa.Children {
-			if sa.Conn != t.Conn && !ofConn(c) {
-				continue
-			}
-			if !c.carries() {
-				why(4, sa, "child SA %s", c.State)
-				continue
-			}
+		for _, c := range children {
 			switch {
+			case !c.carries():
+				why(4, sa, "child SA %s", c.State)
 			case t.PeerID != "" && sa.RemoteID != t.PeerID, t.LocalID != "" && sa.LocalID != t.LocalID:
 				why(5, sa, "identities differ: have %s === %s, want %s === %s", sa.LocalID, sa.RemoteID, t.LocalID, t.PeerID)
-			case !sameSet(c.LocalTS, t.Local) || !sameSet(c.RemoteTS, t.Remote):
-				why(6, sa, "selectors differ: have %s === %s, want %s === %s",
-					list(c.LocalTS), list(c.RemoteTS), list(t.Local), list(t.Remote))
 			default:
-				why(7, sa, "")
-				st.Up = true
-				st.BytesIn += c.BytesIn
-				st.BytesOut += c.BytesOut
+				why(6, sa, "")
+				carry = append(carry, c)
 			}
 		}
+	}
+	if len(carry) == 0 {
+		return st
+	}
+	if st.Why = t.lacks(carry); st.Why != "" {
+		return st
+	}
+	st.Up = true
+	for _, c := range carry {
+		st.BytesIn += c.BytesIn
+		st.BytesOut += c.BytesOut
 	}
 	return st
 }
 
+// ofConn returns the child SAs of a conn below an IKE SA. Those of a conn of ipsec.conf
+// have its name, and may stand below the IKE SA of another conn with the same peer;
+// those of swanctl.conf have names of their own, below its.
+func (sa SA) ofConn(conn string) []ChildSA {
+	var named []ChildSA
+	for _, c := range sa.Children {
+		if c.Name == conn {
+			named = append(named, c)
+		}
+	}
+	if named == nil && sa.Conn == conn {
+		return sa.Children
+	}
+	return named
+}
+
+// lacks returns how the selectors of child SAs, taken together, differ from those of t,
+// "" where they do not.
+func (t Tunnel) lacks(cs []ChildSA) string {
+	var local, remote []string
+	carried := map[[2]string]bool{}
+	for _, c := range cs {
+		local, remote = append(local, c.LocalTS...), append(remote, c.RemoteTS...)
+		for _, l := range c.LocalTS {
+			for _, r := range c.RemoteTS {
+				carried[[2]string{l, r}] = true
+			}
+		}
+	}
+	if !within(local, t.Local) || !within(remote, t.Remote) {
+		return fmt.Sprintf("selectors differ: have %s === %s, want %s === %s", list(local), list(remote), list(t.Local), list(t.Remote))
+	}
+	// local subnets that lack the same remote ones are told together
+	var order []string
+	missing := map[string][]string{}
+	for _, l := range set(t.Local) {
+		var rs []string
+		for _, r := range set(t.Remote) {
+			if !carried[[2]string{l, r}] {
+				rs = append(rs, r)
+			}
+		}
+		if rs == nil {
+			continue
+		}
+		to := strings.Join(rs, " ")
+		if missing[to] == nil {
+			order = append(order, to)
+		}
+		missing[to] = append(missing[to], l)
+	}
+	if order == nil {
+		return ""
+	}
+	var pairs []string
+	for _, to := range order {
+		pairs = append(pairs, strings.Join(missing[to], " ")+" === "+to)
+	}
+	return "child SAs for " + strings.Join(pairs, ", ") + " are missing"
+}
+
 func (c ChildSA) carries() bool { return c.State == "INSTALLED" || c.State == "REKEYING" }
 
-func sameSet(a, b []string) bool {
-	set := func(s []string) []string { return slices.Compact(slices.Sorted(slices.Values(s))) }
-	return slices.Equal(set(a), set(b))
+// within reports whether every one of a is among b.
+func within(a, b []string) bool {
+	return !slices.ContainsFunc(a, func(s string) bool { return !slices.Contains(b, s) })
 }
 
-func list(ts []string) string {
-	return cmp.Or(strings.Join(slices.Sorted(slices.Values(ts)), " "), "nothing")
-}
+func set(ts []string) []string { return slices.Compact(slices.Sorted(slices.Values(ts))) }
+
+func list(ts []string) string { return cmp.Or(strings.Join(set(ts), " "), "nothing") }
