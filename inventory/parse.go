@@ -190,8 +190,10 @@ func (r *reader) tunnel(t *table) Tunnel {
 	if tun.Backend == BackendSwanctl {
 		r.errorf(t.at("backend"), `write "ipsec.conf", or leave it "auto"`, `%s: "swanctl" is not in this version`, t.name("backend"))
 	}
-	tun.IKE = r.proposals(t, "ike", "aes256-sha256-modp2048", tun.AllowWeak)
-	tun.ESP = r.proposals(t, "esp", "aes256-sha256", tun.AllowWeak)
+	tun.IKE = r.proposals(t, "ike", []string{"aes256-sha256-modp2048"}, tun.AllowWeak)
+	// With a group first: our own hosts have forward secrecy at each rekeying. Without
+	// one second: a peer that knows none, or an older list, lives through it.
+	tun.ESP = r.proposals(t, "esp", []string{"aes256-sha256-modp2048", "aes256-sha256"}, tun.AllowWeak)
 	if _, ok := t.get("ah"); ok {
 		r.errorf(t.at("ah"), "leave it out: ESP authenticates as well", "%s: strongSwan cannot combine AH with ESP", t.name("ah"))
 	}
@@ -201,11 +203,11 @@ func (r *reader) tunnel(t *table) Tunnel {
 	return tun
 }
 
-func (r *reader) proposals(t *table, key, def string, allowWeak bool) []string {
-	mend := fmt.Sprintf("write a list of proposals, such as [%q]", def)
+func (r *reader) proposals(t *table, key string, def []string, allowWeak bool) []string {
+	mend := fmt.Sprintf("write a list of proposals, such as [\"%s\"]", strings.Join(def, `", "`))
 	all, ok := t.list(key, mend)
 	if !ok {
-		return []string{def}
+		return def
 	}
 	if len(all) == 0 {
 		r.errorf(t.at(key), mend, "%s is empty", t.name(key))
@@ -220,7 +222,7 @@ func (r *reader) proposals(t *table, key, def string, allowWeak bool) []string {
 			r.errorf(at, mend, "%s: proposal %q %s", t.name(key), p, fault)
 		}
 		if len(weak) > 0 && !allowWeak {
-			r.errorf(at, fmt.Sprintf("write for example %q, or set tunnel.allow_weak = true", def),
+			r.errorf(at, fmt.Sprintf("write for example %q, or set tunnel.allow_weak = true", def[0]),
 				"%s: proposal %q is weak: %s", t.name(key), p, strings.Join(weak, ", "))
 		}
 	}

@@ -34,7 +34,7 @@ func minimal() *inventory.Inventory {
 	return &inventory.Inventory{
 		ID: "vps",
 		Tunnel: inventory.Tunnel{
-			Backend: inventory.BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256"},
+			Backend: inventory.BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"},
 			DPDDelay: 30 * time.Second,
 		},
 		Hub:      inventory.Hub{Name: "vps", Address: addr("203.0.113.10"), LocalAddress: addr("203.0.113.10"), Subnets: nets("203.0.113.10/32")},

@@ -49,18 +49,26 @@ func l2tpClients(inv *inventory.Inventory) *clients {
 // over ECP-384, ECP-256 or MODP-2048, and ESP with SHA-1 only; Apple's and
 // NetworkManager's SHA-256 with MODP-2048. MODP-1024 and 3DES, of Android
 // before 12 and Windows before 10, only where weak ones are allowed.
+//
+// These clients ask for ESP without a group. Libreswan asks with one, that of its
+// IKE SA (its pfs=yes), and a quick mode whose group no proposal has is not answered.
 func l2tpProposals(weak bool) (ike, esp []string) {
 	ike = []string{
 		"aes256-sha256-modp2048", "aes128-sha256-modp2048",
 		"aes256-sha1-ecp384", "aes128-sha1-ecp256",
 		"aes256-sha1-modp2048", "aes128-sha1-modp2048",
 	}
-	esp = []string{"aes256-sha256", "aes128-sha256", "aes256-sha1", "aes128-sha1"}
+	ciphers := []string{"aes256-sha256", "aes128-sha256", "aes256-sha1", "aes128-sha1"}
+	groups := "-modp2048-ecp384-ecp256"
 	if weak {
 		ike = append(ike, "aes256-sha1-modp1024", "aes128-sha1-modp1024", "3des-sha1-modp1024")
-		esp = append(esp, "3des-sha1")
+		ciphers = append(ciphers, "3des-sha1")
+		groups += "-modp1024"
 	}
-	return ike, esp
+	for _, c := range ciphers {
+		esp = append(esp, c+groups)
+	}
+	return ike, append(esp, ciphers...)
 }
 
 // l2tpFiles returns the files of xl2tpd and pppd. A hub without L2TP still wants

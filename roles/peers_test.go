@@ -71,6 +71,7 @@ func endOf(t *testing.T, inv *inventory.Inventory, name string, f tasks.Facts, p
 func TestEnds(t *testing.T) {
 	old := minimal()
 	old.Sites[0].PSK = secret.New("old-key")
+	old.Tunnel.ESP = []string{"aes256-sha256"}
 	changed := minimal()
 	changed.Sites[0].PSK = secret.New("new-key")
 	changed.Sites[0].Subnets = nets("192.168.20.0/24")
