@@ -46,7 +46,8 @@ Ctrl-C once: no new host is begun, those at work end well. Twice: leave at once;
 hosts that are not confirmed put everything back by themselves. When the time
 that --timeout gives is up, that is as a first Ctrl-C, but with exit code 4.
 
-Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed;
+Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed, or
+its tunnel is not up;
 5 a host put back what was there; 7 another run is at work, or something has
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 		Args: cobra.MaximumNArgs(1),

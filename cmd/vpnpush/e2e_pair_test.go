@@ -85,6 +85,30 @@ func TestE2EPair(t *testing.T) {
 	}
 }
 
+// A hub moves to another machine and address, and a site that is reached through it alone
+// follows without a hand at the office: it is planned through the old hub, and confirmed
+// through the new one.
+func TestE2EHubMoves(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
+		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "vps2", Place: "e1", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"},
+	}})
+	write(t, l, labHub, labTokyo)
+	vpnpush(t, l, 0, "apply", "--yes")
+
+	l.MustRun("vps2", "ip", "addr", "add", "10.10.0.1/24", "dev", "lo")
+	address := strings.Fields(l.MustRun("vps2", "hostname", "-I"))[0]
+	moved := strings.Replace(labHub, `address = "203.0.113.10"`, `address = "`+address+`"`, 1)
+	write(t, l, moved, labTokyo, "ssh = { host = \"192.168.1.10\", jump = \"root@203.0.113.10\" }\n")
+	vpnpush(t, l, 0, "apply", "--yes")
+	if out := l.MustRun("tokyo", "ipsec", "status", "tokyo"); !strings.Contains(out, "..."+address+"[vps]") || !strings.Contains(out, "INSTALLED") {
+		t.Errorf("tokyo's tunnel:\n%s", out)
+	}
+	// the way by which it was planned is closed
+	write(t, l, moved, labTokyo, viaHub)
+	unchanged(t, l)
+}
+
 // selectors returns the networks of a site that its tunnel carries on a host, sorted.
 func selectors(l *lab.Lab, host, site string) []string {
 	var nets []string

@@ -15,7 +15,7 @@ const (
 	exitOK          = 0
 	exitError       = 1   // before anything was done
 	exitChanges     = 2   // something was found: changes, drift, a problem, a tunnel that is down
-	exitHosts       = 4   // a host was not reached or failed
+	exitHosts       = 4   // a host was not reached or failed, or its tunnel is not up after an apply
 	exitRolledBack  = 5   // a host put back what was there
 	exitBoth        = 6   // exitChanges and exitHosts
 	exitLocked      = 7   // another run is at work, or the plan is stale
@@ -144,6 +144,9 @@ func reportEnd(ctx context.Context, r *engine.Report) error {
 	for _, h := range r.Hosts {
 		code = worse(code, resultCode(h.Result))
 		skipped = skipped || h.Result == engine.Skipped
+	}
+	if r.TunnelsDown() > 0 {
+		code = worse(code, exitHosts)
 	}
 	switch {
 	case interrupted(ctx) && severity[code] <= severity[exitHosts]:

@@ -10,6 +10,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // Scripts and cron act on the codes: the worst host decides, and what was found
@@ -105,5 +106,25 @@ func TestReportEnd(t *testing.T) {
 	}
 	if err := ended(whole); err != nil {
 		t.Errorf("not cut off: %v", err)
+	}
+}
+
+// An apply does not end well while a tunnel is down whose site it was asked for; that of
+// another may wait for its own apply.
+func TestReportEndTunnelDown(t *testing.T) {
+	down := []strongswan.TunnelState{{Tunnel: strongswan.Tunnel{Conn: "tokyo", Peer: "tokyo"}}}
+	hub := engine.HostReport{Name: "vps", Role: tasks.RoleHub, Result: engine.OK, Tunnels: down}
+	site := engine.HostReport{Name: "tokyo", Role: tasks.RoleSite, Result: engine.OK}
+	for _, tt := range []struct {
+		name  string
+		hosts []engine.HostReport
+		want  int
+	}{
+		{"the site was in the run", []engine.HostReport{hub, site}, exitHosts},
+		{"it was not", []engine.HostReport{hub}, exitOK},
+	} {
+		if got := exitCode(reportEnd(context.Background(), &engine.Report{Hosts: tt.hosts})); got != tt.want {
+			t.Errorf("%s: exit code %d, want %d", tt.name, got, tt.want)
+		}
 	}
 }

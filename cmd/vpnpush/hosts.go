@@ -85,9 +85,44 @@ func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dia
 		Passphrase: func(path string) ([]byte, error) { return a.askSecret(ctx, "passphrase of "+path+": ") },
 	}
 	for _, h := range inv.Hosts() {
-		d.Targets = append(d.Targets, a.target(h))
+		t := a.target(h)
+		t.Ways = ways(inv, h)
+		d.Targets = append(d.Targets, t)
 	}
 	return d
+}
+
+// ways returns the other ways to a host that the inventory knows: a change can close the
+// one that led to it. The hub has its addresses, and a site is reached straight, or from
+// the hub by an address of its LAN.
+func ways(inv *inventory.Inventory, h inventory.Host) []sshconn.Way {
+	hosts, jumps := []string{h.SSH.Host}, []string{h.SSH.Jump, "none"}
+	add := func(a netip.Addr) {
+		if a.IsValid() && !slices.Contains(hosts, a.String()) {
+			hosts = append(hosts, a.String())
+		}
+	}
+	if h.Role == inventory.RoleHub {
+		add(inv.Hub.Address)
+		add(inv.Hub.LocalAddress)
+	} else {
+		jumps = append(jumps, inv.Hub.Name)
+		for _, s := range inv.Sites {
+			if s.Name == h.Name {
+				add(s.Address)
+			}
+		}
+	}
+	var out []sshconn.Way
+	for _, host := range hosts {
+		for i, jump := range jumps {
+			if host == h.SSH.Host && jump == h.SSH.Jump || slices.Contains(jumps[:i], jump) || jump == "" {
+				continue // the way that it has, or one more time
+			}
+			out = append(out, sshconn.Way{Host: host, Jump: jump})
+		}
+	}
+	return out
 }
 
 func (a *app) target(h inventory.Host) sshconn.Target {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -25,6 +26,8 @@ const (
 	// guardSlack is what the script adds to the confirmation's time for its own
 	// work (main_run in tasks/host/txn.sh).
 	guardSlack = 240 * time.Second
+	// deadLine is how long nothing may be heard of a host that is being changed.
+	deadLine = 8 * time.Second
 	// followTries is how often the script that follows a run may end without an
 	// answer.
 	followTries = 20
@@ -238,8 +241,11 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		return host.Reply{Status: host.StatusFailed, Stage: stageConnect, Message: err.Error()}, nil
 	}
 	var silent time.Time // since when nothing is heard of it
+	alive := a.mistrust(ctx)
+	defer alive("")
 	heard := func(stage, task string) {
 		silent = time.Time{}
+		alive(stage)
 		a.observe(stage, task)
 	}
 	said := &host.Replies{Event: heard}
@@ -261,7 +267,7 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		a.observe(stageConnect, "connection lost; trying again")
 		sleep(ctx, time.Second)
 		a.e.drop(a.h.Name)
-		if conn, err = a.e.conn(ctx, a.h.Name); err != nil {
+		if conn, err = a.e.redial(ctx, a.h.Name); err != nil {
 			continue
 		}
 		said = &host.Replies{Event: heard}
@@ -270,16 +276,51 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 	return said.Reply(), nil
 }
 
+// mistrust makes a new connection to the host, which closes the old one, whenever nothing
+// was heard over that for a while although much should be: the way that it
+// goes may be what has changed, and a line that is dead is seen as such only when the host
+// is about to put everything back. The function that it returns is called with the stage
+// of what was heard, and with none at the end.
+func (a *attempt) mistrust(ctx context.Context) func(stage string) {
+	var mu sync.Mutex
+	var stage string
+	var timer *time.Timer
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(deadLine, func() {
+		mu.Lock()
+		at := stage
+		mu.Unlock()
+		if at != "" && at != host.StagePackages { // packages take as long as they take
+			_, _ = a.e.redial(ctx, a.h.Name) // the old line may yet bring something
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if stage != "" {
+			timer.Reset(deadLine)
+		}
+	})
+	return func(s string) {
+		mu.Lock()
+		defer mu.Unlock()
+		if stage = s; s == "" {
+			timer.Stop()
+			return
+		}
+		timer.Reset(deadLine)
+	}
+}
+
 // verify looks at the host over a new connection. Where it is not as planned,
 // the host puts back what was there.
 func (a *attempt) verify(ctx context.Context) {
 	a.observe(host.StageVerify, "")
 	// A flow that exists can pass a packet filter that lets no new one in.
 	a.e.drop(a.h.Name)
-	conn, err := a.e.conn(ctx, a.h.Name)
+	conn, err := a.e.redial(ctx, a.h.Name)
 	for err != nil && ctx.Err() == nil && time.Now().Before(a.deadline) {
 		sleep(ctx, time.Second)
-		conn, err = a.e.conn(ctx, a.h.Name)
+		conn, err = a.e.redial(ctx, a.h.Name)
 	}
 	if err != nil {
 		a.awaitRevert(ctx, fmt.Errorf("no new connection after the apply: %w", err))

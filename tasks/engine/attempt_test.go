@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -516,3 +517,22 @@ func TestAttemptIsObserved(t *testing.T) {
 type observer func(Event)
 
 func (f observer) Observe(e Event) { f(e) }
+
+// The line over which an apply was begun can die with what it changes, the tunnel that it
+// goes through, and nothing tells so until the host has put everything back: a new
+// connection is made as soon as the host is silent.
+func TestDeadLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := fresh()
+		m.dead = true
+		w := newWorld(t, map[string]*machine{"tokyo": m}, wanting("tokyo", tasks.RoleSite))
+		start := time.Now()
+		r := w.apply(context.Background())
+		if got := w.results(r); got != "tokyo changed" || w.stands("tokyo") != "after" {
+			t.Errorf("%s, and it stands as %s: %v", got, w.stands("tokyo"), r.Hosts[0].Err)
+		}
+		if took := time.Since(start); took > w.e.ConfirmTimeout {
+			t.Errorf("it took %v, longer than the host waits", took)
+		}
+	})
+}

@@ -131,6 +131,10 @@ func (n *network) Dial(_ context.Context, host string) (transport.Conn, error) {
 	return &hostConn{n, host}, nil
 }
 
+func (n *network) DialAnyWay(ctx context.Context, host string) (transport.Conn, error) {
+	return n.Dial(ctx, host)
+}
+
 func (n *network) next(host string) answer {
 	n.mu.Lock()
 	defer n.mu.Unlock()

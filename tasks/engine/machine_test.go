@@ -45,6 +45,8 @@ type machine struct {
 	// the place of its answer.
 	fault, cut func(what string, n int) error
 
+	// dead says that the line over which it is launched is, once it is.
+	dead bool
 	// writes says that what it becomes is what the apply script puts there, at every
 	// apply anew, and not after.
 	writes bool
@@ -107,7 +109,11 @@ func (ms *machines) Dial(_ context.Context, h string) (transport.Conn, error) {
 	if err := ms.count(m, "dial", m.fault); err != nil {
 		return nil, err
 	}
-	return &machineConn{ms, h}, nil
+	return &machineConn{ms: ms, name: h, closed: make(chan struct{})}, nil
+}
+
+func (ms *machines) DialAnyWay(ctx context.Context, h string) (transport.Conn, error) {
+	return ms.Dial(ctx, h)
 }
 
 // count asks for a fault of what. The hosts must not be locked: a fault may take time.
@@ -126,11 +132,16 @@ func (ms *machines) count(m *machine, what string, fault func(string, int) error
 }
 
 type machineConn struct {
-	ms   *machines
-	name string
+	ms     *machines
+	name   string
+	once   sync.Once
+	closed chan struct{}
 }
 
-func (c *machineConn) Close() error { return nil }
+func (c *machineConn) Close() error {
+	c.once.Do(func() { close(c.closed) })
+	return nil
+}
 
 // scripts are the marks by which the scripts are told apart.
 var scripts = []struct{ name, mark string }{
@@ -155,6 +166,10 @@ func (c *machineConn) Run(ctx context.Context, cmd transport.Cmd) (transport.Res
 		return transport.Result{}, err
 	}
 	res, err := c.ms.run(c.name, what, cmd)
+	if m.dead && what == "launch" {
+		<-c.closed // nobody says so: packets go nowhere
+		return transport.Result{}, errCut
+	}
 	if m.cut != nil {
 		if cut := m.cut(what, m.times[what]); cut != nil {
 			return transport.Result{}, cut

@@ -68,12 +68,19 @@ func (e *Engine) conn(ctx context.Context, host string) (transport.Conn, error) 
 	if c != nil {
 		return c, nil
 	}
-	return e.redial(ctx, host)
+	c, err := e.Dialer.Dial(ctx, host)
+	return e.opened(host, c, err)
 }
 
-// redial returns a new connection, and keeps it in the place of the old one.
+// redial returns a new connection to a host that was changed, by any way, and keeps it in
+// the place of the old one.
 func (e *Engine) redial(ctx context.Context, host string) (transport.Conn, error) {
-	c, err := e.Dialer.Dial(ctx, host)
+	c, err := e.Dialer.DialAnyWay(ctx, host)
+	return e.opened(host, c, err)
+}
+
+// opened keeps a new connection in the place of the old one.
+func (e *Engine) opened(host string, c transport.Conn, err error) (transport.Conn, error) {
 	if err != nil {
 		return nil, err
 	}

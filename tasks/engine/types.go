@@ -15,6 +15,9 @@ import (
 // makes a new connection.
 type Dialer interface {
 	Dial(ctx context.Context, host string) (transport.Conn, error)
+	// DialAnyWay is Dial once the host was changed: by the way that led to it before, or
+	// by any other that may lead to it now.
+	DialAnyWay(ctx context.Context, host string) (transport.Conn, error)
 }
 
 // Host is a host as the engine sees it.
@@ -119,6 +122,24 @@ func (h *HostPlan) Blocked() []tasks.Change {
 // Report is what an apply did.
 type Report struct {
 	Hosts []HostReport // hub first, then by name
+}
+
+// TunnelsDown returns how many ends of tunnels are not up that should be: those whose
+// site was in the run.
+func (r *Report) TunnelsDown() int {
+	in := map[string]bool{}
+	for _, h := range r.Hosts {
+		in[h.Name] = true
+	}
+	n := 0
+	for _, h := range r.Hosts {
+		for _, t := range h.Tunnels {
+			if !t.Up && (h.Role != tasks.RoleHub || in[t.Tunnel.Peer]) {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // HostReport is what an apply did on one host.

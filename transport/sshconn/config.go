@@ -28,6 +28,7 @@ type settings struct {
 	port     int
 	user     string
 	alias    string // HostKeyAlias
+	keyName  string // set where the host is reached by another way (Way): keyAddr of its own
 	network  string // "tcp", "tcp4", "tcp6"
 	files    []string
 	explicit bool // files were asked for, they are not OpenSSH's defaults
@@ -47,6 +48,9 @@ func (s *settings) addr() string { return net.JoinHostPort(s.host, strconv.Itoa(
 // keyAddr is the name under which known_hosts holds the host. An alias stands
 // without a port there, as ssh writes it.
 func (s *settings) keyAddr() string {
+	if s.keyName != "" {
+		return s.keyName
+	}
 	if s.alias != "" {
 		return net.JoinHostPort(s.alias, "22")
 	}

@@ -46,6 +46,8 @@ type Target struct {
 	// says.
 	Jump  string
 	Local bool // run here, without SSH
+	// Ways are tried besides by DialAnyWay.
+	Ways []Way
 }
 
 const (

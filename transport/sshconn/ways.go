@@ -1,0 +1,110 @@
+package sshconn
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// Way is another way to a target: by another address or through another host. What is
+// at its end must have the target's own host key, by the name under which that is known.
+type Way struct {
+	Host string // "": the target's own
+	Jump string // as Target.Jump
+}
+
+// headStart is what the way that the target says has before the others are tried.
+const headStart = 2 * time.Second
+
+// DialAnyWay is Dial by whichever of the target's ways leads to it first: a change of
+// the host can have closed the one that led to it before. Its error is that of the way
+// which the target says.
+func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, error) {
+	d.init()
+	t := d.targets[name]
+	if t == nil || t.Local || len(t.Ways) == 0 {
+		return d.Dial(ctx, name)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	type end struct {
+		conn  transport.Conn
+		err   error
+		other bool
+	}
+	ends := make(chan end)
+	try := func(other bool, dial func() (transport.Conn, error)) {
+		go func() {
+			c, err := dial()
+			select {
+			case ends <- end{c, err, other}:
+			case <-ctx.Done():
+				if err == nil {
+					c.Close()
+				}
+			}
+		}()
+	}
+	try(false, func() (transport.Conn, error) { return d.Dial(ctx, name) })
+	start := time.NewTimer(headStart)
+	defer start.Stop()
+	var first error
+	left, begun := 1, false
+	others := func() {
+		for _, w := range t.Ways {
+			left++
+			try(true, func() (transport.Conn, error) { return d.dialWay(ctx, t, w) })
+		}
+		begun = true
+	}
+	for left > 0 || !begun {
+		select {
+		case <-start.C:
+			if !begun {
+				others()
+			}
+		case e := <-ends:
+			if left--; e.err == nil {
+				// the connection lives on without ctx
+				defer cancel()
+				return e.conn, nil
+			}
+			if !e.other {
+				first = e.err
+			}
+			if !begun {
+				others()
+			}
+		}
+	}
+	cancel()
+	return nil, first
+}
+
+// dialWay opens a connection to t by another way.
+func (d *Dialer) dialWay(ctx context.Context, t *Target, w Way) (transport.Conn, error) {
+	become, err := newBecome(t)
+	if err != nil {
+		return nil, err
+	}
+	known, err := d.settings(ctx, hop{target: t})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.Name, err)
+	}
+	s := *known
+	// a key that is recorded anew is no proof of whose it is
+	s.accept, s.keyName = false, known.keyAddr()
+	if w.Host != "" {
+		s.host = w.Host
+	}
+	if s.jump, err = d.parseJump(t, w.Jump, true); err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.Name, err)
+	}
+	c, err := d.connect(ctx, &s, []string{t.Name})
+	if err != nil {
+		return nil, err
+	}
+	become.user = s.user
+	return &conn{client: c, become: become}, nil
+}
