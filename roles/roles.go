@@ -168,7 +168,8 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	for _, s := range sysctls {
 		ts = append(ts, s)
 	}
-	ts = append(append(ts, ipsecFiles...), l2tpFiles...)
+	ts = append(append(ts, ipsecFiles...), foreignKeys(b.Daemon, cs, conns))
+	ts = append(ts, l2tpFiles...)
 	if h.filter.tasks != nil {
 		ts = append(ts, h.filter.tasks(h.policy(ends))...)
 	}

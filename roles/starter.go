@@ -27,8 +27,19 @@ const (
 	includeKeys = "include " + confDir + "*" + keysSuffix
 )
 
-//go:embed starter.sh
-var starterShell string
+var (
+	//go:embed starter.sh
+	starterShell string
+	//go:embed starter-keys.sh
+	starterKeysShell string
+)
+
+// Keys of swanctl's files are in the same charon once somebody has loaded them.
+var starterKeySources = []tasks.KeySource{
+	{Read: tasks.Read{Kind: tasks.ReadCommand, Arg: "ipsec-keys", Shell: starterKeysShell}, Syntax: mask.IPsecSecrets},
+	{Read: tasks.Read{Kind: tasks.ReadGlob, Arg: "/etc/swanctl/swanctl.conf"}, Syntax: mask.Swanctl},
+	{Read: tasks.Read{Kind: tasks.ReadGlob, Arg: "/etc/swanctl/conf.d/*.conf"}, Syntax: mask.Swanctl},
+}
 
 // starter runs strongSwan by ipsec.conf. Its packages are named one by one:
 // strongswan-starter only recommends its daemon (strongswan-charon), and without
@@ -39,6 +50,7 @@ var starter = backend{
 	Daemon: tasks.Daemon{
 		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
 		Part:    tasks.Part{Name: "starter", Text: starterShell},
+		Keys:    starterKeySources,
 		Package: "strongswan-charon", Status: "ipsec statusall", DialByHand: "ipsec up NAME",
 		Dial: func(conn string) string {
 			return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"

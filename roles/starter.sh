@@ -40,6 +40,14 @@ starter_load() {
     note_loaded "$@"
 }
 
+# starter_reread UNIT FILE...: charon has the keys that the files have, and no others
+starter_reread() {
+    # one that does not run reads them when it starts
+    if ! ipsec status >/dev/null 2>&1; then return 0; fi
+    n=0; until ipsec rereadsecrets; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$1"; return 1; }; sleep 0.2; done
+    case $* in */etc/swanctl/*) if swanctl --stats >/dev/null 2>&1; then swanctl --load-creds --noprompt; fi ;; esac
+}
+
 # starter_loaded UNIT CONN...: charon knows each of them
 starter_loaded() {
     u=$1; shift

@@ -1,9 +1,14 @@
 package roles
 
 import (
+	"errors"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
@@ -38,6 +43,54 @@ starter_load strongswan-starter.service`)
 			if !strings.Contains(out, tt.did+"\n") || strings.Contains(out, "restart") != strings.Contains(tt.did, "restart") {
 				t.Errorf("%s: with%q installed it did\n%swant %s", name, tt.installed, out, tt.did)
 			}
+		}
+	}
+}
+
+// Keys are found in each file that strongSwan reads, through includes with patterns,
+// relative ones and nested ones, each once; of an entry what stands before the secret is
+// printed, and nothing else.
+func TestKeysAreListed(t *testing.T) {
+	for name, argv := range transporttest.Shells(t) {
+		dir := t.TempDir()
+		put := func(path, text string) {
+			t.Helper()
+			path = filepath.Join(dir, path)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("ipsec.secrets", "# : PSK \"hush\"\n: PSK \"hush\"\n\t203.0.113.10 %any :  PSK\thush # x\n@vps : XAUTH \"hush\"\n@vps: PSK hush\ninclude\tno.secrets\n"+
+			"include d/*.secrets and junk\n  include "+dir+"/abs.x\ninclude nowhere/*\n# taken out by vpnpush: : PSK \"hush\"\n\"@a b\" : PSK 'hush : PSK hush'\n@end : PSK hush")
+		put("abs.x", "include d/../d/sub/*\r\n@abs : PSK hush\r\n")
+		put("no.secrets", "@no : PSK hush\n")
+		put("d/one.secrets", "include *.secrets\ninclude ../ipsec.secrets\n@one : PSK hush\n")
+		put("d/two.secrets", "@two : RSA hush.pem\n")
+		put("d/.hidden.secrets", "@hidden : PSK hush\n")
+		put("d/sub/three", "%any : PSK hush\n")
+		if err := os.Symlink("three", filepath.Join(dir, "d/sub/link")); err != nil {
+			t.Fatal(err)
+		}
+		shell := strings.ReplaceAll(starterKeysShell, "/etc/", dir+"/")
+		out, err := exec.Command(argv[0], append(argv[1:], "-c", shell)...).CombinedOutput()
+		if err != nil || strings.Contains(string(out), "hush") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+		var got []string
+		for l := range strings.Lines(string(out)) {
+			l = strings.TrimSuffix(strings.ReplaceAll(l, dir+"/", ""), "\n")
+			if w := strings.Split(l, "\t"); w[0] == "file" && len(w) == 3 && len(w[2]) == 64 {
+				l = w[0] + " " + w[1]
+			}
+			got = append(got, l)
+		}
+		want := []string{
+			"file ipsec.secrets", "key\t2\t: PSK ", "key\t3\t203.0.113.10 %any :  PSK\t", "out\t10", "key\t11\t\"@a b\" : PSK ", "key\t12\t@end : PSK ",
+			"file d/one.secrets", "key\t3\t@one : PSK ", "file d/two.secrets",
+			"file abs.x", "key\t2\t@abs : PSK ", "file d/sub/three", "key\t1\t%any : PSK ",
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got)\n%s", name, d)
 		}
 	}
 }

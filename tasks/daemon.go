@@ -16,6 +16,7 @@ type Daemon struct {
 	//	NAME_sas CONN...             print their IKE SAs, one a line
 	//	NAME_reopen SAS              make these anew, with what their conns are now
 	//	NAME_down CONN...            no SA of them is left
+	//	NAME_reread UNIT FILE...     it runs with the keys that are in the files now
 	Name string
 	Unit string
 	Part Part
@@ -24,6 +25,9 @@ type Daemon struct {
 	Dir string
 	// ConfSuffix ends the name of a conn's file.
 	ConfSuffix string
+	// Keys are where it reads keys from, all but what includes of one that is read whole
+	// bring from elsewhere.
+	Keys []KeySource
 	// Package is the one that brings charon, and Status the command that prints what
 	// charon runs with, its plugins too, and fails where it does not run.
 	Package, Status string

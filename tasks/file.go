@@ -145,8 +145,8 @@ type Absent struct {
 	Adopt               bool // also when it was edited
 }
 
-// Adopt lets the tasks among ts replace files that vpnpush did not write, and
-// delete those of ours that were edited since.
+// Adopt lets the tasks among ts replace files that vpnpush did not write, delete those
+// of ours that were edited since, and take foreign keys out.
 func Adopt(ts []Task) {
 	for i, t := range ts {
 		switch t := t.(type) {
@@ -154,6 +154,9 @@ func Adopt(ts []Task) {
 			t.Adopt = true
 			ts[i] = t
 		case Absent:
+			t.Adopt = true
+			ts[i] = t
+		case ForeignKeys:
 			t.Adopt = true
 			ts[i] = t
 		}

@@ -32,6 +32,7 @@ var kinds = []kind{
 	{name: kindFile, out: fileOut, back: fileBack},
 	{name: kindLine, out: lineOut, back: lineBack},
 	{name: kindBlock, out: blockOut, back: blockBack},
+	{name: kindKeys, out: keysOut, back: keysBack},
 	{name: kindRules, out: rulesOut, back: rulesBack},
 	{name: kindFirewall, out: firewallOut, back: firewallBack},
 	{name: kindUnit, out: unitOut, back: unitBack},
@@ -46,6 +47,7 @@ const (
 	kindFile     = "file"
 	kindLine     = "line"
 	kindBlock    = "block"
+	kindKeys     = "keys"
 	kindRules    = "rules"
 	kindFirewall = "firewall"
 	kindUnit     = "unit"
@@ -210,6 +212,9 @@ func PutBack(r Rewind, since []*Manifest, changed []string) ([]Task, error) {
 			}
 			if e.Path != "" {
 				answered[e.Path] = true
+			}
+			for _, p := range e.Files {
+				answered[p] = true
 			}
 		}
 	}

@@ -22,7 +22,7 @@ func oneOfEach() []Recorder {
 	return []Recorder{
 		Package{Name: "xl2tpd"}, Sysctl{Key: "net.ipv4.ip_forward", Value: "1"}, ownedFile(), Line{Path: "/etc/l", Line: "include /x"},
 		Block{Path: "/etc/b", Content: []byte("x\n"), Owner: "me"}, RulesV4{Path: "/etc/r", Chains: chains}, Firewall{Chains: chains},
-		Unit{Name: "xl2tpd.service"}, IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}}},
+		ForeignKeys{Daemon: testDaemon}, Unit{Name: "xl2tpd.service"}, IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}}},
 	}
 }
 

@@ -20,6 +20,8 @@ var (
 	unitsShell string
 	//go:embed sessions.sh
 	sessionsShell string
+	//go:embed keys.sh
+	keysShell string
 )
 
 // The parts of the kinds in this package.
@@ -28,4 +30,5 @@ var (
 	PartPackages = Part{Name: "packages", Text: packagesShell, End: map[Phase]string{PhasePackages: "install_packages 9>&-"}}
 	PartUnits    = Part{Name: "units", Text: unitsShell}
 	PartSessions = Part{Name: "sessions", Text: sessionsShell}
+	PartKeys     = Part{Name: "keys", Text: keysShell}
 )

@@ -78,6 +78,7 @@ func TestChecksNeverGuess(t *testing.T) {
 	for _, task := range []Task{
 		xl2tpd, Stopped{Name: "x.service"}, Sysctl{Key: "a.b", Value: "1"}, Package{Name: "x"}, Line{Path: "/x", Line: "y"},
 		NoLine{Path: "/x", Line: "y"}, Block{Path: "/x", Owner: "me"}, IPsec{Daemon: Daemon{Unit: "s.service"}}, Firewall{}, RulesV4{Path: "/x"}, Absent{Path: "/x"},
+		ForeignKeys{Daemon: keysDaemon}, KeysBack{Daemon: keysDaemon},
 	} {
 		if c, err := task.Check(Facts{}); err == nil {
 			t.Errorf("%s: %+v", task.ID(), c)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 )
@@ -66,6 +67,21 @@ func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
 	return p
 }
 
+// foreignKeys returns the task of a host that finds foreign keys. That the host cannot
+// have tasks is told by its refusals.
+func foreignKeys(h engine.Host, f tasks.Facts) *tasks.ForeignKeys {
+	ts, err := h.Tasks(f, nil)
+	if err != nil {
+		return nil
+	}
+	for _, t := range ts {
+		if k, ok := t.(tasks.ForeignKeys); ok {
+			return &k
+		}
+	}
+	return nil
+}
+
 // diagnose judges the hosts that were read, and keeps the others' errors.
 func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine.HostFacts) *view.Diagnoses {
 	wanted := map[string]engine.Host{}
@@ -79,6 +95,7 @@ func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine
 		}
 		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Daemon: wanted[h.Name].Daemon(h.Facts), Asked: h.Asked, Answered: h.Answered}
 		p.Refusals, p.Warnings = wanted[h.Name].Preflight(h.Facts)
+		p.Keys = foreignKeys(wanted[h.Name], h.Facts)
 		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}

@@ -42,6 +42,9 @@ type HostFacts struct {
 	// Refusals and Warnings are what a plan would say of the host.
 	Refusals []error
 	Warnings []string
+	// Keys finds the keys that are not ours and open a conn of ours; nil where no conn
+	// of ours is wanted.
+	Keys *tasks.ForeignKeys
 }
 
 // Severity says whether a finding stops a tunnel or merely may.
@@ -98,6 +101,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 	out := make([]Diagnosis, len(hosts))
 	for i, x := range checks {
 		x.plan()
+		x.keys()
 		x.sameMachine(hosts[:i])
 		x.kernel()
 		x.addresses()
@@ -197,6 +201,21 @@ func (x *hostChecks) plan() {
 	}
 	for _, w := range x.Warnings {
 		x.find("plan", Warning, "plan warns of it", "", "%s", w)
+	}
+}
+
+// keys looks for keys that are not ours and open a conn of ours.
+func (x *hostChecks) keys() {
+	if x.Keys == nil {
+		return
+	}
+	found, err := x.Keys.Found(x.Facts)
+	if err != nil {
+		x.skip("the keys that are not vpnpush's", err)
+	}
+	for _, says := range found {
+		x.find("keys", Problem, "charon tries every key of which either end's identity matches, and asks for no more than one that fits",
+			tasks.MendForeignKey, "%s", says)
 	}
 }
 

@@ -218,6 +218,32 @@ func TestDaemonsOwnWords(t *testing.T) {
 	}
 }
 
+// A key that lets somebody else be an end of a tunnel is a problem of its own, and keys
+// that could not be read are not known to be well.
+func TestForeignKeys(t *testing.T) {
+	task := tasks.ForeignKeys{
+		Daemon: tasks.Daemon{Keys: []tasks.KeySource{{Read: tasks.Read{Kind: tasks.ReadCommand, Arg: readMirrors}, Syntax: "ipsec.secrets"}}},
+		Doors:  []tasks.Door{{Door: strongswan.Door{Local: "@tokyo", Peer: "@vps"}, Host: "vps"}},
+	}
+	for printed, want := range map[string]string{
+		"file\t/etc/s\tabc\nkey\t4\t@vps : PSK \n": "keys problem",
+		"file\t/etc/s\tabc\nkey\t4\t@x : PSK \n":   "",
+		"cut\n":                                    "unchecked",
+	} {
+		c := well()
+		c[readMirrors] = printed
+		p := site(t, "tokyo", c)
+		p.Keys = &task
+		d := Diagnose([]HostFacts{p, hub(t, false)})[0]
+		if got := strings.Join(summary(d), " "); got != want {
+			t.Errorf("%q: found %q, want %q\n%+v", printed, got, want, d)
+		}
+		if want == "keys problem" && (!strings.Contains(d.Findings[0].What, "/etc/s:4") || !strings.Contains(d.Findings[0].What, "pose as vps") || d.Findings[0].Mend == "") {
+			t.Errorf("%+v", d.Findings[0])
+		}
+	}
+}
+
 // A clock may be off by what the question took, and a little.
 func TestClock(t *testing.T) {
 	for _, c := range []struct {

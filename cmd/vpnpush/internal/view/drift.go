@@ -216,6 +216,10 @@ func (v *View) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 	if f.Change.Note != "" {
 		p.line(detail, plain, oneLine(f.Change.Note))
 	}
+	if f.Change.Blocked != "" { // an apply does not mend it
+		p.line(detail, red, "blocked: "+oneLine(f.Change.Blocked))
+		p.line(detail, plain, "hint: "+oneLine(f.Change.Mend))
+	}
 	lines := twoSides(f.Change)
 	for i, l := range lines {
 		if i == shortDiff && len(lines) > shortDiff+2 && !v.o.Verbose {

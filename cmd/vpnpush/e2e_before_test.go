@@ -1,0 +1,153 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+)
+
+// The hand-made key of a network before vpnpush: whoever knows the old word, and no
+// other, poses as a site.
+const oldWord = "handmade-canary-0123456789"
+
+// foreigner is a third machine that knows the old word and says that it is tokyo.
+const foreigner = `conn pose
+    keyexchange=ikev2
+    authby=secret
+    left=%defaultroute
+    leftid=@tokyo
+    leftsubnet=192.168.1.0/24
+    right=203.0.113.10
+    rightid=@vps
+    rightsubnet=10.10.0.0/24
+    ike=aes256-sha256-modp2048!
+    esp=aes256-sha256!
+    keyingtries=1
+    auto=add
+`
+
+// poses lets the foreigner dial, and reports whether the hub takes it for tokyo.
+func poses(t *testing.T, l *lab.Lab) bool {
+	t.Helper()
+	// what it said so far of callers that it took for tokyo, and that it did not
+	said := func() (yes, no int) {
+		log := l.MustRun("vps", "journalctl", "-q", "--no-pager", "-o", "cat", "-t", "charon")
+		return strings.Count(log, "authentication of 'tokyo' with pre-shared key successful"),
+			strings.Count(log, "but MAC mismatched") + strings.Count(log, "no shared key found")
+	}
+	yesBefore, noBefore := said()
+	l.Run("mallory", "timeout", "20", "ipsec", "up", "pose")
+	l.Run("mallory", "timeout", "5", "ipsec", "down", "pose")
+	var yes, no int
+	l.Wait(10*time.Second, "the hub tells of the foreigner", func() bool {
+		yes, no = said()
+		return yes+no > yesBefore+noBefore
+	})
+	if yes > yesBefore && no > noBefore {
+		t.Fatal("the hub has taken the foreigner for tokyo, and has not")
+	}
+	return yes > yesBefore
+}
+
+// A key that an admin once wrote by hand opens no tunnel of ours unseen: plan names it
+// with file and line and whom it lets in, an apply does not go on, and with --adopt it is
+// out of the file, and out of the running charon; remove and rollback give it back. What
+// opens what is as charon itself has it.
+func TestE2EForeignKeys(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
+		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "mallory", Place: "e1", Layer: "starter"},
+	}})
+	write(t, l, labHub, labTokyo)
+	l.Put("mallory", "/etc/ipsec.conf", foreigner)
+	l.Put("mallory", "/etc/ipsec.secrets", ": PSK \""+oldWord+"\"\n")
+	l.MustRun("mallory", "sh", "-ec", "systemctl restart strongswan-starter; until ipsec status >/dev/null 2>&1; do sleep 0.1; done")
+	hand := func(host, text string) {
+		t.Helper()
+		l.Put(host, "/etc/ipsec.d/hand.secrets", text)
+		l.Run(host, "ipsec", "rereadsecrets")
+	}
+
+	// before: the admin's own, by an include
+	l.MustRun("vps", "sh", "-ec", "printf '# mine\\ninclude ipsec.d/hand*.secrets\\n' >>/etc/ipsec.secrets")
+	hand("vps", "# old\n@head @branch : PSK \"other\"\n: PSK \""+oldWord+"\"")
+	before := l.MustRun("vps", "sh", "-c", footprint)
+	const says = "/etc/ipsec.d/hand.secrets:3 has a key for any identity: who knows it can pose as tokyo"
+	for _, args := range [][]string{{"plan"}, {"apply", "--yes"}} {
+		if r := vpnpush(t, l, 4, args...); !strings.Contains(r.Stdout+r.Stderr, says) || !strings.Contains(r.Stdout+r.Stderr, "--adopt") {
+			t.Errorf("%v does not say %q:\n%s%s", args, says, r.Stdout, r.Stderr)
+		}
+	}
+	if after := l.MustRun("vps", "sh", "-c", footprint); after != before {
+		t.Errorf("it was refused, and changed:\n%s", lineDiff(before, after))
+	}
+	if found, out := diagnosed(t, l, 2); !slices.Equal(found, []string{"vps keys problem"}) || !strings.Contains(out, says) {
+		t.Errorf("doctor found %q:\n%s", found, out)
+	}
+	if r := vpnpush(t, l, 0, "plan", "--limit", "tokyo"); strings.Contains(r.Stdout, "blocked") {
+		t.Errorf("the site has no such key:\n%s", r.Stdout)
+	}
+	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
+	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })
+	unchanged(t, l)
+	if got, want := l.MustRun("vps", "cat", "/etc/ipsec.d/hand.secrets"), "# old\n@head @branch : PSK \"other\"\n# taken out by vpnpush: : PSK \""+oldWord+"\""; got != want {
+		t.Errorf("hand.secrets is\n%s\nwant\n%s", got, want)
+	}
+	if poses(t, l) {
+		t.Error("the old word still opens the tunnel")
+	}
+	vpnpush(t, l, 0, "remove", "vps", "--yes")
+	if after := l.MustRun("vps", "sh", "-c", footprint); after != before {
+		t.Errorf("removed, and left behind or taken along:\n%s", lineDiff(before, after))
+	}
+
+	// later: it comes to a host that is applied to, in the place of the site's own
+	hand("vps", "")
+	vpnpush(t, l, 0, "apply", "--yes")
+	l.Run("tokyo", "ipsec", "up", "tokyo") // it was told that the hub knows it no more
+	l.Wait(30*time.Second, "the tunnel is up again", func() bool { return vpnpushCode(l, "status") == 0 })
+	silent(t, l)
+	l.MustRun("tokyo", "systemctl", "stop", "strongswan-starter") // the hub's log is the foreigner's alone
+	hub := strongswan.Door{Local: "@vps", Peer: "@tokyo"}
+	for _, selectors := range []string{
+		"", "%any", "%any6", "203.0.113.10 %any", "@vps", "VPS @osaka", "\"fqdn:vps\"", "@tokyo", "@*", "*okyo", "{2}:vps",
+		"203.0.113.10", "0.0.0.0/0", "203.0.113.0/24", "@osaka", "@vps.example.com", "tokyo@vps", "@#767073", "@@vps", "keyid:vps",
+	} {
+		hand("vps", strings.TrimSpace(selectors+" : PSK ")+" \""+oldWord+"\"\n")
+		if got, want := poses(t, l), hub.OpenedBy(strings.Fields(strings.ReplaceAll(selectors, "\"", ""))); got != want {
+			t.Errorf("a key for %q: charon lets the foreigner in: %t, and here it is said: %t", selectors, got, want)
+		}
+	}
+	l.MustRun("tokyo", "systemctl", "start", "strongswan-starter")
+	l.Wait(60*time.Second, "the tunnel is back", func() bool { return vpnpushCode(l, "status") == 0 })
+	hand("vps", "@vps %any : PSK \""+oldWord+"\"\n")
+	r := vpnpush(t, l, 2, "drift")
+	for _, want := range []string{"drifted", "/etc/ipsec.d/hand.secrets:1", "pose as tokyo"} {
+		if !strings.Contains(r.Stdout, want) {
+			t.Errorf("drift does not say %q:\n%s", want, r.Stdout)
+		}
+	}
+	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
+	if poses(t, l) {
+		t.Error("the key is out, and still opens the tunnel")
+	}
+	silent(t, l)
+	vpnpush(t, l, 0, "rollback", "vps", "--yes")
+	if got := l.MustRun("vps", "cat", "/etc/ipsec.d/hand.secrets"); !strings.HasPrefix(got, "@vps %any") {
+		t.Errorf("rolled back, and hand.secrets is\n%s", got)
+	}
+	hand("vps", "")
+
+	// a site's end, and swanctl's file
+	l.MustRun("tokyo", "sh", "-ec", fmt.Sprintf("mkdir -p /etc/swanctl/conf.d; printf 'secrets {\\n  ike-old {\\n    id = %%s\\n    secret = %%s\\n  }\\n}\\n' vps %s >/etc/swanctl/conf.d/old.conf", oldWord))
+	if r := vpnpush(t, l, 4, "plan"); !strings.Contains(r.Stdout, "/etc/swanctl/conf.d/old.conf:2 has a key for vps: who knows it can pose as vps") {
+		t.Errorf("the site's:\n%s", r.Stdout)
+	}
+	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
+	unchanged(t, l)
+}
