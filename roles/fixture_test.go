@@ -119,12 +119,16 @@ type probed struct {
 	commands   map[string]string // what each prints; others are not there
 }
 
+// hasAll are the addresses of a host that is anywhere in the networks of the inventories.
+const hasAll = "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet 203.0.113.10/24 scope global eth0\n3: eth1    inet 10.0.0.5/8 scope global eth1\n4: eth2    inet 192.168.1.10/16 scope global eth2\n"
+
 // bookworm is a fresh Debian 12.
 func bookworm() probed {
 	return probed{
 		os: "ID=debian\nVERSION_ID=\"12\"\n", kernel: "6.1.0-30-amd64", ppp: true, systemd: true,
 		free:       map[string]int64{"/": 4 << 20},
 		candidates: map[string]string{"libstrongswan": "5.9.8-5+deb12u6"},
+		commands:   map[string]string{"addresses": hasAll, "routes": ""},
 	}
 }
 

@@ -61,6 +61,7 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 	if h.l2tp() != nil {
 		c.ppp()
 	}
+	c.networks()
 	c.nat()
 	return c.refusals, c.warnings
 }
@@ -201,6 +202,28 @@ func (c *check) ppp() {
 	}
 	if len(c.inv.L2TP.DNS) == 0 {
 		c.warn("l2tp.dns is empty: clients that send all their traffic here resolve no names")
+	}
+}
+
+// networks looks for the address that the host's conns are to use, and for a way to what
+// is behind the host.
+func (c *check) networks() {
+	n, err := tasks.NetworksFrom(c.facts)
+	if err != nil { // iproute2 comes with strongSwan
+		c.warn("whether the host has the addresses of the inventory is not known: %v", err)
+		return
+	}
+	want, behind := hubLocal(c.inv), c.inv.Hub.Subnets
+	if c.role == inventory.RoleSite {
+		want, behind = c.site.Address, c.site.Subnets
+	}
+	if want.IsValid() {
+		if says, mend := n.Lacks(want, string(c.role)); says != "" {
+			c.refuse(mend, "%s", says)
+		}
+	}
+	for _, says := range n.NoWay(behind, string(c.role)) {
+		c.warn("%s", says)
 	}
 }
 

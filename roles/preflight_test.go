@@ -88,6 +88,19 @@ func TestPreflight(t *testing.T) {
 		{name: "clients without DNS", inv: func() *inventory.Inventory { inv := full(); inv.L2TP.DNS = nil; return inv }, warning: "l2tp.dns"},
 		{name: "a hub behind NAT that lacks its subnet", inv: func() *inventory.Inventory { inv := nated(); inv.Hub.Subnets = nets("203.0.113.10/32"); return inv }, warning: "hub.subnets"},
 		{name: "a hub behind NAT", inv: nated},
+		{name: "the hub's address is on no interface", inv: minimal, host: has("2: eth0    inet 10.0.0.5/24 scope global eth0\n"),
+			refusal: "no interface has 203.0.113.10; the host has 10.0.0.5", mend: "set hub.local_address"},
+		{name: "the hub's local address is on no interface", inv: nated, host: has("2: eth0    inet 203.0.113.10/24 scope global eth0\n3: eth1    inet 10.0.0.9/24 scope global eth1\n"),
+			refusal: "no interface has 10.0.0.5; the host has 203.0.113.10, 10.0.0.9", mend: "bring it up there first"},
+		{name: "a site's address is on no interface", inv: full, site: true, host: has("2: eth0    inet 192.168.1.20/24 scope global eth0\n"),
+			refusal: "no interface has 192.168.1.10; the host has 192.168.1.20", mend: "set address of the site"},
+		{name: "a site that takes any address", inv: minimal, site: true, host: has("2: eth0    inet 192.168.1.20/24 scope global eth0\n")},
+		{name: "a LAN of the site is not there", inv: minimal, site: true, host: has("2: eth0    inet 10.9.0.7/24 scope global eth0\n"), warning: "192.168.1.0/24"},
+		{name: "a LAN of the site is behind a route", inv: minimal, site: true, host: func(h *probed) {
+			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n"}
+		}},
+		{name: "a LAN of the hub is not there", inv: full, host: has("2: eth0    inet 203.0.113.10/24 scope global eth0\n"), warning: "10.10.0.0/24"},
+		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = nil }, warning: "not known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := bookworm()
@@ -116,6 +129,11 @@ func TestPreflight(t *testing.T) {
 			}
 		})
 	}
+}
+
+// has gives a host these addresses, and no routes but theirs.
+func has(addresses string) func(*probed) {
+	return func(h *probed) { h.commands = map[string]string{"addresses": addresses, "routes": ""} }
 }
 
 // What was not read is not "absent": a host of which nothing is known is

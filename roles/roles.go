@@ -55,7 +55,7 @@ func Of(inv *inventory.Inventory, name string) (Host, error) {
 // and checked, whatever is found there: what each backend that may run here looks
 // at, and what whichever ran here before needs to go.
 func (h Host) Reads() []tasks.Read {
-	reads := []tasks.Read{{Kind: tasks.ReadPackage, Arg: libstrongswan}}
+	reads := append(tasks.AddressReads(), tasks.Read{Kind: tasks.ReadPackage, Arg: libstrongswan})
 	for _, b := range h.backends {
 		reads = append(append(reads, readUnits(b.rivals)...), b.reads...)
 	}

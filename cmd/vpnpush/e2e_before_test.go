@@ -150,4 +150,10 @@ func TestE2EForeignKeys(t *testing.T) {
 	}
 	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
 	unchanged(t, l)
+
+	// an address that the site has not is told before anything is done
+	write(t, l, labHub, labTokyo, "address = \"192.168.1.99\"\nssh.host = \"192.168.1.10\"\n")
+	if r := vpnpush(t, l, 4, "plan"); !strings.Contains(r.Stdout, "no interface has 192.168.1.99; the host has 192.168.1.10") {
+		t.Errorf("the plan of a site without its address:\n%s", r.Stdout)
+	}
 }

@@ -281,6 +281,8 @@ func bareDebian(t testing.TB) *transporttest.Root {
 	r.Fake("systemctl", transporttest.Case{Args: "show -p Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic -- *", Do: `shift 4; n=
 for u; do printf '%sId=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n' "$n" "$u"; n='
 '; done`})
+	// the addresses of every inventory here
+	r.Run("for a in 203.0.113.10/32 192.168.1.10/16 10.1.1.1/8 172.16.0.1/12; do ip addr add $a dev lo; done")
 	// they come with the packages
 	for _, c := range []string{"iptables-save", "ipsec", "swanctl"} {
 		r.Bin(c, "#!/bin/sh\necho \"sh: 1: "+c+": not found\" >&2\nexit 127\n")

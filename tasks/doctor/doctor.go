@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -111,6 +112,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 		x.clock()
 		x.names()
 		x.apparmor()
+		x.sayOnce()
 		out[i] = Diagnosis{Name: hosts[i].Name, Role: hosts[i].Role, Unchecked: x.unchecked}
 		for _, s := range []Severity{Problem, Warning} {
 			for _, f := range x.findings {
@@ -139,7 +141,6 @@ type hostChecks struct {
 	unchecked []string
 
 	sockets []socket
-	addrs   []address
 	up      []strongswan.Tunnel // the tunnels that are up
 }
 
@@ -166,13 +167,6 @@ func (x *hostChecks) read() {
 	if out, ok := x.output(readSockets, "the sockets"); ok {
 		x.sockets = parseSockets(out)
 	}
-	if out, ok := x.output(readAddresses, "the addresses"); ok {
-		addrs, err := parseAddresses(out)
-		if err != nil {
-			x.skip("the addresses", err)
-		}
-		x.addrs = addrs
-	}
 	sas, err := tasks.SAsFrom(x.Facts)
 	if err != nil {
 		x.skip("the tunnels", err)
@@ -183,6 +177,9 @@ func (x *hostChecks) read() {
 		}
 	}
 }
+
+// checkPlan is what a plan says, too.
+const checkPlan = "plan"
 
 // plan repeats what a plan refuses or warns of: the packages, the disk, rivals
 // for the packet filter, PPP, known holes.
@@ -197,11 +194,23 @@ func (x *hostChecks) plan() {
 		if errors.As(err, &h) {
 			mend = h.Hint()
 		}
-		x.find("plan", Problem, "plan and apply refuse the host until it is mended", mend, "%v", err)
+		x.find(checkPlan, Problem, "plan and apply refuse the host until it is mended", mend, "%v", err)
 	}
 	for _, w := range x.Warnings {
-		x.find("plan", Warning, "plan warns of it", "", "%s", w)
+		x.find(checkPlan, Warning, "plan warns of it", "", "%s", w)
 	}
+}
+
+// sayOnce takes out what a plan says where a check of our own says the same, and why it
+// matters.
+func (x *hostChecks) sayOnce() {
+	own := map[string]bool{}
+	for _, f := range x.findings {
+		if f.Check != checkPlan {
+			own[f.What] = true
+		}
+	}
+	x.findings = slices.DeleteFunc(x.findings, func(f Finding) bool { return f.Check == checkPlan && own[f.What] })
 }
 
 // keys looks for keys that are not ours and open a conn of ours.

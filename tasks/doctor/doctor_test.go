@@ -38,14 +38,14 @@ var testDaemon = tasks.Daemon{Unit: "ike.service", Package: "ike-daemon", Status
 // up yet.
 func well() map[string]string {
 	return map[string]string{
-		readSockets:   "UNCONN 0      0            0.0.0.0:68         0.0.0.0:*    users:((\"dhclient\",pid=412,fd=7))\n",
-		readAddresses: "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n2: eth0    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0\\       valid_lft forever preferred_lft forever\n",
-		readRoutes:    "default via 192.168.1.1 dev eth0 \n192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.10 \n",
-		readKernel:    "esp4 yes\nxfrm_user yes\nrunning yes\nkernels 1\n",
-		readChains:    "",
-		readMirrors:   "deb.debian.org yes\n",
-		readAppArmor:  "",
-		readWay:       "udp 500 refused\nudp 4500 refused\nhop 1 192.168.1.1\nping ok\nmtu 1500 ok\n",
+		readSockets:  "UNCONN 0      0            0.0.0.0:68         0.0.0.0:*    users:((\"dhclient\",pid=412,fd=7))\n",
+		"addresses":  "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n2: eth0    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0\\       valid_lft forever preferred_lft forever\n",
+		"routes":     "default via 192.168.1.1 dev eth0 \n192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.10 \n",
+		readKernel:   "esp4 yes\nxfrm_user yes\nrunning yes\nkernels 1\n",
+		readChains:   "",
+		readMirrors:  "deb.debian.org yes\n",
+		readAppArmor: "",
+		readWay:      "udp 500 refused\nudp 4500 refused\nhop 1 192.168.1.1\nping ok\nmtu 1500 ok\n",
 	}
 }
 
@@ -108,7 +108,7 @@ func site(t testing.TB, name string, commands map[string]string) HostFacts {
 // hub is a hub that listens, or does not.
 func hub(t testing.TB, listens bool) HostFacts {
 	c := well()
-	c[readAddresses] = "2: eth0    inet 203.0.113.10/24 scope global eth0\\       valid_lft forever preferred_lft forever\n"
+	c["addresses"] = "2: eth0    inet 203.0.113.10/24 scope global eth0\\       valid_lft forever preferred_lft forever\n"
 	if listens {
 		c[readSockets] = captured(t, "ss-charon.txt")
 	}
@@ -153,7 +153,7 @@ func TestDiagnose(t *testing.T) {
 		{name: "answered", read: readWay, printed: captured(t, "way-answered.txt"), hub: yes()},
 		{name: "silent, hub not read", read: readWay, printed: "udp 500 silent\nudp 4500 silent\nping ok\nmtu 1500 ok\n", want: []string{"udp problem"}, says: "UDP 500 and 4500"},
 		{name: "no bash", read: readWay, printed: "ping ok\nmtu 1500 ok\n", hub: yes(), want: []string{"unchecked"}},
-		{name: "docker0 on what the tunnel leads to", read: readAddresses, printed: captured(t, "addr-docker.txt"), hub: new(bool), want: []string{"lan problem"}, says: "docker0"},
+		{name: "docker0 on what the tunnel leads to", read: "addresses", printed: captured(t, "addr-docker.txt"), hub: new(bool), want: []string{"lan problem"}, says: "docker0"},
 		{name: "no ss", read: readSockets, printed: "-", hub: new(bool), want: []string{"unchecked"}},
 		{name: "libreswan has the port", read: readSockets, printed: strings.ReplaceAll(captured(t, "ss-charon.txt"), `"charon"`, `"pluto"`), hub: new(bool), want: []string{"ports problem", "ports problem"}, says: "pluto"},
 		{name: "another nft table", read: readChains, printed: captured(t, "nft-chains.txt"), hub: new(bool), want: []string{"filter warning"}, says: "inet mine"},
@@ -172,7 +172,7 @@ func TestDiagnose(t *testing.T) {
 				delete(commands, c.read)
 			}
 			p := site(t, "tokyo", commands)
-			if c.read == readAddresses {
+			if c.read == "addresses" {
 				p.Tunnels[0].Remote = []string{"172.17.0.0/16"}
 			}
 			ps := []HostFacts{p}
@@ -282,14 +282,6 @@ func FuzzParse(f *testing.F) {
 				}
 			}
 		}
-		if as, err := parseAddresses([]byte(s)); err == nil {
-			for _, a := range as {
-				if !a.net.IsValid() || a.net != a.net.Masked() {
-					t.Errorf("network %v", a.net)
-				}
-			}
-		}
-		parseRoutes([]byte(s))
 		parseSockets([]byte(s))
 		parseChains([]byte(s))
 		parseDenials([]byte(s))

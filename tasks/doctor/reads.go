@@ -8,14 +8,12 @@ import (
 
 // The names of what is read beside what a plan reads.
 const (
-	readSockets   = "doctor-sockets"
-	readAddresses = "doctor-addresses"
-	readRoutes    = "doctor-routes"
-	readKernel    = "doctor-kernel"
-	readChains    = "doctor-chains"
-	readMirrors   = "doctor-mirrors"
-	readAppArmor  = "doctor-apparmor"
-	readWay       = "doctor-way"
+	readSockets  = "doctor-sockets"
+	readKernel   = "doctor-kernel"
+	readChains   = "doctor-chains"
+	readMirrors  = "doctor-mirrors"
+	readAppArmor = "doctor-apparmor"
+	readWay      = "doctor-way"
 )
 
 // Reads returns what Diagnose needs of a host, beside what a plan reads. Each is a
@@ -33,13 +31,11 @@ func Reads(h Host) []tasks.Read {
 	reads := append([]tasks.Read{
 		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath},
 		command(readSockets, "ss -H -lunp"),
-		command(readAddresses, "ip -o -4 addr show"),
-		command(readRoutes, "ip -o -4 route show table main"),
 		command(readKernel, strings.ReplaceAll(shellKernel, "STATUS", strings.Join(status, " || "))),
 		command(readChains, "nft list chains"),
 		command(readMirrors, shellMirrors),
 		command(readAppArmor, shellAppArmor),
-	}, append(packages, tasks.SAReads()...)...)
+	}, append(packages, append(tasks.AddressReads(), tasks.SAReads()...)...)...)
 	if h.Hub.Is4() {
 		reads = append(reads, command(readWay, strings.ReplaceAll(shellWay, "HUB", h.Hub.String())))
 	}
