@@ -14,7 +14,7 @@ import (
 // Faults at the points where they hurt most, on hosts that an apply has set up.
 func TestE2EFaults(t *testing.T) {
 	t.Parallel()
-	c := newChaos(t)
+	c := newChaos(t, chaosFrom, chaosTo)
 	for _, f := range []struct {
 		name string
 		fault

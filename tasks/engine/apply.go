@@ -69,8 +69,12 @@ func (e *Engine) inOrder(ctx context.Context, attempts []*attempt) {
 	if crossing != nil {
 		crossing.settle(ctx)
 	}
+	changed := map[string]bool{} // sites whose tunnel was made anew in this run
+	for _, s := range sites {
+		changed[s.h.Name] = s.good() && (s.hr.Result == Changed || len(hubs) > 0 && hubs[0].hr.Result == Changed)
+	}
 	for _, hub := range hubs {
-		hub.lookAgain(ctx)
+		hub.lookAgain(ctx, changed)
 	}
 }
 

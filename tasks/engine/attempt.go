@@ -450,17 +450,24 @@ func (a *attempt) tunnels(f tasks.Facts) {
 }
 
 // lookAgain reports the hub's tunnels anew: when it was applied to, the sites had
-// not dialled yet.
-func (a *attempt) lookAgain(ctx context.Context) {
-	if !slices.ContainsFunc(a.hr.Tunnels, func(t strongswan.TunnelState) bool { return !t.Up }) {
+// not dialled yet. It waits for those to come up that are expected to.
+func (a *attempt) lookAgain(ctx context.Context, expected map[string]bool) {
+	down := func(t strongswan.TunnelState) bool { return !t.Up }
+	awaited := func(t strongswan.TunnelState) bool { return !t.Up && expected[t.Tunnel.Peer] }
+	if !slices.ContainsFunc(a.hr.Tunnels, down) {
 		return
 	}
-	read := a.e.reach(ctx, a.h)
-	if read.Err != nil {
-		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", read.Err))
-		return
+	for until := time.Now().Add(tunnelWait); ; sleep(ctx, time.Second) {
+		read := a.e.reach(ctx, a.h)
+		if read.Err != nil {
+			a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", read.Err))
+			return
+		}
+		a.tunnels(read.Facts)
+		if !slices.ContainsFunc(a.hr.Tunnels, awaited) || time.Now().After(until) || ctx.Err() != nil {
+			return
+		}
 	}
-	a.tunnels(read.Facts)
 }
 
 // keep confirms what verify found good.
