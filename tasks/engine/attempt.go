@@ -463,8 +463,9 @@ func (a *attempt) lookAgain(ctx context.Context, expected map[string]bool) {
 			a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", read.Err))
 			return
 		}
+		told := len(a.hr.Warnings)
 		a.tunnels(read.Facts)
-		if !slices.ContainsFunc(a.hr.Tunnels, awaited) || time.Now().After(until) || ctx.Err() != nil {
+		if !slices.ContainsFunc(a.hr.Tunnels, awaited) || len(a.hr.Warnings) > told || time.Now().After(until) || ctx.Err() != nil {
 			return
 		}
 	}
