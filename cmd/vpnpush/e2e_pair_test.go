@@ -29,14 +29,26 @@ func TestE2EPair(t *testing.T) {
 			}
 		}
 	}
+
+	// the hub alone: what it has to agree on with its sites waits, the rest does not
+	more := func(site, net string) string {
+		return strings.Replace(site, `.0/24"]`, `.0/24", "`+net+`"]`, 1)
+	}
+	slow := "[tunnel]\ndpd_delay = \"25s\"\n"
+	write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, labOsaka, slow)
+	if r := vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps"); !strings.Contains(r.Stdout, "the change of the tunnel to tokyo waits") {
+		t.Errorf("--limit vps: nothing is said of what waits:\n%s", r.Stdout)
+	}
+	if c := conf("vps", "tokyo"); !strings.Contains(c, "dpddelay=25s") || strings.Contains(c, "192.168.20.0") {
+		t.Errorf("--limit vps: the hub's end of tokyo's tunnel is\n%s", c)
+	}
+	write(t, l, labHub, labTokyo, viaHub, labOsaka)
+	vpnpush(t, l, 0, "apply", "--yes")
 	before := conf("vps", "tokyo")
 
 	// Both sites get a network more, and tokyo's box does not have it: with ESP in user
 	// space charon installs no SA for it.
 	l.MustRun("osaka", "ip", "addr", "add", "192.168.22.1/24", "dev", "lo")
-	more := func(site, net string) string {
-		return strings.Replace(site, `.0/24"]`, `.0/24", "`+net+`"]`, 1)
-	}
 	write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, more(labOsaka, "192.168.22.0/24"))
 	r := l.Vpnpush("apply", "--yes", "--no-canary", "--confirm-timeout", "20s")
 	if got := results(r.Stdout); r.Code != 5 || got["vps"] != "changed" || got["tokyo"] != "rolled back" || got["osaka"] != "changed" {

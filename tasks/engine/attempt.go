@@ -62,7 +62,7 @@ type attempt struct {
 
 // newAttempt returns an attempt that is yet to be made: its report is what the plan found.
 func (e *Engine) newAttempt(h Host, hp *HostPlan) *attempt {
-	return &attempt{e: e, h: h, hp: hp,
+	return &attempt{e: e, h: h.withPeers(hp.Facts, hp.peers), hp: hp,
 		hr: HostReport{Name: hp.Name, Role: hp.Role, Result: hp.Result, Err: hp.Err, Warnings: hp.Warnings}}
 }
 

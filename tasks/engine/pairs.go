@@ -108,9 +108,7 @@ type crossing struct {
 	sites []*attempt
 	// renamed are the names by which the hub knows sites that have another one now.
 	renamed map[string]*attempt
-	// had is what the hub was applied to last, before all this.
-	had  *tasks.Manifest
-	took time.Time
+	took    time.Time
 }
 
 // crossing returns the change of those tunnels that change on both ends, nil for none.
@@ -119,7 +117,7 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 		return nil
 	}
 	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, took: time.Now()}
-	c.had, _ = tasks.ReadManifest(c.hub.hp.Facts) // the plan has read it
+	had, _ := tasks.ReadManifest(c.hub.hp.Facts) // the plan has read it
 	ours := c.hub.h.pairs(c.hub.hp)
 	for _, s := range sites {
 		if !s.changes() || s.h.Leave || s.h.Rollback != nil {
@@ -128,7 +126,7 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 {
 			c.sites = append(c.sites, s)
 		}
-		if m, err := tasks.ReadManifest(s.hp.Facts); err == nil && m != nil && m.Host != s.h.Name && c.had.Conn(m.Host) != nil {
+		if m, err := tasks.ReadManifest(s.hp.Facts); err == nil && m != nil && m.Host != s.h.Name && had.Conn(m.Host) != nil {
 			c.renamed[m.Host] = s
 		}
 	}
@@ -169,25 +167,43 @@ func (c *crossing) widen(ctx context.Context) {
 	hub.hr, hub.x = wide.hr, wide.x
 	hub.observe(host.StageConfirm, "waits for the sites")
 	for _, s := range c.sites {
-		if first := c.attempt(s.h, s.hp.Facts, tasks.Peers{hub.h.Name: tasks.PeerEither}); first.hr.Err == nil && first.changes() {
+		first := c.attempt(s.h, s.hp.Facts, tasks.Peers{hub.h.Name: tasks.PeerEither})
+		if first.changes() && !reflect.DeepEqual(first.hp.Changes, s.hp.Changes) { // a new key
 			s.shown, s.hp = s.hp, first.hp
 		}
 	}
 }
 
 // attempt returns an attempt at what a host is to have where the other ends of its
-// tunnels are peers. Its tunnels are those that it then has.
+// tunnels are peers.
 func (c *crossing) attempt(h Host, f tasks.Facts, peers tasks.Peers) *attempt {
 	hp := c.e.check(h, HostPlan{Name: h.Name, Role: h.Role, Facts: f, peers: peers})
-	if h.Role == tasks.RoleHub {
-		h.Tunnels = slices.Clone(h.Tunnels)
-		for i, t := range h.Tunnels {
-			if was := c.had.Conn(t.Conn); peers[t.Peer] != tasks.PeerNew && was != nil && was.Tunnel != nil {
-				h.Tunnels[i] = *was.Tunnel
-			}
+	return c.e.newAttempt(h, &hp)
+}
+
+// withPeers returns h with the tunnels that it is to have while the other ends are peers.
+// One that does not change is up with what it was applied with.
+func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
+	if len(peers) == 0 {
+		return h
+	}
+	m, _ := tasks.ReadManifest(f) // the plan has read it
+	h.Tunnels = slices.Clone(h.Tunnels)
+	for i, t := range h.Tunnels {
+		has := peers[t.Peer]
+		if h.Role == tasks.RoleSite && has == tasks.PeerEither {
+			continue // the hub takes the new
+		}
+		was := m.Conn(t.Conn)
+		switch {
+		case has == tasks.PeerNew || was == nil || was.Tunnel == nil:
+		case was.Also != nil && has != tasks.PeerUnread:
+			h.Tunnels[i] = *was.Also
+		default:
+			h.Tunnels[i] = *was.Tunnel
 		}
 	}
-	return c.e.newAttempt(h, &hp)
+	return h
 }
 
 // settle makes what is left once the sites were tried: the hub takes only what each has
@@ -245,7 +261,7 @@ func (c *crossing) forget(ctx context.Context, s *attempt) {
 func (c *crossing) tell(peers tasks.Peers, last *attempt) {
 	hub := c.hub
 	whole := c.e.check(hub.h, HostPlan{Name: hub.h.Name, Role: hub.h.Role, Facts: hub.hp.Facts, peers: peers})
-	hub.h.Tunnels, hub.hr.Tunnels = last.h.Tunnels, last.hr.Tunnels
+	hub.h, hub.hr.Tunnels = last.h, last.hr.Tunnels
 	if len(whole.Changes) > 0 {
 		hub.hr.Result = Changed
 	}
