@@ -183,7 +183,7 @@ func (r *reader) hostSSH(t *table, name string, inv *Inventory, s *SSH) {
 func (r *reader) tunnel(t *table) Tunnel {
 	tun := Tunnel{
 		Backend:   Backend(t.oneOf("backend", string(BackendAuto), string(BackendIPsecConf), string(BackendSwanctl))),
-		DPDDelay:  t.duration("dpd_delay", 30*time.Second, time.Second, time.Hour),
+		DPDDelay:  t.duration("dpd_delay", 10*time.Second, time.Second, time.Hour),
 		Relay:     t.flag("relay", false),
 		AllowWeak: t.flag("allow_weak", false),
 	}

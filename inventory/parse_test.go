@@ -111,7 +111,7 @@ func TestMinimal(t *testing.T) {
 		ID:   "hub",
 		Path: "minimal.toml",
 		Tunnel: Tunnel{
-			Backend: BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"}, DPDDelay: 30 * time.Second,
+			Backend: BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"}, DPDDelay: 10 * time.Second,
 		},
 		Hub: Hub{
 			Name: "hub", Address: addr("203.0.113.10"), LocalAddress: addr("203.0.113.10"), Subnets: prefixes("203.0.113.10/32"),

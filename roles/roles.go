@@ -75,7 +75,7 @@ func (h Host) Reads() []tasks.Read {
 		}
 	}
 	for _, d := range Daemons() {
-		reads = append(reads, tasks.IPsec{Daemon: d}.Reads()...)
+		reads = append(append(reads, tasks.IPsec{Daemon: d}.Reads()...), tasks.Settings{Daemon: d, Path: charonConf}.Reads()...)
 	}
 	seen := make(map[tasks.Read]bool)
 	out := reads[:0]
@@ -160,6 +160,10 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	settingsFile, settings, err := h.settings(b)
+	if err != nil {
+		return nil, err
+	}
 	var ts []tasks.Task
 	for _, pkg := range h.packages(b) {
 		ts = append(ts, pkg)
@@ -168,6 +172,7 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	for _, s := range sysctls {
 		ts = append(ts, s)
 	}
+	ts = append(ts, settingsFile)
 	ts = append(append(ts, ipsecFiles...), foreignKeys(b.Daemon, cs, conns))
 	ts = append(ts, l2tpFiles...)
 	if h.filter.tasks != nil {
@@ -181,6 +186,8 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	if h.l2tp() != nil {
 		ts = append(ts, tasks.Unit{Name: unitXL2TPD, Config: map[string]string{xl2tpdConf: digest(l2tpFiles, xl2tpdConf)}})
 	}
+	// an SA that a reload makes is to be made with them
+	ts = append(ts, settings)
 	ts = append(ts, tasks.IPsec{Daemon: b.Daemon, Conns: conns})
 	if l := h.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}

@@ -94,3 +94,29 @@ func TestKeysAreListed(t *testing.T) {
 		}
 	}
 }
+
+// A charon that does not answer yet would be ended by the signal that has it read its
+// settings; it reads them as it starts.
+func TestSettingsSpareACharonThatStarts(t *testing.T) {
+	for name, argv := range transporttest.Shells(t) {
+		for _, tt := range []struct {
+			status string
+			hup    bool
+		}{{"true", true}, {"false", false}} {
+			out, err := inStarter(t, argv, `sleep() { :; }
+dir=`+t.TempDir()+`
+echo 4711 >$dir/charon.pid; echo x >$dir/file
+ipsec() { if [ "$1" = status ]; then `+tt.status+`; else echo $dir; fi; }
+systemctl() { :; }
+kill() { echo "kill $*"; }
+put() { echo "note $1"; }
+starter_settings strongswan-starter.service $dir/note $dir/file`)
+			if err != nil {
+				t.Fatalf("%s: %v\n%s", name, err, out)
+			}
+			if strings.Contains(out, "kill -HUP 4711\n") != tt.hup || !strings.Contains(out, "note ") {
+				t.Errorf("%s: charon answers %s, and it did\n%s", name, tt.status, out)
+			}
+		}
+	}
+}

@@ -11,6 +11,7 @@ type Daemon struct {
 	// Name is what the names of the functions in Part begin with:
 	//
 	//	NAME_start UNIT              start it, for a Unit
+	//	NAME_settings UNIT [NOTE FILE]  charon reads its settings again, if it runs; FILE is noted
 	//	NAME_load UNIT FILE...       it runs with what the files say
 	//	NAME_loaded UNIT CONN...     read back: it knows each of them
 	//	NAME_sas CONN...             print their IKE SAs, one a line

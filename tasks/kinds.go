@@ -36,6 +36,7 @@ var kinds = []kind{
 	{name: kindRules, out: rulesOut, back: rulesBack},
 	{name: kindFirewall, out: firewallOut, back: firewallBack},
 	{name: kindUnit, out: unitOut, back: unitBack},
+	{name: kindSettings, out: settingsOut, back: settingsBack},
 	{name: kindIPsec, out: ipsecOut, back: ipsecBack},
 }
 
@@ -51,6 +52,7 @@ const (
 	kindRules    = "rules"
 	kindFirewall = "firewall"
 	kindUnit     = "unit"
+	kindSettings = "settings"
 	kindIPsec    = "ipsec"
 )
 

@@ -54,20 +54,20 @@ type Entry struct {
 	ID   string `json:"id"`
 	Kind string `json:"kind"`
 
-	Path   string      `json:"path,omitempty"`   // of a file, line, block, rules
-	SHA256 string      `json:"sha256,omitempty"` // of a file
+	Path   string      `json:"path,omitempty"`   // of a file, line, block, rules, settings
+	SHA256 string      `json:"sha256,omitempty"` // of a file, settings
 	Mode   fs.FileMode `json:"mode,omitempty"`
 	First  string      `json:"first,omitempty"`  // the copy of what stood there before vpnpush came
 	Syntax mask.Syntax `json:"syntax,omitempty"` // how to mask it
 	Line   string      `json:"line,omitempty"`   // of a line
 	Files  []string    `json:"files,omitempty"`  // of keys: in which lines were taken out
 
-	Unit     string    `json:"unit,omitempty"`      // of a unit, ipsec
+	Unit     string    `json:"unit,omitempty"`      // of a unit, settings, ipsec
 	Config   []string  `json:"config,omitempty"`    // files that the unit reads when it starts
 	BootOnly bool      `json:"boot_only,omitempty"` // Unit.BootOnly
 	Shared   bool      `json:"shared,omitempty"`    // Unit.Shared
 	Was      *Before   `json:"was,omitempty"`       // what was there before vpnpush came
-	Daemon   string    `json:"daemon,omitempty"`    // of ipsec, keys: Daemon.Name
+	Daemon   string    `json:"daemon,omitempty"`    // of settings, ipsec, keys: Daemon.Name
 	Conns    []ConnWas `json:"conns,omitempty"`     // of ipsec
 	Key      string    `json:"key,omitempty"`       // of a sysctl
 	Value    string    `json:"value,omitempty"`     // of a sysctl

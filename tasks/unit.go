@@ -152,10 +152,16 @@ func (t Unit) undo(u UnitState, restart bool) []Step {
 // wanted form. What it has read is noted when we load it, and known without a
 // note when the service started after the file was last changed.
 func notLoaded(f Facts, u UnitState, want map[string]string) ([]string, error) {
+	return staleFiles(f, loadedPath(u.Name), u.Started, want)
+}
+
+// staleFiles returns the files that a service which was started then, and of which it is
+// noted in a file what it has read, has not read in the wanted form.
+func staleFiles(f Facts, notes string, started time.Time, want map[string]string) ([]string, error) {
 	if len(want) == 0 {
 		return nil, nil
 	}
-	note, err := f.File(loadedPath(u.Name))
+	note, err := f.File(notes)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +179,7 @@ func notLoaded(f Facts, u UnitState, want map[string]string) ([]string, error) {
 			return nil, err
 		}
 		// tar carries whole seconds
-		if s.SHA256() == want[p] && (noted[p] == want[p] || u.Started.After(s.ModTime.Add(time.Second))) {
+		if s.SHA256() == want[p] && (noted[p] == want[p] || started.After(s.ModTime.Add(time.Second))) {
 			continue
 		}
 		stale = append(stale, p)

@@ -89,7 +89,7 @@ func TestE2EDrift(t *testing.T) {
 	}
 	for name, round := range map[string][]hand{
 		"files": {
-			edit("vps", conf+"tokyo.conf", "s/dpddelay=30s/dpddelay=300s/", "drifted file:"+conf+"tokyo.conf"),
+			edit("vps", conf+"tokyo.conf", "s/dpddelay=10s/dpddelay=300s/", "drifted file:"+conf+"tokyo.conf"),
 			remove("tokyo", "/etc/sysctl.d/60-vpnpush.conf", "drifted file:/etc/sysctl.d/60-vpnpush.conf"),
 			edit("osaka", keys+"osaka.secrets", `s/PSK ".*"/PSK "put here by somebody"/`, "drifted file:"+keys+"osaka.secrets"),
 		},
