@@ -18,6 +18,12 @@ type backend struct {
 	tasks.Daemon
 	word     inventory.Backend // tunnel.backend
 	packages []string
+	// dialShell are the functions NAME_state and NAME_redial, for the service that
+	// watches a site's tunnel:
+	//
+	//	NAME_state CONN    prints "up", "bare" (no child SA), "none" or "other"
+	//	NAME_redial CONN   its IKE SAs end, and it is dialled
+	dialShell string
 	// rivals are services that cannot run beside it.
 	rivals []rival
 	// files returns the tasks that put the conns of a host down, and what is to be

@@ -76,6 +76,7 @@ func (h Host) Reads() []tasks.Read {
 	}
 	for _, d := range Daemons() {
 		reads = append(append(reads, tasks.IPsec{Daemon: d}.Reads()...), tasks.Settings{Daemon: d, Path: charonConf}.Reads()...)
+		reads = append(reads, tasks.Helper{Unit: unitRedial, With: d.Unit}.Reads()...)
 	}
 	seen := make(map[tasks.Read]bool)
 	out := reads[:0]
@@ -164,6 +165,10 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	if err != nil {
 		return nil, err
 	}
+	redialFiles, redial, err := h.redial(b, cs.tunnels)
+	if err != nil {
+		return nil, err
+	}
 	var ts []tasks.Task
 	for _, pkg := range h.packages(b) {
 		ts = append(ts, pkg)
@@ -175,6 +180,7 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	ts = append(ts, settingsFile)
 	ts = append(append(ts, ipsecFiles...), foreignKeys(b.Daemon, cs, conns))
 	ts = append(ts, l2tpFiles...)
+	ts = append(ts, redialFiles...)
 	if h.filter.tasks != nil {
 		ts = append(ts, h.filter.tasks(h.policy(ends))...)
 	}
@@ -188,7 +194,7 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	}
 	// an SA that a reload makes is to be made with them
 	ts = append(ts, settings)
-	ts = append(ts, tasks.IPsec{Daemon: b.Daemon, Conns: conns})
+	ts = append(append(ts, tasks.IPsec{Daemon: b.Daemon, Conns: conns}), redial...)
 	if l := h.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}
 		for _, u := range l.Users {

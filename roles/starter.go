@@ -32,6 +32,8 @@ var (
 	starterShell string
 	//go:embed starter-keys.sh
 	starterKeysShell string
+	//go:embed starter-dial.sh
+	starterDial string
 )
 
 // Keys of swanctl's files are in the same charon once somebody has loaded them.
@@ -49,15 +51,16 @@ var starterKeySources = []tasks.KeySource{
 var starter = backend{
 	Daemon: tasks.Daemon{
 		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
-		Part:    tasks.Part{Name: "starter", Text: starterShell},
+		Part:    tasks.Part{Name: "starter", Text: starterShell + "\n" + starterDial},
 		Keys:    starterKeySources,
 		Package: "strongswan-charon", Status: "ipsec statusall", DialByHand: "ipsec up NAME",
 		Dial: func(conn string) string {
-			return "timeout 10 ipsec up " + transport.Quote(conn) + " >/dev/null 2>&1; :"
+			return starterDial + "starter_dial " + transport.Quote(conn)
 		},
 	},
-	word:     inventory.BackendIPsecConf,
-	packages: []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
+	word:      inventory.BackendIPsecConf,
+	dialShell: starterDial,
+	packages:  []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
 	// from Debian 11 on this is the other daemon (NEWS.Debian of strongswan 5.8.0)
 	rivals: []rival{{
 		unit: "strongswan.service",

@@ -21,14 +21,6 @@ starter_settings() {
     [ $# -eq 1 ] || sha256sum -- "$3" | put "$2" 0600 root:root
 }
 
-# starter_sas CONN...: their IKE SAs, as NAME[N], one a line
-starter_sas() {
-    [ $# -gt 0 ] || return 0
-    ipsec status 2>/dev/null | awk -v names=" $* " '
-        { n = $1; sub(/:$/, "", n); conn = n }
-        sub(/\[[0-9]+\]$/, "", conn) && index(names, " " conn " ") { print n }'
-}
-
 # starter_has_child CONN: a child SA of it is INSTALLED
 starter_has_child() {
     ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'

@@ -32,8 +32,8 @@ type Daemon struct {
 	// Package is the one that brings charon, and Status the command that prints what
 	// charon runs with, its plugins too, and fails where it does not run.
 	Package, Status string
-	// Dial returns the shell that starts a conn which is not up, as charon does when it
-	// loads it. How that ends is seen in the SAs.
+	// Dial returns the shell that dials a conn which is not up, and ends first what is
+	// left of it. How that ends is seen in the SAs.
 	Dial func(conn string) string
 	// DialByHand is the command that people type to dial the conn NAME.
 	DialByHand string

@@ -36,6 +36,7 @@ var kinds = []kind{
 	{name: kindRules, out: rulesOut, back: rulesBack},
 	{name: kindFirewall, out: firewallOut, back: firewallBack},
 	{name: kindUnit, out: unitOut, back: unitBack},
+	{name: kindHelper, out: helperOut, back: helperBack},
 	{name: kindSettings, out: settingsOut, back: settingsBack},
 	{name: kindIPsec, out: ipsecOut, back: ipsecBack},
 }
@@ -52,6 +53,7 @@ const (
 	kindRules    = "rules"
 	kindFirewall = "firewall"
 	kindUnit     = "unit"
+	kindHelper   = "helper"
 	kindSettings = "settings"
 	kindIPsec    = "ipsec"
 )

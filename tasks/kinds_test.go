@@ -22,8 +22,8 @@ func oneOfEach() []Recorder {
 	return []Recorder{
 		Package{Name: "xl2tpd"}, Sysctl{Key: "net.ipv4.ip_forward", Value: "1"}, ownedFile(), Line{Path: "/etc/l", Line: "include /x"},
 		Block{Path: "/etc/b", Content: []byte("x\n"), Owner: "me"}, RulesV4{Path: "/etc/r", Chains: chains}, Firewall{Chains: chains},
-		ForeignKeys{Daemon: testDaemon}, Unit{Name: "xl2tpd.service"}, Settings{Daemon: testDaemon, Path: "/etc/s", SHA256: "sum"},
-		IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}}},
+		ForeignKeys{Daemon: testDaemon}, Unit{Name: "xl2tpd.service"}, Helper{Unit: "h.service", With: "s.service", Files: map[string]string{"/etc/h": "sum"}},
+		Settings{Daemon: testDaemon, Path: "/etc/s", SHA256: "sum"}, IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}}},
 	}
 }
 
@@ -64,6 +64,7 @@ func TestOrphans(t *testing.T) {
 	want := []Task{
 		Absent{Path: file.Path, SHA256: SHA256(file.Content), Owner: "me"}, NoLine{Path: "/etc/l", Line: "include /x"},
 		Block{Path: "/etc/b", Mode: 0o600, Owner: "me"}, RulesV4{Path: "/etc/r"}, Firewall{}, Stopped{Name: "xl2tpd.service"},
+		Helper{Unit: "h.service", With: "s.service", Files: map[string]string{"/etc/h": ""}, Gone: true},
 		Settings{Daemon: testDaemon, Path: "/etc/s", SHA256: "sum", Gone: true}, IPsec{Daemon: testDaemon},
 	}
 	if d := cmp.Diff(want, got); d != "" {

@@ -62,8 +62,9 @@ type Entry struct {
 	Line   string      `json:"line,omitempty"`   // of a line
 	Files  []string    `json:"files,omitempty"`  // of keys: in which lines were taken out
 
-	Unit     string    `json:"unit,omitempty"`      // of a unit, settings, ipsec
-	Config   []string  `json:"config,omitempty"`    // files that the unit reads when it starts
+	Unit     string    `json:"unit,omitempty"`      // of a unit, helper, settings, ipsec
+	With     string    `json:"with,omitempty"`      // of a helper: the unit beside which it runs
+	Config   []string  `json:"config,omitempty"`    // files that the unit reads when it starts; of a helper
 	BootOnly bool      `json:"boot_only,omitempty"` // Unit.BootOnly
 	Shared   bool      `json:"shared,omitempty"`    // Unit.Shared
 	Was      *Before   `json:"was,omitempty"`       // what was there before vpnpush came

@@ -11,3 +11,12 @@ note_loaded() {
 }
 start_unit() { u=$1; systemctl start "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
 restart_unit() { u=$1; systemctl restart "$u" || { unit_log "$u"; return 1; }; note_loaded "$@"; }
+# run_helper UNIT WITH FILE...: UNIT runs as its files say, where WITH does
+run_helper() {
+    u=$1 with=$2; shift 2
+    systemctl daemon-reload
+    if systemctl --quiet is-active "$with"; then systemctl restart "$u" || { unit_log "$u"; return 1; }; fi
+    note_loaded "$u" "$@"
+}
+# helper_runs UNIT WITH
+helper_runs() { if systemctl --quiet is-active "$2"; then is_active "$1"; fi; }

@@ -23,7 +23,7 @@ sysctl -e net.ipv4.ip_forward net.ipv4.conf.all.rp_filter net.ipv4.conf.all.send
 iptables-save | sed '/^#/d; s/ \[[0-9:]*\]$//' | awk '/^[*]/ { t = $1 } { text[t] = text[t] t " " $0 "\n" } /^-A|^:[^ ]+ -/ { has[t] = 1 }
     END { for (t in has) printf "%s", text[t] }' | sort -s -k 1,1
 ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/p' | grep '^ ' | sort
-for u in strongswan-starter netfilter-persistent ssh cron; do
+for u in strongswan-starter vpnpush-redial netfilter-persistent ssh cron; do
     printf '%s: %s, %s\n' "$u" "$(systemctl is-enabled $u 2>&1)" "$(systemctl is-active $u)"
 done
 `
@@ -31,7 +31,7 @@ done
 // litter prints what no apply may leave behind, once it is over.
 const litter = `
 ls -d /var/lib/vpnpush/pending /var/lib/vpnpush/revert-failed 2>/dev/null
-systemctl list-units --all --plain --no-legend 'vpnpush-*' | grep -v '^vpnpush-revert\.service'
+systemctl list-units --all --plain --no-legend 'vpnpush-*' | grep -v -e '^vpnpush-revert\.service' -e '^vpnpush-redial\.service'
 find /etc /var/lib/vpnpush -name '.vpnpush.*'
 :`
 

@@ -21,6 +21,7 @@ find . \( -type l -o -type d \) -printf '%p %l\n' | sort
 find . -printf '%p %m %u:%g\n' | sort
 iptables-save 2>/dev/null | grep -v '^#' | sed 's/\[[0-9]*:[0-9]*\]//' | grep -v -e '^\*' -e '^COMMIT' -e '^:[A-Z]* ACCEPT $' || :
 for u in strongswan-starter xl2tpd netfilter-persistent; do echo "$u $(systemctl is-active $u) $(systemctl is-enabled $u 2>/dev/null | tail -n 1)"; done
+systemctl list-units --all --plain --no-legend 'vpnpush-*'
 ls -A /var/lib/vpnpush /run/vpnpush /etc/ipsec.d/vpnpush 2>/dev/null || :
 `
 
@@ -43,12 +44,11 @@ func TestE2EKindsLeaveNothing(t *testing.T) {
 	write(t, l, trueLab, dave)
 	before := l.MustRun("vps", "sh", "-c", footprint)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
-	kinds := map[string]bool{}
-	for _, e := range manifestOf(t, l, "vps").Tasks {
-		kinds[e.Kind] = true
-	}
-	if want := tasks.Kinds(); !slices.Equal(slices.Sorted(maps.Keys(kinds)), slices.Sorted(slices.Values(want))) {
-		t.Errorf("applied were tasks of the kinds %v, there are %v", slices.Sorted(maps.Keys(kinds)), want)
+	kinds := kindsOn(t, l, "vps")
+	// a site has that one: TestE2ESiteLeavesNothing
+	want := slices.DeleteFunc(slices.Sorted(slices.Values(tasks.Kinds())), func(k string) bool { return k == "helper" })
+	if !slices.Equal(kinds, want) {
+		t.Errorf("applied were tasks of the kinds %v, there are %v", kinds, want)
 	}
 	if during := l.MustRun("vps", "sh", "-c", footprint); during == before {
 		t.Fatal("an apply leaves no trace: the footprint sees nothing")
@@ -62,6 +62,38 @@ func TestE2EKindsLeaveNothing(t *testing.T) {
 	if after := l.MustRun("vps", "sh", "-c", footprint); after != before {
 		t.Errorf("left behind, or taken along:\n%s", lineDiff(before, after))
 	}
+}
+
+// What only a site has goes as well: the service that watches its tunnel, and the folder
+// that strongSwan's unit has for it.
+func TestE2ESiteLeavesNothing(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Suite: "trixie", Layer: "starter"}}})
+	write(t, l, labHub, labTokyo)
+	before := l.MustRun("tokyo", "sh", "-c", footprint)
+	vpnpush(t, l, 0, "apply", "--yes")
+	if kinds := kindsOn(t, l, "tokyo"); !slices.Contains(kinds, "helper") {
+		t.Errorf("applied were tasks of the kinds %v", kinds)
+	}
+	r := vpnpush(t, l, 0, "remove", "tokyo", "--yes")
+	for _, say := range []string{"- delete helper:vpnpush-redial.service", "- delete settings:charon", "- delete ipsec:loaded"} {
+		if !strings.Contains(r.Stdout, say) {
+			t.Errorf("the removal does not show %q:\n%s", say, r.Stdout)
+		}
+	}
+	if after := l.MustRun("tokyo", "sh", "-c", footprint); after != before {
+		t.Errorf("left behind, or taken along:\n%s", lineDiff(before, after))
+	}
+}
+
+// kindsOn returns the kinds of the tasks that a host's manifest has, sorted.
+func kindsOn(t *testing.T, l *lab.Lab, host string) []string {
+	t.Helper()
+	kinds := map[string]bool{}
+	for _, e := range manifestOf(t, l, host).Tasks {
+		kinds[e.Kind] = true
+	}
+	return slices.Sorted(maps.Keys(kinds))
 }
 
 // lineDiff returns the lines that only one of two texts has.
@@ -202,7 +234,7 @@ func format1(t *testing.T, l *lab.Lab) int {
 		Tasks         map[string]string `json:"tasks"`
 	}{1, m.Owner, m.Host, m.Generation, nil, map[string]string{}}
 	for _, e := range m.Tasks {
-		if e.Kind == "settings" { // which came later
+		if e.Kind == "settings" || e.Kind == "helper" { // which came later
 			continue
 		}
 		old.Tasks[e.ID] = e.Digest
