@@ -194,7 +194,13 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	}
 	// an SA that a reload makes is to be made with them
 	ts = append(ts, settings)
-	ts = append(append(ts, tasks.IPsec{Daemon: b.Daemon, Conns: conns}), redial...)
+	ipsec := tasks.IPsec{Daemon: b.Daemon, Conns: conns}
+	ts = append(append(ts, ipsec), redial...)
+	for _, t := range cs.tunnels {
+		if t.dials {
+			ts = append(ts, tasks.Dial{IPsec: ipsec, Tunnel: *t.wanted()})
+		}
+	}
 	if l := h.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}
 		for _, u := range l.Users {

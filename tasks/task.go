@@ -36,6 +36,8 @@ const (
 	Install Action = "install"
 	Reload  Action = "reload"
 	Restart Action = "restart"
+	// DialTunnel changes nothing that a host has.
+	DialTunnel Action = "dial"
 )
 
 // Change is the difference that one task found, as data: the same value is

@@ -183,6 +183,7 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 
 	vpnpush(t, l, 0, "apply", "--yes")
 	l.Wait(20*time.Second, "the tunnel is up", func() bool { return len(sas(t, l, "vps")["tokyo"]) == 1 })
+	sh("tokyo", "systemctl stop vpnpush-redial")() // a tunnel that is taken down stays so
 	down := sh("tokyo", "ipsec down tokyo >/dev/null")
 	up := sh("tokyo", "ipsec up tokyo >/dev/null")
 	run(t, []ailment{

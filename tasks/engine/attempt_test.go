@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -382,6 +383,38 @@ func TestAttemptTunnels(t *testing.T) {
 			}
 			if tt.warn != "" && (len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], tt.warn)) || tt.warn == "" && len(r.Warnings) > 0 {
 				t.Errorf("warnings %q", r.Warnings)
+			}
+		})
+	}
+}
+
+// dialling wants a tunnel up that is down for good.
+type dialling struct{}
+
+func (dialling) ID() string          { return "tunnel:tokyo" }
+func (dialling) Reads() []tasks.Read { return nil }
+func (dialling) Check(tasks.Facts) (*tasks.Change, error) {
+	return &tasks.Change{Task: "tunnel:tokyo", Action: tasks.DialTunnel, Do: []tasks.Step{{Phase: tasks.PhaseAfter, Shell: ":"}}}, nil
+}
+
+// A tunnel that was dialled in vain puts back nothing of what its host has, and is no
+// apply that did not converge.
+func TestAttemptDialsInVain(t *testing.T) {
+	for _, changes := range []bool{true, false} {
+		inBubble(t, fmt.Sprintf("with another change: %t", changes), func(t *testing.T) {
+			h := wanting("tokyo", "site")
+			h.Tunnels = []strongswan.Tunnel{tokyoTunnel}
+			ts := []tasks.Task{conf("a\n"), dialling{}}
+			h.Tasks = func(tasks.Facts, tasks.Peers) ([]tasks.Task, error) { return ts, nil }
+			m := fresh()
+			if !changes {
+				m.before = goodConf
+			}
+			m.sas = func(bool) string { return noSA }
+			w := newWorld(t, map[string]*machine{"tokyo": m}, h)
+			r := w.apply(context.Background()).Hosts[0]
+			if r.Result != Failed || !says(r.Err, "all is in place, but the tunnel tokyo is not up: no IKE SA") || w.stands("tokyo") != "after" {
+				t.Errorf("%s, %v, it stands %s", r.Result, r.Err, w.stands("tokyo"))
 			}
 		})
 	}

@@ -166,6 +166,9 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 		}
 	}
 	for _, t := range ts {
+		if _, ok := t.(tasks.Dial); ok {
+			continue // hd.tunnels looks at them, and at those of a hub
+		}
 		c, err := t.Check(f)
 		if err != nil {
 			all = multierror.Append(all, fmt.Errorf("check %s: %w", t.ID(), err))
@@ -331,11 +334,7 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 		if t.Up || h.explains(t.Tunnel.Conn, ts) {
 			continue
 		}
-		h.Findings = append(h.Findings, Finding{State: FindingDown, Change: tasks.Change{
-			Task:  TunnelTask(t.Tunnel.Conn),
-			Attrs: []tasks.Attr{{Name: "state", Old: []byte("down, " + t.Why), New: []byte("up")}},
-			Note:  "to " + t.Tunnel.Peer,
-		}})
+		h.Findings = append(h.Findings, Finding{State: FindingDown, Change: tasks.TunnelDown(t)})
 	}
 	return nil
 }
@@ -357,9 +356,6 @@ func (h *HostDrift) explains(conn string, ts []tasks.Task) bool {
 	return false
 }
 
-// TunnelTask returns what stands in the place of a task's ID for a tunnel.
-func TunnelTask(conn string) string { return "tunnel:" + conn }
-
 // leaveTunnelsToSites removes from the hub's findings each tunnel that its site sees down
 // as well and has a finding about: the tunnel itself, or the fault that explains it. One
 // fault is reported once, and at the site, where most of them are mended.
@@ -371,7 +367,7 @@ func (d *Drift) leaveTunnelsToSites() {
 		}
 		for _, t := range h.Tunnels {
 			if !t.Up && len(h.Findings) > 0 {
-				atSite[TunnelTask(t.Tunnel.Conn)] = true
+				atSite[tasks.TunnelTask(t.Tunnel.Conn)] = true
 			}
 		}
 	}

@@ -309,7 +309,7 @@ func TestDriftTunnelsAndConns(t *testing.T) {
 		ConfSHA: tasks.SHA256(confFile.Content), SecretsSHA: tasks.SHA256(keyFile.Content),
 	}}}
 	runs := tasks.Unit{Name: unit}
-	ts := []tasks.Task{confFile, keyFile, runs, loads}
+	ts := []tasks.Task{confFile, keyFile, runs, loads, tasks.Dial{IPsec: loads, Tunnel: tokyoTunnel}}
 	const conns = "Connections:\n       tokyo:  192.168.1.10...203.0.113.10  IKEv2\n"
 	sum := func(f tasks.File) string { return tasks.SHA256(f.Content) + "  " + f.Path + "\n" }
 	before := []tasks.Task{confFile, file("/etc/c/tokyo.secrets", "old\n"), runs, loads}

@@ -159,6 +159,11 @@ func (k sealer) host(hp *HostPlan) (SavedHost, error) {
 		h.Manifest = SavedManifest{m.Generation, k.sum("manifest", f.Content)}
 	}
 	for _, c := range hp.Changes {
+		// A tunnel goes down and comes up by itself: that moves no host. One that is
+		// down when the plan is applied is dialled then.
+		if c.Action == tasks.DialTunnel {
+			continue
+		}
 		// Undo is left out: it is made of what stands around our things, which
 		// may change without a change of what is to be done.
 		parts := [][]byte{[]byte(c.Task), []byte(c.Action), []byte(c.Blocked)}

@@ -210,6 +210,24 @@ func TestSavedPlanCheck(t *testing.T) {
 
 // A host that moved makes the whole plan stale, and is named with what moved.
 func TestSavedPlanCompare(t *testing.T) {
+	// a tunnel that went down since, or came up, moves no host
+	dial := tasks.Change{Task: "tunnel:osaka", Action: tasks.DialTunnel}
+	for _, was := range []bool{true, false} {
+		then, now := savable(t), savable(t)
+		now.Hosts = now.Hosts[:2]
+		for _, p := range []*Plan{then, now} {
+			if (p == then) == was {
+				p.Hosts[1].Result, p.Hosts[1].Changes = Changed, []tasks.Change{dial}
+			}
+		}
+		f, err := save(t, then, source(), noon).Check(source(), noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p, fresh, err := f.Compare(now); err != nil || !fresh || len(p.Hosts[1].Changes) != len(now.Hosts[1].Changes) {
+			t.Errorf("the tunnel was down: %t; fresh %v, %v: %+v", was, fresh, err, p)
+		}
+	}
 	hub := func(p *Plan) *HostPlan { return &p.Hosts[0] }
 	for _, tt := range []struct {
 		name, want string

@@ -20,7 +20,7 @@ func sign(a tasks.Action) (string, style) {
 	case tasks.Restart:
 		return "!", purple
 	}
-	return "~", yellow // update, reload: nothing is interrupted
+	return "~", yellow // update, reload, dial: nothing is interrupted
 }
 
 // Plan writes a plan.

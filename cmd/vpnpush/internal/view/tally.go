@@ -14,8 +14,8 @@ type tally struct {
 	hosts   int
 	results map[engine.Result]int
 	// Of changes: a blocked one will not be made, so it counts nowhere else.
-	create, update, delete, restart, reload, blocked int
-	down                                             int // tunnels
+	create, update, delete, restart, reload, dial, blocked int
+	down                                                   int // tunnels
 }
 
 func (t *tally) host(r engine.Result) {
@@ -38,6 +38,8 @@ func (t *tally) change(c tasks.Change) {
 		t.restart++
 	case c.Action == tasks.Reload:
 		t.reload++
+	case c.Action == tasks.DialTunnel:
+		t.dial++
 	default:
 		t.update++
 	}
@@ -45,7 +47,7 @@ func (t *tally) change(c tasks.Change) {
 
 // clean reports whether every host was looked at and is as it should be.
 func (t *tally) clean() bool {
-	return t.results[engine.OK] == t.hosts && t.create+t.update+t.delete+t.restart+t.reload+t.blocked == 0
+	return t.results[engine.OK] == t.hosts && t.create+t.update+t.delete+t.restart+t.reload+t.dial+t.blocked == 0
 }
 
 // order is how results are counted out, the good ones first.
@@ -79,6 +81,9 @@ func (t *tally) planLine() string {
 	}
 	if t.restart > 0 {
 		line += fmt.Sprintf(", %d to restart", t.restart)
+	}
+	if t.dial > 0 {
+		line += fmt.Sprintf(", %d to dial", t.dial)
 	}
 	bad := t.bad()
 	if t.blocked > 0 {

@@ -390,6 +390,8 @@ func TestSummaryLine(t *testing.T) {
 		"Plan: 2 hosts, 0 to create, 0 to update, 0 to delete; 1 failed, 1 locked.":                 {host(engine.Locked), host(engine.Failed)},
 		"Plan: 3 hosts, 2 to create, 3 to update, 1 to delete, 1 to reload, 1 to restart.":          mixed().Hosts,
 		"Plan: 4 hosts, 0 to create, 0 to update, 0 to delete; 1 unreachable, 1 failed, 1 blocked.": trouble().Hosts,
+		"Plan: 1 host, 0 to create, 0 to update, 0 to delete, 1 to dial.": {{Name: "x", Role: "site", Result: engine.Changed,
+			Changes: []tasks.Change{{Task: "tunnel:x", Action: tasks.DialTunnel}}}},
 	}
 	for want, hosts := range tests {
 		out, _ := show(Options{}, func(v *View) { v.Plan(&engine.Plan{Hosts: hosts}) })
