@@ -53,7 +53,7 @@ var starter = backend{
 		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
 		Part:    tasks.Part{Name: "starter", Text: starterShell + "\n" + starterDial},
 		Keys:    starterKeySources,
-		Package: "strongswan-charon", Status: "ipsec statusall", DialByHand: "ipsec up NAME",
+		Package: "strongswan-charon", Status: "ipsec statusall",
 		Dial: func(conn string) string {
 			return starterDial + "starter_dial " + transport.Quote(conn)
 		},

@@ -35,8 +35,6 @@ type Daemon struct {
 	// Dial returns the shell that dials a conn which is not up, and ends first what is
 	// left of it. How that ends is seen in the SAs.
 	Dial func(conn string) string
-	// DialByHand is the command that people type to dial the conn NAME.
-	DialByHand string
 }
 
 // Service returns the unit's name as people type it, without its suffix.

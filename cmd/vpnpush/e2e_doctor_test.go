@@ -187,13 +187,13 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 	down := sh("tokyo", "ipsec down tokyo >/dev/null")
 	up := sh("tokyo", "ipsec up tokyo >/dev/null")
 	run(t, []ailment{
-		{name: "4500 is dropped on the way", code: 2, want: []string{"tokyo udp problem"}, says: "UDP 4500 of the hub (203.0.113.10) gives no answer, though charon listens there",
+		{name: "4500 is dropped on the way", code: 2, want: []string{"tokyo tunnel problem", "tokyo udp problem"}, says: "UDP 4500 of the hub (203.0.113.10) gives no answer, though charon listens there",
 			break_: func() { down(); router("iptables -I FORWARD -p udp --dport 4500 -j DROP")() },
 			mend:   func() { router("iptables -F FORWARD")(); up() }},
-		{name: "500 is refused on the way", code: 2, want: []string{"tokyo udp problem"}, says: "UDP 500 of the hub (203.0.113.10) is refused, though charon listens there",
+		{name: "500 is refused on the way", code: 2, want: []string{"tokyo tunnel problem", "tokyo udp problem"}, says: "UDP 500 of the hub (203.0.113.10) is refused, though charon listens there",
 			break_: func() { down(); router("iptables -I FORWARD -p udp --dport 500 -j REJECT")() },
 			mend:   func() { router("iptables -F FORWARD")(); up() }},
-		{name: "another answers for the hub", code: 2, want: []string{"tokyo udp problem"}, says: "no IKE daemon",
+		{name: "another answers for the hub", code: 2, want: []string{"tokyo tunnel problem", "tokyo udp problem"}, says: "no IKE daemon",
 			break_: func() {
 				down()
 				sh("vps", `systemd-run -q -u echo perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Proto => "udp", LocalPort => 5000) or die; while ($s->recv(my $m, 99)) { $s->send("hello, this is another") }'; for i in $(seq 50); do ss -Hlun | grep -q :5000 && exit; sleep 0.1; done; exit 1`)()
@@ -206,7 +206,7 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 				up()
 			}},
 		{name: "no probe, but the tunnel is up", code: 0, break_: router("iptables -I FORWARD -p udp --dport 500 -j DROP"), mend: router("iptables -F FORWARD")},
-		{name: "no charon on the hub", code: 2, want: []string{"vps ports problem"}, says: "set this host up",
+		{name: "no charon on the hub", code: 2, want: []string{"vps ports problem", "tokyo tunnel problem"}, says: "set this host up",
 			break_: func() { down(); sh("vps", "systemctl stop strongswan-starter")() },
 			mend: func() {
 				sh("vps", "systemctl start strongswan-starter; until ipsec statusall | grep -q 'tokyo:'; do sleep 0.1; done")()

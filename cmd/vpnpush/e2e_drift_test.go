@@ -163,7 +163,7 @@ func TestE2EDriftReports(t *testing.T) {
 			t.Errorf("tokyo's subnet is another in the inventory, and drift says %s", f)
 		}
 	}
-	l.MustRun("tokyo", "sed", "-i", "s/dpddelay=30s/dpddelay=300s/", conf)
+	l.MustRun("tokyo", "sed", "-i", "s/dpddelay=10s/dpddelay=300s/", conf)
 	if got := drift(t, l, 2); !slices.Contains(got, "tokyo drifted file:"+conf) || !slices.Contains(got, "vps pending file:"+conf) {
 		t.Errorf("both moved: %q", got)
 	}
@@ -232,7 +232,7 @@ func TestE2EDriftReports(t *testing.T) {
 	mustSay(t, vpnpush(t, l, 4, "drift"), "apply 20261123T040000-ab12 waits to be confirmed")
 	l.MustRun("tokyo", "rm", "/var/lib/vpnpush/pending")
 
-	l.MustRun("tokyo", "sed", "-i", "s/dpddelay=300s/dpddelay=30s/", conf)
+	l.MustRun("tokyo", "sed", "-i", "s/dpddelay=300s/dpddelay=10s/", conf)
 	silent(t, l)
 }
 

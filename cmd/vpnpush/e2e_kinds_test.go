@@ -201,7 +201,7 @@ func TestE2EManifestFormat1(t *testing.T) {
 	if r := vpnpush(t, l, 2, "drift", "--limit", "vps"); strings.Contains(r.Stdout, "  drifted  ") || strings.Contains(r.Stdout, "  pending  ") {
 		t.Errorf("drift:\n%s", r.Stdout)
 	} else {
-		mustSay(t, r, "down     tunnel:tokyo", "`ipsec up NAME` at the site", "strongswan-starter` at both ends")
+		mustSay(t, r, "down     tunnel:tokyo", "`vpnpush apply --limit tokyo`", "strongswan-starter` at both ends")
 	}
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")

@@ -107,6 +107,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 		x.kernel()
 		x.addresses()
 		x.ports()
+		x.lost(checks)
 		x.filters()
 		x.way(hub)
 		x.clock()
@@ -141,7 +142,8 @@ type hostChecks struct {
 	unchecked []string
 
 	sockets []socket
-	up      []strongswan.Tunnel // the tunnels that are up
+	up      []strongswan.Tunnel      // the tunnels that are up
+	down    []strongswan.TunnelState // those that were applied and are not
 }
 
 func (x *hostChecks) find(check string, s Severity, why, mend, what string, a ...any) {
@@ -167,15 +169,7 @@ func (x *hostChecks) read() {
 	if out, ok := x.output(readSockets, "the sockets"); ok {
 		x.sockets = parseSockets(out)
 	}
-	sas, err := tasks.SAsFrom(x.Facts)
-	if err != nil {
-		x.skip("the tunnels", err)
-	}
-	for _, st := range strongswan.CheckTunnels(sas, x.Tunnels) {
-		if st.Up {
-			x.up = append(x.up, st.Tunnel)
-		}
-	}
+	x.tunnels()
 }
 
 // checkPlan is what a plan says, too.

@@ -30,6 +30,7 @@ func Reads(h Host) []tasks.Read {
 	}
 	reads := append([]tasks.Read{
 		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath},
+		tasks.CharonLog,
 		command(readSockets, "ss -H -lunp"),
 		command(readKernel, strings.ReplaceAll(shellKernel, "STATUS", strings.Join(status, " || "))),
 		command(readChains, "nft list chains"),

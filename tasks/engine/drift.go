@@ -119,6 +119,9 @@ func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
 		wait = defaultSecondLook
 	}
 	sleep(ctx, wait)
+	if slices.ContainsFunc(hd.Findings, func(f Finding) bool { return f.State == FindingDown }) {
+		h.Reads = append(h.Reads, tasks.CharonLog)
+	}
 	if again := e.look(ctx, h); !again.Looked.IsZero() {
 		return again
 	}
@@ -333,6 +336,9 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	for _, t := range h.Tunnels {
 		if t.Up || h.explains(t.Tunnel.Conn, ts) {
 			continue
+		}
+		if w := tasks.LastWord(f, t.Tunnel, h.Role != tasks.RoleHub); w != nil {
+			t.Why += "; " + w.String()
 		}
 		h.Findings = append(h.Findings, Finding{State: FindingDown, Change: tasks.TunnelDown(t)})
 	}

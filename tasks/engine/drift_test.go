@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +120,7 @@ type network struct {
 	t     *testing.T
 	mu    sync.Mutex // the engine asks its hosts in parallel
 	hosts hosts
+	asked []string // the scripts that were run
 }
 
 func dial(t *testing.T, h hosts) *network { return &network{t: t, hosts: h} }
@@ -150,7 +153,10 @@ type hostConn struct {
 	name    string
 }
 
-func (c *hostConn) Run(context.Context, transport.Cmd) (transport.Result, error) {
+func (c *hostConn) Run(_ context.Context, cmd transport.Cmd) (transport.Result, error) {
+	c.network.mu.Lock()
+	c.network.asked = append(c.network.asked, cmd.Script)
+	c.network.mu.Unlock()
 	return transport.Result{Stdout: c.network.next(c.name).print(c.network.t)}, nil
 }
 func (c *hostConn) Close() error { return nil }
@@ -461,6 +467,47 @@ func testDriftLooksAgain(t *testing.T) {
 	for i, want := range []Result{OK, Locked, Drifted} {
 		if h := d.Hosts[i]; h.Result != want || h.Took != 2*time.Second {
 			t.Errorf("%s: %s after %v, want %s after 2s", h.Name, h.Result, h.Took, want)
+		}
+	}
+}
+
+// Charon's log is read in a second look at a host with a tunnel that is down, and told
+// with it. A host that is well, or merely edited, pays nothing for it.
+func TestDriftReadsCharonsLog(t *testing.T) { synctest.Test(t, testDriftReadsCharonsLog) }
+
+func testDriftReadsCharonsLog(t *testing.T) {
+	edited := answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "x\n"},
+		commands: map[string]string{"ipsec-statusall": upTokyo(), "swanctl-list-sas": "127", "swanctl-list-conns": "127"}}
+	down := edited
+	down.files = map[string]string{"/etc/f": marker + "a\n"}
+	down.commands = map[string]string{"ipsec-statusall": noSA, "swanctl-list-sas": "127", "swanctl-list-conns": "127"}
+	again := down
+	again.commands = maps.Clone(down.commands)
+	again.commands[tasks.CharonLog.Arg] = "10[IKE] received AUTHENTICATION_FAILED notify error\n"
+	for _, tt := range []struct {
+		name    string
+		answers []answer
+		reads   []bool // of each look: the log
+		want    string
+	}{
+		{"edited", []answer{edited, edited}, []bool{false, false}, "content: "},
+		{"down", []answer{down, again}, []bool{false, true},
+			"state: down, no IKE SA; the other end refuses this end's key or name (charon: received AUTHENTICATION_FAILED notify error)"},
+	} {
+		h := wants("tokyo", conf("a\n"))
+		h.Tunnels = []strongswan.Tunnel{tokyoTunnel}
+		n := dial(t, hosts{"tokyo": tt.answers})
+		d := (&Engine{Owner: "vps", Dialer: n}).Drift(context.Background(), []Host{h}, nil)
+		var reads []bool
+		for _, script := range n.asked {
+			reads = append(reads, strings.Contains(script, "journalctl"))
+		}
+		if !slices.Equal(reads, tt.reads) || len(d.Hosts[0].Findings) != 1 {
+			t.Fatalf("%s: the log was read %v, want %v; %+v", tt.name, reads, tt.reads, d.Hosts[0])
+		}
+		a := d.Hosts[0].Findings[0].Change.Attrs[0]
+		if got := a.Name + ": " + string(a.Old); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,6 +48,7 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 	var drifted, pending, unchecked int
 	var fine, mend []string
 	var down *tasks.Daemon // that of a host with a tunnel that is down
+	var dial []string      // the sites of such tunnels
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
 		switch {
@@ -64,6 +66,10 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 			plan = plan || f.Ignored == nil && f.State != engine.FindingDown
 			if f.Ignored == nil && f.State == engine.FindingDown {
 				down = &h.Daemon
+				// a tunnel has its site's name
+				if site := strings.TrimPrefix(f.Change.Task, tasks.TunnelTask("")); !slices.Contains(dial, site) {
+					dial = append(dial, site)
+				}
 			}
 		}
 		if plan {
@@ -101,19 +107,26 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 		p.wrapped(v.o.Width, append([]string{"As", "it", "should", "be:"}, commas(fine)...))
 	}
 	if len(mend) > 0 {
-		limit := strings.Join(mend, ",")
-		if len(mend) == len(d.Hosts) || len(limit) > 50 {
-			limit = ""
-		} else {
-			limit = " --limit " + limit
+		all := ""
+		if len(mend) < len(d.Hosts) {
+			all = limit(mend)
 		}
-		p.wrapped(v.o.Width, strings.Fields("To see what would put it right: vpnpush plan"+limit))
+		p.wrapped(v.o.Width, strings.Fields("To see what would put it right: vpnpush plan"+all))
 	}
 	if down != nil {
-		p.wrapped(v.o.Width, strings.Fields(fmt.Sprintf("A tunnel that is down: `%s` at the site, and `journalctl -u %s` at both ends.",
-			down.DialByHand, down.Service())))
+		p.wrapped(v.o.Width, strings.Fields(fmt.Sprintf("A site dials a tunnel that is down by itself; at once: `vpnpush apply%s`. Why it stays down: `vpnpush doctor`, and `journalctl -u %s` at both ends.",
+			limit(dial), down.Service())))
 	}
 	return p
+}
+
+// limit returns the flag that limits a verb to hosts, "" where that would be long.
+func limit(hosts []string) string {
+	l := strings.Join(hosts, ",")
+	if len(l) > 50 {
+		return ""
+	}
+	return " --limit " + l
 }
 
 func commas(names []string) []string {

@@ -21,7 +21,7 @@ var (
 )
 
 // starter is what runs strongSwan on the hosts of these tests.
-var starter = tasks.Daemon{Unit: "strongswan-starter.service", DialByHand: "ipsec up NAME"}
+var starter = tasks.Daemon{Unit: "strongswan-starter.service"}
 
 // drifted is a report with all that can be in one.
 func drifted() (*engine.Drift, DriftOptions) {

@@ -1,0 +1,55 @@
+package doctor
+
+import (
+	"slices"
+
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
+)
+
+// tunnels takes from the facts how the host's tunnels stand. What was applied is what can
+// be up: an inventory that has moved on since takes no tunnel down.
+func (x *hostChecks) tunnels() {
+	sas, err := tasks.SAsFrom(x.Facts)
+	if err != nil {
+		x.skip("the tunnels", err)
+		return
+	}
+	m, err := tasks.ReadManifest(x.Facts)
+	if err != nil {
+		x.skip("which tunnels were applied", err)
+		return
+	}
+	applied := m.Tunnels()
+	for _, st := range strongswan.CheckTunnels(sas, applied) {
+		wanted := slices.ContainsFunc(x.Tunnels, func(t strongswan.Tunnel) bool { return t.Conn == st.Tunnel.Conn })
+		switch {
+		case st.Up:
+			x.up = append(x.up, st.Tunnel)
+		case wanted:
+			x.down = append(x.down, st)
+		}
+	}
+}
+
+// lost tells of tunnels that should be up and are not, with charon's last word on it. A
+// site's is told at the site, where most is known of it, if that was looked at.
+func (x *hostChecks) lost(others []*hostChecks) {
+	if x.sockets != nil && (!x.listensOn(500) || !x.listensOn(4500)) {
+		return // ports has told why
+	}
+	for _, st := range x.down {
+		atSite := func(o *hostChecks) bool {
+			return o.Role != tasks.RoleHub && slices.ContainsFunc(o.down, func(s strongswan.TunnelState) bool { return s.Tunnel.Conn == st.Tunnel.Conn })
+		}
+		if x.Role == tasks.RoleHub && slices.ContainsFunc(others, atSite) {
+			continue
+		}
+		mend := "vpnpush apply --limit " + st.Tunnel.Conn + " dials it; journalctl -u " + x.Daemon.Service() + ", at both ends, tells why it does not come up"
+		why := st.Why
+		if w := tasks.LastWord(x.Facts, st.Tunnel, x.Role != tasks.RoleHub); w != nil {
+			why, mend = why+"; "+w.String(), w.Mend
+		}
+		x.find("tunnel", Problem, "nothing passes between the two ends", mend, "the tunnel to %s is down: %s", st.Tunnel.Peer, why)
+	}
+}

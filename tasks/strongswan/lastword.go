@@ -1,0 +1,118 @@
+package strongswan
+
+import (
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// Word is what charon logs when a tunnel does not come up.
+type Word struct {
+	Raw  string // as charon has it, without control characters
+	Says string // what it means
+	Mend string // what to do about it
+}
+
+// maxRaw is how much of a line is kept: selectors may be many.
+const maxRaw = 160
+
+// Mends that more than one word has.
+const (
+	mendKeys     = "see that both ends are applied, and have the same psk: vpnpush plan, for both"
+	mendNets     = "apply to both ends: the networks of the two do not fit together"
+	mendCiphers  = "see that ike and esp of both ends have one in common: vpnpush plan, for both"
+	mendSilence  = "see that strongSwan runs at the other end, and that UDP 500 and 4500 pass: vpnpush doctor, for both"
+	mendKernel   = "vpnpush doctor tells what the kernel lacks"
+	mendRouteOut = "see that this host has a route to the other end: ip route get ADDRESS"
+)
+
+// words are the lines of charon's log that tell why a tunnel is not up, the more telling
+// of two that one line matches first (strongSwan 5.9 to 6.0: ike_auth.c, child_create.c,
+// psk_authenticator.c, task_manager_v2.c, stroke and kernel plugins).
+var words = []struct {
+	line       *regexp.Regexp
+	says, mend string
+}{
+	{regexp.MustCompile(`received AUTHENTICATION_FAILED notify`), "the other end refuses this end's key or name", mendKeys},
+	{regexp.MustCompile(`tried \d+ shared keys? for .*, but MAC mismatched`), "the keys of the two ends differ", mendKeys},
+	{regexp.MustCompile(`no shared key found for`), "there is no key for the other end here", mendKeys},
+	{regexp.MustCompile(`no matching peer config found`), "no conn here fits what the other end calls itself and offers", mendKeys},
+	{regexp.MustCompile(`received TS_UNACCEPTABLE notify`), "the other end accepts none of this end's networks", mendNets},
+	{regexp.MustCompile(`traffic selectors .* (un|in)acceptable`), "the other end asks for other networks than this end has", mendNets},
+	{regexp.MustCompile(`received NO_PROPOSAL_CHOSEN notify`), "the two ends have no cipher in common", mendCiphers},
+	{regexp.MustCompile(`no IKE config found for`), "no conn here has a cipher in common with the other end", mendCiphers},
+	{regexp.MustCompile(`received proposals (un|in)acceptable|no acceptable proposal found`), "the two ends have no cipher in common", mendCiphers},
+	{regexp.MustCompile(`received [A-Z][A-Z_]+ notify error`), "the other end refuses the tunnel", "look at its log, which says why"},
+	{regexp.MustCompile(`unable to install .*(policies|SA)|error installing route`), "the kernel does not take the tunnel", mendKernel},
+	{regexp.MustCompile(`error writing to socket`), "this end cannot send to the other", mendRouteOut},
+	{regexp.MustCompile(`unable to resolve .*initiate aborted`), "the other end's name has no address here", "see that /etc/resolv.conf names a resolver that answers"},
+	{regexp.MustCompile(`giving up after \d+ retransmits|retransmit \d+ of request|peer not responding`), "the other end does not answer", mendSilence},
+	{regexp.MustCompile(`received DELETE for `), "the other end has ended it", "look at its log, which says why"},
+}
+
+var (
+	logLine  = regexp.MustCompile(`^(\d+)\[[A-Z0-9]+\] (.*)$`)
+	received = regexp.MustCompile(`^received packet: from`)
+)
+
+// LastWord returns the last word of charon's log on why a tunnel is not up, nil for none.
+// Where the host has other peers than the tunnel's, so unless alone is set, a word counts
+// only when what charon was at, one message of a peer, names the tunnel or its peer.
+func LastWord(log []byte, t Tunnel, alone bool) *Word {
+	var last *Word
+	about := map[string]bool{} // threads that are at a message of ours
+	for l := range strings.Lines(string(log)) {
+		m := logLine.FindStringSubmatch(strings.TrimRight(l, "\r\n"))
+		if m == nil {
+			continue
+		}
+		thread, text := m[1], m[2]
+		switch {
+		case received.MatchString(text):
+			about[thread] = false
+		case t.names(text):
+			about[thread] = true
+		}
+		if !alone && !about[thread] {
+			continue
+		}
+		if strings.Contains(text, "CHILD_SA "+t.Conn+"{") && strings.Contains(text, " established with SPIs") {
+			last = nil // what was said before is over
+			continue
+		}
+		for _, w := range words {
+			if w.line.MatchString(text) {
+				last = &Word{Raw: printable(text), Says: w.says, Mend: w.mend}
+				break
+			}
+		}
+	}
+	return last
+}
+
+// names reports whether a line of charon's log names the tunnel, or its peer by its
+// identity: "tokyo[3]", "tokyo{4}", "...203.0.113.51[tokyo]", "'tokyo'".
+func (t Tunnel) names(text string) bool {
+	for _, s := range []string{" " + t.Conn + "[", " " + t.Conn + "{", "[" + t.PeerID + "]", "'" + t.PeerID + "'"} {
+		if t.PeerID != "" && strings.Contains(text, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// String returns what a word says and how charon has it.
+func (w *Word) String() string { return w.Says + " (charon: " + w.Raw + ")" }
+
+func printable(s string) string {
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return -1
+		}
+		return r
+	}, s)
+	if r := []rune(s); len(r) > maxRaw {
+		return string(r[:maxRaw]) + "..."
+	}
+	return s
+}
