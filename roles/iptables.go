@@ -3,6 +3,7 @@ package roles
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory"
@@ -24,6 +25,7 @@ const (
 	chainFwd = "VPNPUSH-FWD"
 	chainNAT = "VPNPUSH-NAT"
 	chainMSS = "VPNPUSH-MSS"
+	chainSrc = "VPNPUSH-SRC"
 )
 
 // iptablesFilter keeps chains of its own. iptables-persistent comes without
@@ -80,13 +82,12 @@ func chainsOf(p policy) []iptables.Chain {
 	chains := []iptables.Chain{
 		chain("filter", "INPUT", chainIn, p.input),
 		chain("filter", "FORWARD", chainFwd, p.forward),
-	}
-	if len(p.output) > 0 {
-		chains = append(chains, chain("filter", "OUTPUT", chainOut, p.output))
-	}
-	return append(chains,
+		chain("filter", "OUTPUT", chainOut, p.output),
 		chain("nat", "POSTROUTING", chainNAT, p.nat),
-		chain("mangle", "FORWARD", chainMSS, p.mss))
+		chain("mangle", "PREROUTING", chainSrc, p.source),
+		chain("mangle", "FORWARD", chainMSS, p.mss),
+	}
+	return slices.DeleteFunc(chains, func(c iptables.Chain) bool { return len(c.Rules) == 0 })
 }
 
 // ruleText returns a rule as iptables-save prints it, which is what it is compared
@@ -97,10 +98,13 @@ func ruleText(r rule) string {
 	if r.from.IsValid() {
 		add("-s %s", r.from.Masked())
 	}
+	if r.notFrom.IsValid() {
+		add("! -s %s", r.notFrom.Masked())
+	}
 	if r.to.IsValid() {
 		add("-d %s", r.to.Masked())
 	}
-	if r.in != anyIface {
+	if r.in != anyIface && r.in != clientLink {
 		add("%s", ifaceText("-i", r.in))
 	}
 	if r.out != anyIface {
@@ -117,7 +121,16 @@ func ruleText(r rule) string {
 	case 1:
 		add("-m %s --dport %d", r.proto, r.dports[0])
 	default:
-		add("-m multiport --dports %s", strings.ReplaceAll(strings.Trim(fmt.Sprint(r.dports), "[]"), " ", ","))
+		add("-m multiport --dports %s", portsText(r.dports))
+	}
+	if len(r.ports) > 0 {
+		add("-m multiport --ports %s", portsText(r.ports))
+	}
+	if r.redirect {
+		add("-m icmp --icmp-type 5")
+	}
+	if r.in == clientLink {
+		add("-m devgroup --src-group %#x", clientGroup)
 	}
 	if r.ipsecIn != anyWay {
 		add("-m policy --dir in --pol %s", ipsecText(r.ipsecIn))
@@ -128,6 +141,9 @@ func ruleText(r rule) string {
 	if r.replies {
 		add("-m conntrack --ctstate RELATED,ESTABLISHED")
 	}
+	if r.spoofed {
+		add("-m rpfilter --invert")
+	}
 	switch r.verdict {
 	case accept:
 		add("-j ACCEPT")
@@ -135,15 +151,24 @@ func ruleText(r rule) string {
 		add("-j DROP")
 	case masquerade:
 		add("-j MASQUERADE")
+	case pass:
+		add("-j RETURN")
 	case clampMSS:
 		add("-m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss %d:1536 -j TCPMSS --set-mss %d", r.mss+1, r.mss)
 	}
 	return strings.TrimPrefix(b.String(), " ")
 }
 
+func portsText(ports []uint16) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(ports), "[]"), " ", ",")
+}
+
 func ifaceText(option string, i iface) string {
-	if i == notPPP {
-		option = "! " + option
+	switch i {
+	case notPPP:
+		return "! " + option + " ppp+"
+	case notIPsec:
+		return "! " + option + " ipsec+"
 	}
 	return option + " ppp+"
 }

@@ -19,8 +19,9 @@ const (
 	pppOptions  = "/etc/ppp/options.xl2tpd"
 	chapSecrets = "/etc/ppp/chap-secrets"
 	// run-parts(8) takes names without a dot only
-	pppUp   = "/etc/ppp/ip-up.d/vpnpush"
-	pppDown = "/etc/ppp/ip-down.d/vpnpush"
+	pppPreUp = "/etc/ppp/ip-pre-up.d/vpnpush"
+	pppUp    = "/etc/ppp/ip-up.d/vpnpush"
+	pppDown  = "/etc/ppp/ip-down.d/vpnpush"
 )
 
 // connL2TP is the name of the conn for L2TP clients.
@@ -96,6 +97,13 @@ func (h Host) l2tpFiles() ([]tasks.Task, error) {
 	if block.Content, err = chapLines(l.Users, h.inv.Hub.Name); err != nil {
 		return nil, err
 	}
+	preUp, err := script(h.inv.ID, "ip-pre-up.tmpl", struct {
+		LocalIP netip.Addr
+		Group   int
+	}{l.LocalIP, clientGroup})
+	if err != nil {
+		return nil, err
+	}
 	up, err := script(h.inv.ID, "ip-up.tmpl", tasks.SessionDir)
 	if err != nil {
 		return nil, err
@@ -105,6 +113,7 @@ func (h Host) l2tpFiles() ([]tasks.Task, error) {
 		return nil, err
 	}
 	return []tasks.Task{
+		tasks.File{Path: pppPreUp, Content: preUp, Mode: 0o755, Owner: h.inv.ID},
 		tasks.File{Path: pppUp, Content: up, Mode: 0o755, Owner: h.inv.ID},
 		tasks.File{Path: pppDown, Content: down, Mode: 0o755, Owner: h.inv.ID},
 		tasks.File{Path: xl2tpdConf, Content: xl2tpd, Mode: 0o644, Owner: h.inv.ID, Package: "xl2tpd"},

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 
@@ -83,6 +84,25 @@ func overlapAny(as, bs []netip.Prefix) bool {
 		}
 	}
 	return false
+}
+
+// common returns what as and bs have in common.
+func common(as, bs []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range as {
+		for _, b := range bs {
+			if !a.Overlaps(b) {
+				continue
+			}
+			if b.Bits() > a.Bits() {
+				out = append(out, b)
+			} else {
+				out = append(out, a)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b netip.Prefix) int { return cmp.Or(a.Addr().Compare(b.Addr()), a.Bits()-b.Bits()) })
+	return slices.Compact(out)
 }
 
 // one returns the prefix of a single address.

@@ -9,9 +9,10 @@ import (
 
 // policy says who may reach whom through a host, in words that each filter puts
 // into its own language. Of each list the first rule that a packet matches decides;
-// one that matches none is the host's own affair. Rules name the subnets that they
-// are for, so that the user's own tunnels and forwards go on as they were.
+// one that matches none is the host's own affair. Rules name whom they are for, so
+// that the user's own tunnels, forwards and uplinks go on as they were.
 type policy struct {
+	source  []rule // of what comes in, before anything else: is its source real
 	input   []rule // to the host itself
 	forward []rule
 	output  []rule // from the host itself
@@ -22,16 +23,22 @@ type policy struct {
 // rule is what happens to packets that match all of it. A field that is not set
 // matches any packet.
 type rule struct {
-	from, to netip.Prefix
-	in, out  iface
-	proto    proto
-	sport    uint16
-	dports   []uint16
+	from, notFrom, to netip.Prefix
+	in, out           iface
+	proto             proto
+	sport             uint16
+	dports            []uint16
+	ports             []uint16 // of either end
 	// ipsecIn is how the packet came, and ipsecOut how it is to leave.
 	ipsecIn, ipsecOut ipsec
 	replies           bool // it belongs to a flow that was let through
-	verdict           verdict
-	mss               uint16 // for clampMSS
+	// redirect: it is an ICMP redirect, which tells a host in the LAN to go past this
+	// one: past the tunnel, in the clear.
+	redirect bool
+	// spoofed: it came by another interface than the one that an answer would take.
+	spoofed bool
+	verdict verdict
+	mss     uint16 // for clampMSS
 }
 
 // iface is a kind of interface.
@@ -39,9 +46,18 @@ type iface int
 
 const (
 	anyIface iface = iota
-	ppp            // where the L2TP clients are
+	ppp            // where the L2TP clients are, and maybe an uplink of the user's
 	notPPP
+	// clientLink is the link of an L2TP client and no other: pppd's hook puts it
+	// into a group before it comes up (ip-pre-up.tmpl).
+	clientLink
+	// notIPsec is any interface but strongSwan's own, which carries a tunnel where
+	// charon does ESP itself (kernel-libipsec).
+	notIPsec
 )
+
+// clientGroup is the group of interfaces that the links of L2TP clients are in.
+const clientGroup = l2tpPort
 
 type proto string
 
@@ -49,6 +65,8 @@ const (
 	tcp proto = "tcp"
 	udp proto = "udp"
 	esp proto = "esp"
+	// icmp stands with redirect only.
+	icmp proto = "icmp"
 )
 
 // ipsec says whether a packet is inside IPsec.
@@ -66,6 +84,7 @@ const (
 	accept verdict = iota
 	drop
 	masquerade
+	pass // on to the host's own rules
 	// clampMSS lowers the MSS that a SYN offers to that of the rule.
 	clampMSS
 )
@@ -79,6 +98,10 @@ var ikePorts = []uint16{500, 4500}
 
 const l2tpPort = 1701
 
+// linkLocal holds a cloud's metadata service, which gives the hub's own
+// credentials to whoever asks it from there (RFC 3927).
+var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
+
 // policy returns what a host is to let through whose tunnels end so.
 func (h Host) policy(ends []tunnel) policy {
 	inv := h.passing(ends)
@@ -88,49 +111,111 @@ func (h Host) policy(ends []tunnel) policy {
 	}}
 	if h.role == inventory.RoleSite {
 		p.site(inv, ends[0])
-		return p
+	} else {
+		p.hub(inv)
 	}
-	p.hub(inv)
-	if inv.L2TP != nil {
-		p.l2tp(inv)
-	}
+	p.mending(h.sshPorts())
 	return p
 }
 
-// hub adds what the hub does for the sites. Its rules grow with the number of
-// sites, not of pairs of them: which site may reach which is what the IPsec
-// selectors say, and the kernel drops a packet from a tunnel that does not match
-// them.
+// hub adds what the hub does for sites and L2TP clients.
 func (p *policy) hub(inv *inventory.Inventory) {
 	p.input = append(p.input, rule{proto: udp, dports: ikePorts}, rule{proto: esp})
-	own := hubAddresses(inv)
 	for i := range inv.Sites {
-		for _, site := range inv.Sites[i].Subnets {
-			p.input = append(p.input, rule{from: site, ipsecIn: inTunnel})
-			// While the tunnel is down, a packet for the site must not leave
-			// in the clear instead.
-			p.forward = append(p.forward, rule{to: site, ipsecOut: inClear, verdict: drop})
-			for _, hub := range inv.Hub.Subnets {
-				if slices.Contains(own, hub) {
-					continue // the hub itself: nothing is forwarded
-				}
-				p.forward = append(p.forward,
-					rule{from: site, to: hub, ipsecIn: inTunnel},
-					rule{from: hub, to: site, ipsecOut: inTunnel})
-			}
-			if inv.Tunnel.Relay {
-				p.forward = append(p.forward, rule{from: site, ipsecIn: inTunnel, ipsecOut: inTunnel})
-			}
-			p.nat = append(p.nat, rule{to: site, ipsecOut: inTunnel})
-		}
+		p.hubSite(inv, inv.Sites[i].Subnets)
+	}
+	for _, lan := range hubNets(inv) {
+		p.output = append(p.output, noRedirect(lan))
+	}
+	if inv.L2TP != nil {
+		p.l2tp(inv)
 	}
 }
 
+// hubSite adds what the hub does for a site with these subnets. Its rules grow with
+// the number of sites, not of pairs of them: which site may reach which is what the
+// IPsec selectors say, and the kernel drops a packet from a tunnel that does not
+// match them.
+func (p *policy) hubSite(inv *inventory.Inventory, subnets []netip.Prefix) {
+	for _, site := range subnets {
+		p.input = append(p.input, rule{from: site, ipsecIn: inTunnel})
+		// While the tunnel is down, a packet for the site must not leave in the
+		// clear instead.
+		p.forward = append(p.forward, rule{to: site, out: notIPsec, ipsecOut: inClear, verdict: drop})
+		p.output = append(p.output, outOfTunnel(site))
+		for _, hub := range hubNets(inv) {
+			p.source = append(p.source, rule{from: hub, to: site, ipsecIn: inClear, spoofed: true, verdict: drop})
+			p.forward = append(p.forward,
+				rule{from: site, to: hub, ipsecIn: inTunnel},
+				rule{from: hub, to: site, ipsecOut: inTunnel})
+		}
+		if inv.Tunnel.Relay {
+			p.forward = append(p.forward,
+				// The kernel asks for a site's tunnel only while that is up.
+				rule{from: site, ipsecIn: inClear, ipsecOut: inTunnel, verdict: drop},
+				rule{from: site, ipsecIn: inTunnel, ipsecOut: inTunnel})
+		}
+		p.nat = append(p.nat, rule{to: site, ipsecOut: inTunnel})
+	}
+}
+
+// hubNets returns the hub's subnets that something is forwarded to: its own
+// addresses are not among them.
+func hubNets(inv *inventory.Inventory) []netip.Prefix {
+	own := hubAddresses(inv)
+	return slices.DeleteFunc(slices.Clone(inv.Hub.Subnets), func(p netip.Prefix) bool { return slices.Contains(own, p) })
+}
+
+// outOfTunnel is about what a host itself sends to a subnet behind a tunnel that is
+// down. A host whose own wire is in that subnet, as behind a router with a much-used
+// network, still speaks to its neighbours there: its source is of it.
+func outOfTunnel(to netip.Prefix) rule {
+	return rule{notFrom: to, to: to, out: notIPsec, ipsecOut: inClear, verdict: drop}
+}
+
+// noRedirect keeps a host from sending the machines of its LAN round the tunnel: the
+// router that a packet would take in the clear is in that LAN too. The kernel does
+// so whatever conf.all.send_redirects says, where an interface's own says otherwise.
+func noRedirect(lan netip.Prefix) rule {
+	return rule{to: lan, proto: icmp, redirect: true, verdict: drop}
+}
+
+// mending lets out of a host what brings a tunnel back up, and what a host is
+// mended by, whatever becomes of the tunnels: IKE, ESP, and ssh, which are all
+// encrypted by themselves. In a network without NAT they go to a site's subnets.
+func (p *policy) mending(ssh []uint16) {
+	if !slices.ContainsFunc(p.output, func(r rule) bool { return r.notFrom.IsValid() }) {
+		return // nothing holds them back
+	}
+	first := []rule{{proto: udp, ports: ikePorts, verdict: pass}, {proto: esp, verdict: pass}}
+	for ports := range slices.Chunk(ssh, maxPorts) {
+		first = append(first, rule{proto: tcp, ports: ports, verdict: pass})
+	}
+	p.output = append(first, p.output...)
+}
+
+// maxPorts is how many ports one rule takes (multiport in iptables-extensions(8)).
+const maxPorts = 15
+
+// sshPorts returns the ports of ssh on a host, and on those that it is the way to or
+// is reached through: the usual one, and what the inventory has.
+func (h Host) sshPorts() []uint16 {
+	ports := []uint16{22}
+	for _, other := range h.inv.Hosts() {
+		mine := h.site == nil || other.Role == inventory.RoleHub || other.Name == h.site.Name
+		if mine && other.SSH.Port != 0 {
+			ports = append(ports, uint16(other.SSH.Port))
+		}
+	}
+	slices.Sort(ports)
+	return slices.Compact(ports)
+}
+
 // l2tp adds what the hub does for L2TP clients: L2TP is let in only from inside
-// IPsec, and its clients only to what l2tp.reach says, whatever the host's own
-// policies are.
+// IPsec, its clients only with the address that they were given and only to what
+// l2tp.reach says, whatever the host's own policies are.
 func (p *policy) l2tp(inv *inventory.Inventory) {
-	l := inv.L2TP
+	p.source = append(p.source, rule{in: clientLink, spoofed: true, verdict: drop})
 	p.input = append(p.input,
 		rule{proto: udp, dports: []uint16{l2tpPort}, ipsecIn: inTunnel},
 		rule{proto: udp, dports: []uint16{l2tpPort}, ipsecIn: inClear, verdict: drop})
@@ -139,27 +224,70 @@ func (p *policy) l2tp(inv *inventory.Inventory) {
 	p.output = append(p.output, rule{proto: udp, sport: l2tpPort, ipsecOut: inClear, verdict: drop})
 	p.nat = append(p.nat, rule{proto: udp, sport: l2tpPort, ipsecOut: inTunnel})
 	for _, net := range clientNet(inv) {
-		for _, to := range append([]netip.Prefix{one(l.LocalIP)}, l.Reach...) {
-			p.input = append(p.input, rule{from: net, to: to, in: ppp})
-		}
-		p.input = append(p.input,
-			rule{from: net, in: ppp, replies: true},
-			rule{from: net, in: ppp, verdict: drop})
-		p.forward = append(p.forward, rule{to: net, out: ppp, replies: true})
-		for _, to := range l.Reach {
-			p.forward = append(p.forward, rule{from: net, to: to, in: ppp})
-		}
-		if inv.Firewall.Masquerade {
-			for _, hub := range inv.Hub.Subnets {
-				if !overlapAny([]netip.Prefix{hub}, l.Reach) {
-					p.forward = append(p.forward, rule{from: net, to: hub, in: ppp, verdict: drop})
-				}
-			}
-			p.forward = append(p.forward, rule{from: net, in: ppp, out: notPPP, ipsecOut: inClear})
-			p.nat = append(p.nat, rule{from: net, out: notPPP, ipsecOut: inClear, verdict: masquerade})
-		}
-		p.forward = append(p.forward, rule{from: net, in: ppp, verdict: drop})
+		p.l2tpNet(inv, net)
 	}
+}
+
+// l2tpNet adds what holds for one net of the clients.
+func (p *policy) l2tpNet(inv *inventory.Inventory, net netip.Prefix) {
+	l := inv.L2TP
+	fromClient := rule{from: net, in: ppp}
+	to := func(to netip.Prefix, v verdict) rule { return rule{from: net, to: to, in: ppp, verdict: v} }
+
+	// Link-local addresses are open to clients only where they are named: a reach
+	// of 0.0.0.0/0 does not mean them.
+	var reach []rule
+	for _, r := range common(l.Reach, []netip.Prefix{linkLocal}) {
+		if r != linkLocal || slices.Contains(l.Reach, linkLocal) {
+			reach = append(reach, to(r, accept))
+		}
+	}
+	reach = append(reach, to(linkLocal, drop))
+	for _, r := range l.Reach {
+		reach = append(reach, to(r, accept))
+	}
+
+	p.input = append(p.input, to(one(l.LocalIP), accept))
+	p.input = append(p.input, reach...)
+	p.input = append(p.input,
+		rule{from: net, in: ppp, replies: true},
+		rule{from: net, in: ppp, verdict: drop})
+
+	// A client that is not there has its address from a stranger.
+	p.forward = append(p.forward, rule{from: net, in: notPPP, ipsecOut: inTunnel, verdict: drop})
+
+	// to clients: answers, and what l2tp.reach names of the sites and of the hub's
+	// subnets, as far as it names it
+	p.forward = append(p.forward, rule{to: net, out: ppp, replies: true})
+	for i := range inv.Sites {
+		for _, from := range common(inv.Sites[i].Subnets, l.Reach) {
+			p.forward = append(p.forward, rule{from: from, to: net, out: ppp, ipsecIn: inTunnel})
+		}
+	}
+	for _, from := range common(hubNets(inv), l.Reach) {
+		p.source = append(p.source, rule{from: from, to: net, ipsecIn: inClear, spoofed: true, verdict: drop})
+		p.forward = append(p.forward, rule{from: from, to: net, out: ppp, ipsecIn: inClear})
+	}
+
+	// from clients
+	p.forward = append(p.forward, reach...)
+	if inv.Firewall.Masquerade {
+		for _, hub := range inv.Hub.Subnets {
+			if !overlapAny([]netip.Prefix{hub}, l.Reach) {
+				p.forward = append(p.forward, to(hub, drop))
+			}
+		}
+		// By addresses, not by interfaces: the hub's own uplink may be PPP.
+		internet := fromClient
+		internet.ipsecOut = inClear
+		p.forward = append(p.forward, to(net, drop), internet)
+		p.nat = append(p.nat, rule{from: net, to: net}, rule{from: net, ipsecOut: inClear, verdict: masquerade})
+	}
+	fromClient.verdict = drop
+	p.forward = append(p.forward, fromClient,
+		rule{to: net, out: ppp, verdict: drop},
+		// to a client that has hung up, out of a tunnel into the clear
+		rule{to: net, out: notPPP, ipsecIn: inTunnel, verdict: drop})
 }
 
 // site adds what a site does for its LAN, at its end of the tunnel.
@@ -168,17 +296,31 @@ func (p *policy) site(inv *inventory.Inventory, end tunnel) {
 	hub := one(end.remote)
 	p.input = append(p.input, rule{from: hub, proto: udp, dports: ikePorts}, rule{from: hub, proto: esp})
 	own := append(hubAddresses(inv), hub)
+	for _, lan := range lans {
+		p.output = append(p.output, noRedirect(lan))
+	}
 	for _, remote := range remotes {
+		// The hub's public address stays within reach while the tunnel is down: it
+		// is how the hub is mended.
+		behind := !slices.Contains(own, remote)
 		p.input = append(p.input, rule{from: remote, ipsecIn: inTunnel})
 		for _, lan := range lans {
+			p.source = append(p.source, rule{from: lan, to: remote, ipsecIn: inClear, spoofed: true, verdict: drop})
 			p.forward = append(p.forward,
 				rule{from: remote, to: lan, ipsecIn: inTunnel},
 				rule{from: lan, to: remote, ipsecOut: inTunnel})
-			// The hub's public address stays within reach of the LAN while the
-			// tunnel is down: it is how the hub is mended.
-			if !slices.Contains(own, remote) {
-				p.forward = append(p.forward, rule{from: lan, to: remote, ipsecOut: inClear, verdict: drop})
+			if behind && remote.Overlaps(hub) {
+				p.forward = append(p.forward, rule{from: lan, to: hub, ipsecOut: inClear, verdict: pass})
 			}
+			if behind {
+				p.forward = append(p.forward, rule{from: lan, to: remote, out: notIPsec, ipsecOut: inClear, verdict: drop})
+			}
+		}
+		if behind && remote.Overlaps(hub) {
+			p.output = append(p.output, rule{to: hub, verdict: pass})
+		}
+		if behind {
+			p.output = append(p.output, outOfTunnel(remote))
 		}
 		p.nat = append(p.nat, rule{to: remote, ipsecOut: inTunnel})
 	}

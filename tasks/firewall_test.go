@@ -33,6 +33,10 @@ var hubChains = []iptables.Chain{
 		"-m policy --dir out --pol ipsec -j ACCEPT",
 		"-s 192.168.200.0/27 ! -o ppp+ -j MASQUERADE",
 	}},
+	{Table: "mangle", From: "PREROUTING", Name: "VPNPUSH-SRC", Rules: []string{
+		"-m devgroup --src-group 0x6a5 -m rpfilter --invert -j DROP",
+		"-s 10.10.0.0/24 -d 192.168.1.0/24 -m policy --dir in --pol none -m rpfilter --invert -j DROP",
+	}},
 	{Table: "mangle", From: "FORWARD", Name: "VPNPUSH-MSS", Rules: []string{
 		"-p tcp -m policy --dir in --pol ipsec -m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss 1361:1536 -j TCPMSS --set-mss 1360",
 	}},
@@ -230,7 +234,7 @@ func TestFirewallApply(t *testing.T) {
 		{name: "jump with a condition", load: ours + "-I INPUT 1 -i eth0 -m comment --comment \"by hand\" -j VPNPUSH-IN\n-I FORWARD 2 -g VPNPUSH-FWD\nCOMMIT\n", want: hubChains},
 		{name: "jump elsewhere", load: ours + "-I OUTPUT 1 -j VPNPUSH-IN\n-A f2b-sshd -j VPNPUSH-IN\nCOMMIT\n", want: hubChains},
 		{name: "rules by hand", whole: true, load: "*filter\n-I VPNPUSH-IN 2 -s 198.51.100.1/32 -j DROP\n-D VPNPUSH-FWD 1\nCOMMIT\n", want: hubChains},
-		{name: "a chain less", whole: true, want: hubChains[:3]},
+		{name: "a chain less", whole: true, want: hubChains[:4]},
 		{name: "all but one go", whole: true, want: hubChains[2:3]},
 		{name: "none left", whole: true},
 		{name: "old chain that calls another", whole: true, load: "*filter\n:VPNPUSH-OLD - [0:0]\n-A VPNPUSH-OLD -j VPNPUSH-IN\n-I INPUT 2 -j VPNPUSH-OLD\nCOMMIT\n", want: hubChains},
