@@ -63,6 +63,7 @@ type Tunnel struct {
 	ESP       []string
 	DPDDelay  time.Duration
 	Relay     bool
+	MSS       int // the largest TCP segment that a tunnel carries; 0: as offered
 	AllowWeak bool
 }
 

@@ -185,6 +185,7 @@ func (r *reader) tunnel(t *table) Tunnel {
 		Backend:   Backend(t.oneOf("backend", string(BackendAuto), string(BackendIPsecConf), string(BackendSwanctl))),
 		DPDDelay:  t.duration("dpd_delay", 10*time.Second, time.Second, time.Hour),
 		Relay:     t.flag("relay", false),
+		MSS:       t.mss("mss"),
 		AllowWeak: t.flag("allow_weak", false),
 	}
 	if tun.Backend == BackendSwanctl {
@@ -201,6 +202,36 @@ func (r *reader) tunnel(t *table) Tunnel {
 	t.known = slices.DeleteFunc(t.known, func(k string) bool { return k == "ah" && !t.has("ah") })
 	t.done()
 	return tun
+}
+
+// The bounds of tunnel.mss: what every host takes (RFC 9293 section 3.7.1), and what
+// an Ethernet frame has room for without a tunnel. The default fits, with ESP in UDP
+// around it, the lines that are narrower than Ethernet.
+const minMSS, defaultMSS, maxMSS = 536, 1300, 1460
+
+// mss reads the size of a TCP segment; 0 stands for "off".
+func (t *table) mss(key string) int {
+	if t.m[key] == "off" {
+		t.known = append(t.known, key)
+		return 0
+	}
+	mend := fmt.Sprintf(`write a number from %d to %d, or "off"`, minMSS, maxMSS)
+	v, ok := t.get(key)
+	n, number := v.(int64)
+	switch {
+	case !ok:
+	case !number:
+		what := kindOf(v)
+		if s, text := v.(string); text {
+			what = strconv.Quote(s)
+		}
+		t.r.errorf(t.at(key), mend, "%s is %s", t.name(key), what)
+	case n < minMSS || n > maxMSS:
+		t.r.errorf(t.at(key), mend, "%s is %d", t.name(key), n)
+	default:
+		return int(n)
+	}
+	return defaultMSS
 }
 
 func (r *reader) proposals(t *table, key string, def []string, allowWeak bool) []string {

@@ -111,7 +111,7 @@ func TestMinimal(t *testing.T) {
 		ID:   "hub",
 		Path: "minimal.toml",
 		Tunnel: Tunnel{
-			Backend: BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"}, DPDDelay: 10 * time.Second,
+			Backend: BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"}, DPDDelay: 10 * time.Second, MSS: 1300,
 		},
 		Hub: Hub{
 			Name: "hub", Address: addr("203.0.113.10"), LocalAddress: addr("203.0.113.10"), Subnets: prefixes("203.0.113.10/32"),
@@ -227,4 +227,29 @@ func FuzzParse(f *testing.F) {
 			inv.SecretValues()
 		}
 	})
+}
+
+// What no tunnel could carry, or is none of the two forms, is refused with its line.
+func TestTunnelMSS(t *testing.T) {
+	parse := func(text string) (*Inventory, string) {
+		inv, diags := Parse("x.toml", []byte("[hub]\naddress = \"203.0.113.10\"\n[tunnel]\n"+text+"\n"))
+		var faults strings.Builder
+		for _, d := range diags {
+			faults.WriteString(d.String())
+		}
+		return inv, faults.String()
+	}
+	for text, want := range map[string]int{"": 1300, `mss = "off"`: 0, "mss = 536": 536, "mss = 1460": 1460} {
+		if inv, faults := parse(text); faults != "" || inv.Tunnel.MSS != want {
+			t.Errorf("%q: %v %s, want %d", text, inv, faults, want)
+		}
+	}
+	for value, is := range map[string]string{
+		"1461": "1461", "0": "0", "-1": "-1", "true": "true or false", `"1300"`: `"1300"`, "1300.0": "a fraction", "[]": "a list",
+	} {
+		want := fmt.Sprintf(`x.toml:4: tunnel.mss is %s; write a number from 536 to 1460, or "off"`, is)
+		if _, faults := parse("mss = " + value); faults != want {
+			t.Errorf("%s: %q, want %q", value, faults, want)
+		}
+	}
 }

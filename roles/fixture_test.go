@@ -35,7 +35,7 @@ func minimal() *inventory.Inventory {
 		ID: "vps",
 		Tunnel: inventory.Tunnel{
 			Backend: inventory.BackendAuto, IKE: []string{"aes256-sha256-modp2048"}, ESP: []string{"aes256-sha256-modp2048", "aes256-sha256"},
-			DPDDelay: 10 * time.Second,
+			DPDDelay: 10 * time.Second, MSS: 1300,
 		},
 		Hub:      inventory.Hub{Name: "vps", Address: addr("203.0.113.10"), LocalAddress: addr("203.0.113.10"), Subnets: nets("203.0.113.10/32")},
 		Sites:    []inventory.Site{{Name: "tokyo", Subnets: nets("192.168.1.0/24"), PSK: secret.New("not-a-secret-tokyo")}},

@@ -85,7 +85,7 @@ func chainsOf(p policy) []iptables.Chain {
 		chain("filter", "OUTPUT", chainOut, p.output),
 		chain("nat", "POSTROUTING", chainNAT, p.nat),
 		chain("mangle", "PREROUTING", chainSrc, p.source),
-		chain("mangle", "FORWARD", chainMSS, p.mss),
+		chain("mangle", "POSTROUTING", chainMSS, p.mss),
 	}
 	return slices.DeleteFunc(chains, func(c iptables.Chain) bool { return len(c.Rules) == 0 })
 }
@@ -154,7 +154,7 @@ func ruleText(r rule) string {
 	case pass:
 		add("-j RETURN")
 	case clampMSS:
-		add("-m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss %d:1536 -j TCPMSS --set-mss %d", r.mss+1, r.mss)
+		add("-m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss %d:65535 -j TCPMSS --set-mss %d", r.mss+1, r.mss)
 	}
 	return strings.TrimPrefix(b.String(), " ")
 }

@@ -17,7 +17,7 @@ type policy struct {
 	forward []rule
 	output  []rule // from the host itself
 	nat     []rule // what leaves: accept keeps the source address as it is
-	mss     []rule // of what is forwarded
+	mss     []rule // of what leaves, forwarded or the host's own
 }
 
 // rule is what happens to packets that match all of it. A field that is not set
@@ -89,10 +89,6 @@ const (
 	clampMSS
 )
 
-// tunnelMSS keeps a TCP segment with ESP in UDP around it inside an Ethernet
-// frame: path MTU discovery often dies at a NAT.
-const tunnelMSS = 1360
-
 // ikePorts are those of IKE, without and with a NAT between.
 var ikePorts = []uint16{500, 4500}
 
@@ -105,10 +101,12 @@ var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 // policy returns what a host is to let through whose tunnels end so.
 func (h Host) policy(ends []tunnel) policy {
 	inv := h.passing(ends)
-	p := policy{mss: []rule{
-		{proto: tcp, ipsecIn: inTunnel, verdict: clampMSS, mss: tunnelMSS},
-		{proto: tcp, ipsecOut: inTunnel, verdict: clampMSS, mss: tunnelMSS},
-	}}
+	var p policy
+	if mss := inv.Tunnel.MSS; mss != 0 {
+		// Each end sees to what it sends, forwarded or its own, and so to both
+		// directions: what a SYN offers is what the other side sends.
+		p.mss = append(p.mss, rule{proto: tcp, ipsecOut: inTunnel, verdict: clampMSS, mss: uint16(mss)})
+	}
 	if h.role == inventory.RoleSite {
 		p.site(inv, ends[0])
 	} else {

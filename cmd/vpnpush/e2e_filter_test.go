@@ -93,6 +93,22 @@ func (p place) must(t *testing.T, l *lab.Lab, script string) string {
 	return string(out)
 }
 
+// lans puts a machine into the LAN of the hub, and one into those of tokyo and osaka.
+func lans(t *testing.T, l *lab.Lab) {
+	t.Helper()
+	hubItself.must(t, l, `ip addr del 10.10.0.1/32 dev lo
+ip netns add lan; ip link add lan0 type veth peer name eth0 netns lan
+ip addr add 10.10.0.1/24 dev lan0; ip link set lan0 up
+ip -n lan addr add 10.10.0.5/24 dev eth0; ip -n lan link set eth0 up; ip -n lan link set lo up
+ip -n lan route add default via 10.10.0.1`)
+	internet.must(t, l, `for n in 1 2; do
+    ip netns add pc$n; ip link add v-pc$n type veth peer name eth0 netns pc$n
+    ip link set v-pc$n master br-lan$n up
+    ip -n pc$n addr add 192.168.$n.77/24 dev eth0; ip -n pc$n link set eth0 up; ip -n pc$n link set lo up
+    ip -n pc$n route add default via 192.168.$n.10
+done`)
+}
+
 // address is one to send to, and where it is.
 type address struct {
 	ip string
@@ -315,18 +331,8 @@ func TestE2EPolicyTable(t *testing.T) {
 		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
 		{Name: "laptop", Place: "3", Layer: "starter"}, {Name: "eve", Place: "e1", Layer: "starter"},
 	}})
-	hubItself.must(t, l, `ip addr del 10.10.0.1/32 dev lo
-ip netns add lan; ip link add lan0 type veth peer name eth0 netns lan
-ip addr add 10.10.0.1/24 dev lan0; ip link set lan0 up
-ip -n lan addr add 10.10.0.5/24 dev eth0; ip -n lan link set eth0 up; ip -n lan link set lo up
-ip -n lan route add default via 10.10.0.1`)
-	internet.must(t, l, `ip addr add 198.51.100.9/32 dev lo; ip addr add 169.254.169.254/32 dev lo
-for n in 1 2; do
-    ip netns add pc$n; ip link add v-pc$n type veth peer name eth0 netns pc$n
-    ip link set v-pc$n master br-lan$n up
-    ip -n pc$n addr add 192.168.$n.77/24 dev eth0; ip -n pc$n link set eth0 up; ip -n pc$n link set lo up
-    ip -n pc$n route add default via 192.168.$n.10
-done`)
+	lans(t, l)
+	internet.must(t, l, "ip addr add 198.51.100.9/32 dev lo; ip addr add 169.254.169.254/32 dev lo")
 	strangerBob.must(t, l, `for n in 192.168.0.0/16 10.10.0.0/24 198.51.100.0/24 169.254.0.0/16; do ip route add $n via 203.0.113.10; done`)
 
 	write(t, l, filterNet(true, true, "203.0.113.10/32", "10.10.0.0/24", "192.168.1.0/24"))
