@@ -117,6 +117,7 @@ type probed struct {
 	active     []string
 	files      map[string]string
 	commands   map[string]string // what each prints; others are not there
+	errors     map[string]string // what each says that exits with 1
 }
 
 // hasAll are the addresses of a host that is anywhere in the networks of the inventories.
@@ -128,7 +129,7 @@ func bookworm() probed {
 		os: "ID=debian\nVERSION_ID=\"12\"\n", kernel: "6.1.0-30-amd64", ppp: true, systemd: true,
 		free:       map[string]int64{"/": 4 << 20},
 		candidates: map[string]string{"libstrongswan": "5.9.8-5+deb12u6"},
-		commands:   map[string]string{"addresses": hasAll, "routes": ""},
+		commands:   map[string]string{"addresses": hasAll, "routes": "", "other-ipsec": ""},
 	}
 }
 
@@ -206,7 +207,11 @@ func (h probed) facts(t testing.TB, inv *inventory.Inventory, name string) tasks
 		case tasks.ReadCommand:
 			out, ok := h.commands[r.Arg]
 			section(out, "command", r.Arg)
-			section("", "status", r.Arg, map[bool]string{true: "0", false: "127"}[ok])
+			status := map[bool]string{true: "0", false: "127"}[ok]
+			if h.errors[r.Arg] != "" {
+				status = "1"
+			}
+			section(h.errors[r.Arg], "status", r.Arg, status)
 		case tasks.ReadUnit:
 			state := "inactive"
 			if slices.Contains(h.active, r.Arg) {

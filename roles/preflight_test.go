@@ -75,6 +75,15 @@ func TestPreflight(t *testing.T) {
 		{name: "nftables", inv: minimal, host: func(h *probed) { h.active = []string{"nftables.service"} }, refusal: "nftables.service", mend: `"none"`},
 		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *probed) { h.active = []string{"ufw.service"} }},
 		{name: "charon-systemd", inv: minimal, host: func(h *probed) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
+		{name: "Libreswan", inv: minimal, host: otherIPsec("libreswan installed 4.10-2+deb12u1\n"),
+			refusal: "the package libreswan 4.10-2+deb12u1 has the host's IPsec; it", mend: "apt-get remove libreswan"},
+		{name: "Libreswan, running", inv: minimal, site: true, host: otherIPsec("libreswan installed 4.10-2+deb12u1\npluto\n"),
+			refusal: "and its pluto runs", mend: "systemctl disable --now ipsec.service"},
+		{name: "Libreswan, removed", inv: minimal, host: otherIPsec("libreswan config-files 4.10-2+deb12u1\n")},
+		{name: "a pluto", inv: minimal, host: otherIPsec("pluto\n"), refusal: "pluto, the daemon", mend: "stop it"},
+		{name: "an Openswan of its own", inv: minimal, host: func(h *probed) {
+			h.errors = map[string]string{"ipsec-statusall": "/usr/local/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec --help\" for list)\n"}
+		}, refusal: "command ipsec is not strongSwan's", mend: "command -v ipsec"},
 		{name: "rules.v4 not loaded", inv: minimal, host: func(h *probed) { h.files = map[string]string{rulesV4: "*filter\nCOMMIT\n"} }, refusal: "not loaded", mend: "iptables-save"},
 		{name: "rules.v6 not loaded", inv: minimal, host: func(h *probed) { h.files = map[string]string{"/etc/iptables/rules.v6": "*filter\nCOMMIT\n"} }, refusal: "rules.v6 is there but not loaded", mend: "ip6tables-save"},
 		{name: "rules.v4 loaded", inv: minimal, host: func(h *probed) {
@@ -97,10 +106,10 @@ func TestPreflight(t *testing.T) {
 		{name: "a site that takes any address", inv: minimal, site: true, host: has("2: eth0    inet 192.168.1.20/24 scope global eth0\n")},
 		{name: "a LAN of the site is not there", inv: minimal, site: true, host: has("2: eth0    inet 10.9.0.7/24 scope global eth0\n"), warning: "192.168.1.0/24"},
 		{name: "a LAN of the site is behind a route", inv: minimal, site: true, host: func(h *probed) {
-			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n"}
+			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n", "other-ipsec": ""}
 		}},
 		{name: "a LAN of the hub is not there", inv: full, host: has("2: eth0    inet 203.0.113.10/24 scope global eth0\n"), warning: "10.10.0.0/24"},
-		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = nil }, warning: "not known"},
+		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = map[string]string{"other-ipsec": ""} }, warning: "not known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := bookworm()
@@ -131,9 +140,18 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
+// otherIPsec gives a host what is found there of other IPsecs than strongSwan.
+func otherIPsec(found string) func(*probed) {
+	return func(h *probed) {
+		h.commands = map[string]string{"addresses": hasAll, "routes": "", "other-ipsec": found}
+	}
+}
+
 // has gives a host these addresses, and no routes but theirs.
 func has(addresses string) func(*probed) {
-	return func(h *probed) { h.commands = map[string]string{"addresses": addresses, "routes": ""} }
+	return func(h *probed) {
+		h.commands = map[string]string{"addresses": addresses, "routes": "", "other-ipsec": ""}
+	}
 }
 
 // What was not read is not "absent": a host of which nothing is known is

@@ -74,6 +74,7 @@ var starter = backend{
 	reads: []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
+		readOtherIPsec,
 	},
 	preflight: starterPreflight,
 }
@@ -169,44 +170,3 @@ func starterKeys(file []byte) []secret.Value {
 func seconds(d time.Duration) string { return fmt.Sprintf("%ds", d/time.Second) }
 
 func commas(ps []netip.Prefix) string { return strings.Join(texts(ps), ",") }
-
-// starterPreflight looks for conns of the user's that would be merged into ours,
-// since starter takes two sections of one name for one; and for files that somebody
-// put among ours: strongSwan reads them too, and they are not ours to take away.
-func starterPreflight(c *check, conns []tasks.Conn) {
-	names, paths := map[string]bool{}, map[string]bool{}
-	for _, n := range conns {
-		names[n.Name], paths[n.Conf], paths[n.Secrets] = true, true, true
-	}
-	if s, err := c.facts.File(ipsecConf); !c.unknown(err) {
-		for l := range strings.Lines(string(s.Content)) {
-			w := strings.Fields(l)
-			if c.role == inventory.RoleHub && strings.HasPrefix(strings.TrimSpace(l), "uniqueids") {
-				c.warn("%s sets uniqueids: vpnpush's own uniqueids=no comes after it, and holds for all conns of the host", ipsecConf)
-			}
-			if len(w) < 2 || w[0] != "conn" || l[0] != 'c' {
-				continue
-			}
-			switch {
-			case w[1] == "%default":
-				c.warn("%s has a `conn %%default`: what it sets also holds for vpnpush's conns where they say nothing", ipsecConf)
-			case names[w[1]]:
-				c.refuse("rename or remove that conn on the host, or give the site another name",
-					"%s has a conn %s of its own, which strongSwan would merge with vpnpush's", ipsecConf, w[1])
-			}
-		}
-	}
-	found, err := c.facts.Glob(confDir + "*")
-	if c.unknown(err) {
-		return
-	}
-	m, err := tasks.ReadManifest(c.facts)
-	if c.unknown(err) {
-		return
-	}
-	for _, f := range found {
-		if !m.Owns(f.Path) && !paths[f.Path] {
-			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
-		}
-	}
-}

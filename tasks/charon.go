@@ -66,6 +66,16 @@ func listing(f Facts, r Read) ([]byte, error) {
 	return out, err
 }
 
+// OtherIPsec reports whether the command that lists what charon runs is there, and another
+// daemon's: it does not know what it is asked for then.
+func OtherIPsec(f Facts) (bool, error) {
+	c, err := f.Command(readStroke.Arg)
+	return err == nil && unknownStatusall.Match(c.Stderr), err
+}
+
+// unknownStatusall is what Libreswan and Openswan say.
+var unknownStatusall = regexp.MustCompile("unknown (IPsec )?command [\"'`]statusall")
+
 // noVici is what swanctl says when nobody listens on charon's socket; it exits
 // with the errno then.
 var noVici = regexp.MustCompile(`(?m)^Error: connecting to .* failed: (Connection refused|No such file or directory)$`)

@@ -157,3 +157,32 @@ func TestE2EForeignKeys(t *testing.T) {
 		t.Errorf("the plan of a site without its address:\n%s", r.Stdout)
 	}
 }
+
+// A host on which Libreswan has IPsec is refused with what mends it, and that mends it:
+// Debian's two packages cannot both be there, and apt would take the one away.
+func TestE2ELibreswan(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}}})
+	write(t, l, labHub, labTokyo)
+	l.MustRun("vps", "sh", "-ec", "apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends libreswan; systemctl enable --now ipsec.service")
+	l.Wait(20*time.Second, "pluto runs", func() bool { _, code := l.Run("vps", "ipsec", "status"); return code == 0 })
+	const mend = "systemctl disable --now ipsec.service; apt-get remove libreswan"
+	r := vpnpush(t, l, 4, "plan", "--limit", "vps")
+	for _, want := range []string{"the package libreswan ", "and its pluto runs", mend} {
+		if !strings.Contains(strings.Join(strings.Fields(r.Stdout), " "), want) {
+			t.Errorf("the plan does not say %q:\n%s", want, r.Stdout)
+		}
+	}
+	if strings.Contains(r.Stdout, "statusall") {
+		t.Errorf("the plan tells of a command that Libreswan does not know:\n%s", r.Stdout)
+	}
+	vpnpush(t, l, 4, "apply", "--yes", "--limit", "vps")
+	if out, code := l.Run("vps", "ipsec", "status"); code != 0 {
+		t.Errorf("it was refused, and Libreswan runs no more: %s", out)
+	}
+	l.MustRun("vps", "sh", "-ec", strings.Replace(mend, "apt-get", "apt-get -q -y", 1))
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	if r := vpnpush(t, l, 0, "plan", "--limit", "vps"); !strings.HasPrefix(r.Stdout, "No changes.") {
+		t.Errorf("a second plan is not empty:\n%s", r.Stdout)
+	}
+}

@@ -123,7 +123,7 @@ func Probe(reads []tasks.Read) (string, error) {
 		fmt.Fprintf(&b, "for u in %s; do n=${u%%.service}; for l in /etc/rc[2-5].d/S[0-9][0-9]\"$n\"; do [ ! -e \"$l\" ] || { s sysv \"$u\"; break; }; done; done\n", strings.Join(units, " "))
 	}
 	for _, r := range commands {
-		if strings.Contains(r.Shell, "'") {
+		if strings.ContainsAny(r.Shell, "'$`") {
 			b.WriteString("# shellcheck disable=SC2016 # it is run by another shell\n")
 		}
 		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), transport.Quote(r.Shell))

@@ -52,14 +52,15 @@ COMMON_PKGS="strongswan-pki libstrongswan-standard-plugins libcharon-extra-plugi
     xl2tpd ppp iptables-persistent netfilter-persistent"
 STARTER_PKGS="strongswan strongswan-starter $COMMON_PKGS"
 SWANCTL_PKGS="strongswan-swanctl charon-systemd $COMMON_PKGS"
+OTHER_PKGS="--no-install-recommends libreswan"
 
-# download ROOT DIR LOG: fetch the packages of both sets into DIR and index it.
+# download ROOT DIR LOG: fetch the packages of all sets into DIR and index it.
 # ROOT still has the sources it was made from.
 download() {
     local root=$1 dir=$2 log=$3 set
     cp -L /etc/resolv.conf "$root/etc/resolv.conf"
     rm -f "$root"/var/cache/apt/archives/*.deb     # what the base was made of
-    for set in "$STARTER_PKGS" "$SWANCTL_PKGS"; do
+    for set in "$STARTER_PKGS" "$SWANCTL_PKGS" "$OTHER_PKGS"; do
         # shellcheck disable=SC2086
         chroot "$root" apt-get -q -y -o APT::Sandbox::User=root -o APT::Install-Recommends=true \
             -o Acquire::Check-Valid-Until=false -o Acquire::Check-Date=false \

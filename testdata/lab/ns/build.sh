@@ -35,7 +35,7 @@ bootstrap "$SUITE" "$R" "$pkgs" "$T/log"
 # The mounts below end with this namespace, whatever happens.
 say "packages"
 export -f download aptin localrepo accounts die
-export T R STARTER_PKGS SWANCTL_PKGS
+export T R STARTER_PKGS SWANCTL_PKGS OTHER_PKGS
 unshare -m --propagation private bash -euo pipefail -c '
     mount -t proc proc "$R/proc"
     mount --bind /dev "$R/dev"

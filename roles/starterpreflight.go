@@ -1,0 +1,97 @@
+package roles
+
+import (
+	"strings"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
+)
+
+// readOtherIPsec prints what dpkg has of Libreswan and Openswan, "NAME STATUS VERSION",
+// and "pluto" where their daemon runs. They are not read as packages: for each that is
+// not there a probe asks apt, which costs most of it.
+var readOtherIPsec = tasks.Read{Kind: tasks.ReadCommand, Arg: "other-ipsec", Shell: `dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' libreswan openswan 2>/dev/null
+for c in /proc/[0-9]*/comm; do
+	n=; { IFS= read -r n <"$c"; } 2>/dev/null
+	[ "$n" != pluto ] || { echo pluto; break; }
+done`}
+
+// otherIPsec refuses a host whose IPsec is another's than strongSwan's, installed from
+// Debian or from its source. Debian's Libreswan has the command and the files of starter,
+// and conflicts with it.
+func (c *check) otherIPsec() {
+	other, err := tasks.OtherIPsec(c.facts)
+	if c.unknown(err) {
+		return
+	}
+	found, err := c.facts.Output(readOtherIPsec.Arg)
+	if c.unknown(err) {
+		return
+	}
+	installed, version, pluto := "", "", false
+	for l := range strings.Lines(string(found)) {
+		w := strings.Fields(l)
+		switch {
+		case len(w) == 3 && w[1] == "installed":
+			installed, version = w[0], w[2]
+		case len(w) == 1 && w[0] == "pluto":
+			pluto = true
+		}
+	}
+	running := ""
+	if pluto {
+		running = ", and its pluto runs"
+	}
+	switch {
+	case installed != "":
+		c.refuse("take its connections to the inventory, or write down those that are to stay; then: systemctl disable --now ipsec.service; apt-get remove "+installed,
+			"the package %s %s has the host's IPsec%s; it conflicts with strongswan-starter", installed, version, running)
+	case other:
+		c.refuse("remove what `command -v ipsec` names, the way it was installed, and stop its pluto",
+			"the host's command ipsec is not strongSwan's, but of Libreswan or Openswan%s", running)
+	case pluto:
+		c.refuse("stop it, and keep it from starting again", "pluto, the daemon of Libreswan and Openswan, runs on the host; it and charon both want UDP 500 and 4500")
+	}
+}
+
+// starterPreflight looks for conns of the user's that would be merged into ours,
+// since starter takes two sections of one name for one; and for files that somebody
+// put among ours: strongSwan reads them too, and they are not ours to take away.
+func starterPreflight(c *check, conns []tasks.Conn) {
+	c.otherIPsec()
+	names, paths := map[string]bool{}, map[string]bool{}
+	for _, n := range conns {
+		names[n.Name], paths[n.Conf], paths[n.Secrets] = true, true, true
+	}
+	if s, err := c.facts.File(ipsecConf); !c.unknown(err) {
+		for l := range strings.Lines(string(s.Content)) {
+			w := strings.Fields(l)
+			if c.role == inventory.RoleHub && strings.HasPrefix(strings.TrimSpace(l), "uniqueids") {
+				c.warn("%s sets uniqueids: vpnpush's own uniqueids=no comes after it, and holds for all conns of the host", ipsecConf)
+			}
+			if len(w) < 2 || w[0] != "conn" || l[0] != 'c' {
+				continue
+			}
+			switch {
+			case w[1] == "%default":
+				c.warn("%s has a `conn %%default`: what it sets also holds for vpnpush's conns where they say nothing", ipsecConf)
+			case names[w[1]]:
+				c.refuse("rename or remove that conn on the host, or give the site another name",
+					"%s has a conn %s of its own, which strongSwan would merge with vpnpush's", ipsecConf, w[1])
+			}
+		}
+	}
+	found, err := c.facts.Glob(confDir + "*")
+	if c.unknown(err) {
+		return
+	}
+	m, err := tasks.ReadManifest(c.facts)
+	if c.unknown(err) {
+		return
+	}
+	for _, f := range found {
+		if !m.Owns(f.Path) && !paths[f.Path] {
+			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
+		}
+	}
+}
