@@ -203,6 +203,11 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	}
 	if l := h.l2tp(); l != nil {
 		s := tasks.Sessions{Local: l.LocalIP.String()}
+		for _, t := range l2tpFiles {
+			if b, ok := t.(tasks.Block); ok && b.Path == chapSecrets {
+				s.Passwords = b
+			}
+		}
 		for _, u := range l.Users {
 			s.Users = append(s.Users, u.Name)
 		}

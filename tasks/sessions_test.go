@@ -5,14 +5,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
+var passwords = Block{Path: "/etc/pw", Owner: "me", Content: []byte("\"alice\" vps \"x\" *\n")}
+
 func sessionFacts(users map[string]string) Facts {
-	f := Bare(SessionReads())
+	f := Bare(Sessions{Passwords: passwords}.Reads())
 	links := ""
 	for dev, user := range users {
 		addr := "10.9.0." + dev[3:]
@@ -32,7 +35,7 @@ func sessionFacts(users map[string]string) Facts {
 // A session of a user that the inventory has no more is ended; others, and those
 // of which nobody knows whose they are, are not.
 func TestSessions(t *testing.T) {
-	want := Sessions{Local: "10.9.0.254", Users: []string{"alice"}}
+	want := Sessions{Local: "10.9.0.254", Users: []string{"alice"}, Passwords: passwords}
 	if c, err := want.Check(sessionFacts(map[string]string{"ppp1": "alice", "ppp2": ""})); err != nil || c != nil {
 		t.Errorf("%+v, %v", c, err)
 	}
@@ -42,6 +45,33 @@ func TestSessions(t *testing.T) {
 	}
 	if _, err := want.Check(Facts{}); err == nil {
 		t.Error("sessions that were not read are none")
+	}
+}
+
+// A session of a user who is the admin's, with a line of his own beside our block, is
+// none of ours to end; that of a user who was ours is.
+func TestSessionsOfTheAdmin(t *testing.T) {
+	want := Sessions{Local: "10.9.0.254", Users: []string{"alice"}, Passwords: passwords}
+	const block = "# vpnpush begin owner=me\n\"alice\" vps \"x\" *\n\"bob\" vps \"y\" *\n# vpnpush end\n"
+	for file, ends := range map[string]string{
+		"":                               "bob, carol, dave",
+		block:                            "bob, carol, dave",
+		"carol * z *\n" + block:          "bob, dave",
+		block + "'dave' vps z\n":         "bob, carol",
+		"# carol * z *\n* * z\n" + block: "bob",
+		"bob * z *\n" + block:            "carol, dave",
+	} {
+		f := sessionFacts(map[string]string{"ppp1": "alice", "ppp2": "bob", "ppp3": "carol", "ppp4": "dave"})
+		f.files[passwords.Path] = FileState{Path: passwords.Path, Exists: file != "", Type: '0', Content: []byte(file)}
+		var got []string
+		if c := mustCheck(t, want, f); c != nil {
+			for _, a := range c.Attrs {
+				got = append(got, strings.TrimPrefix(a.Name, "session of "))
+			}
+		}
+		if strings.Join(got, ", ") != ends {
+			t.Errorf("%q: ended are %q, want %s", file, got, ends)
+		}
 	}
 }
 
