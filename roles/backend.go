@@ -38,6 +38,10 @@ type backend struct {
 	// reads bring.
 	reads     []tasks.Read
 	preflight func(c *check, conns []tasks.Conn)
+	// beside tells of conns of others that get in the way of ours, in what besideReads
+	// bring.
+	besideReads []tasks.Read
+	beside      func(cs conns, f tasks.Facts) ([]string, error)
 }
 
 // backends are all there are, the one that "auto" means first.

@@ -1,6 +1,8 @@
 package roles
 
 import (
+	"fmt"
+
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
@@ -18,4 +20,23 @@ func foreignKeys(d tasks.Daemon, cs conns, ours []tasks.Conn) tasks.ForeignKeys 
 		t.Ours = append(t.Ours, c.Secrets)
 	}
 	return t
+}
+
+// ForeignKeys returns a sentence for each key on a host that is not ours and opens a conn
+// of ours: what a plan stops at.
+func (h Host) ForeignKeys(f tasks.Facts) []string {
+	b := h.backend(f)
+	cs, err := h.conns(h.tunnels())
+	if err != nil {
+		return nil // a plan says why
+	}
+	_, ours, err := b.files(h.inv.ID, cs)
+	if err != nil {
+		return nil
+	}
+	found, err := foreignKeys(b.Daemon, cs, ours).Found(f)
+	if err != nil {
+		return []string{fmt.Sprintf("which keys open vpnpush's conns is not known: %v", err)}
+	}
+	return found
 }

@@ -63,6 +63,7 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 	}
 	c.networks()
 	c.nat()
+	c.warnings = append(c.warnings, h.Beside(f)...)
 	return c.refusals, c.warnings
 }
 

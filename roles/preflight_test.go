@@ -106,10 +106,10 @@ func TestPreflight(t *testing.T) {
 		{name: "a site that takes any address", inv: minimal, site: true, host: has("2: eth0    inet 192.168.1.20/24 scope global eth0\n")},
 		{name: "a LAN of the site is not there", inv: minimal, site: true, host: has("2: eth0    inet 10.9.0.7/24 scope global eth0\n"), warning: "192.168.1.0/24"},
 		{name: "a LAN of the site is behind a route", inv: minimal, site: true, host: func(h *probed) {
-			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n", "other-ipsec": ""}
+			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n"}
 		}},
 		{name: "a LAN of the hub is not there", inv: full, host: has("2: eth0    inet 203.0.113.10/24 scope global eth0\n"), warning: "10.10.0.0/24"},
-		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = map[string]string{"other-ipsec": ""} }, warning: "not known"},
+		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = nil }, warning: "not known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			h := bookworm()
@@ -150,7 +150,7 @@ func otherIPsec(found string) func(*probed) {
 // has gives a host these addresses, and no routes but theirs.
 func has(addresses string) func(*probed) {
 	return func(h *probed) {
-		h.commands = map[string]string{"addresses": addresses, "routes": "", "other-ipsec": ""}
+		h.commands = map[string]string{"addresses": addresses, "routes": ""}
 	}
 }
 

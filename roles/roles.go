@@ -59,6 +59,7 @@ func (h Host) Reads() []tasks.Read {
 	for _, b := range h.backends {
 		reads = append(append(reads, readUnits(b.rivals)...), b.reads...)
 	}
+	reads = append(reads, h.BesideReads()...)
 	for _, f := range filters {
 		reads = append(reads, f.leaves...)
 	}

@@ -61,7 +61,7 @@ func TestScriptsGolden(t *testing.T) {
 // so is the whole that a hub with every layer gets.
 func TestPartsAreCleanShell(t *testing.T) {
 	probe, apply := firstApply(t, full())
-	scripts := map[string]string{"probe": "#!/bin/sh\n" + probe, "apply": apply, "starter-keys": "#!/bin/sh\n" + starterKeysShell}
+	scripts := map[string]string{"probe": "#!/bin/sh\n" + probe, "apply": apply, "starter-files": "#!/bin/sh\n" + starterFilesShell}
 	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, tasks.PartKeys, starter.Part} {
 		// what txn.sh gives to all of them
 		scripts["part "+p.Name] = "#!/bin/sh\nstage=x txn=/x\n: \"$stage\" \"$txn\"\n" + p.Text

@@ -30,15 +30,19 @@ const (
 var (
 	//go:embed starter.sh
 	starterShell string
-	//go:embed starter-keys.sh
-	starterKeysShell string
+	//go:embed starter-files.sh
+	starterFilesShell string
 	//go:embed starter-dial.sh
 	starterDial string
 )
 
+// readFiles lists keys and conns, through the includes of their files.
+var readFiles = tasks.Read{Kind: tasks.ReadCommand, Arg: "ipsec-files", Shell: starterFilesShell}
+
 // Keys of swanctl's files are in the same charon once somebody has loaded them.
 var starterKeySources = []tasks.KeySource{
-	{Read: tasks.Read{Kind: tasks.ReadCommand, Arg: "ipsec-keys", Shell: starterKeysShell}, Syntax: mask.IPsecSecrets},
+	{Read: readFiles, Syntax: mask.IPsecSecrets},
+	{Read: tasks.Read{Kind: tasks.ReadGlob, Arg: confDir + "*"}, Syntax: mask.IPsecSecrets},
 	{Read: tasks.Read{Kind: tasks.ReadGlob, Arg: "/etc/swanctl/swanctl.conf"}, Syntax: mask.Swanctl},
 	{Read: tasks.Read{Kind: tasks.ReadGlob, Arg: "/etc/swanctl/conf.d/*.conf"}, Syntax: mask.Swanctl},
 }
@@ -76,7 +80,9 @@ var starter = backend{
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
 		readOtherIPsec,
 	},
-	preflight: starterPreflight,
+	preflight:   starterPreflight,
+	besideReads: []tasks.Read{readFiles, {Kind: tasks.ReadFile, Arg: tasks.ManifestPath}},
+	beside:      starterBeside,
 }
 
 // starterConn fills starter's templates.

@@ -47,10 +47,10 @@ starter_load strongswan-starter.service`)
 	}
 }
 
-// Keys are found in each file that strongSwan reads, through includes with patterns,
-// relative ones and nested ones, each once; of an entry what stands before the secret is
-// printed, and nothing else.
-func TestKeysAreListed(t *testing.T) {
+// Keys and conns are found in each file that strongSwan reads, through includes with
+// patterns, relative ones and nested ones, each once; of a key what stands before the
+// secret is printed, and nothing else.
+func TestFilesAreListed(t *testing.T) {
 	for name, argv := range transporttest.Shells(t) {
 		dir := t.TempDir()
 		put := func(path, text string) {
@@ -62,16 +62,20 @@ func TestKeysAreListed(t *testing.T) {
 		}
 		put("ipsec.secrets", "# : PSK \"hush\"\n: PSK \"hush\"\n\t203.0.113.10 %any :  PSK\thush # x\n@vps : XAUTH \"hush\"\n@vps: PSK hush\ninclude\tno.secrets\n"+
 			"include d/*.secrets and junk\n  include "+dir+"/abs.x\ninclude nowhere/*\n# taken out by vpnpush: : PSK \"hush\"\n\"@a b\" : PSK 'hush : PSK hush'\n@end : PSK hush")
-		put("abs.x", "include d/../d/sub/*\r\n@abs : PSK hush\r\n")
+		put("abs.x", "include ipsec.d/vpnpush/*.secrets\ninclude d/../d/sub/*\r\n@abs : PSK hush\r\n")
 		put("no.secrets", "@no : PSK hush\n")
 		put("d/one.secrets", "include *.secrets\ninclude ../ipsec.secrets\n@one : PSK hush\n")
 		put("d/two.secrets", "@two : RSA hush.pem\n")
 		put("d/.hidden.secrets", "@hidden : PSK hush\n")
 		put("d/sub/three", "%any : PSK hush\n")
+		put("ipsec.conf", "config setup\n\tuniqueids=no\n\tcharondebug=\"x\"\n# conn no\nconn a # x\n\tleft = %any\r\n\tleftcert=x.pem\n  include c/*.conf\ninclude \""+dir+"/c/more\"\npasted hush\n")
+		put("c/b.conf", "conn b\n\talso=a\n\trightsubnet=10.0.0.0/8\n\tinclude ../ipsec.conf\n")
+		put("ipsec.d/vpnpush/ours.secrets", "@ours : PSK hush\n")
+		put("c/more", "conn %default\n\tkeyexchange=ikev2")
 		if err := os.Symlink("three", filepath.Join(dir, "d/sub/link")); err != nil {
 			t.Fatal(err)
 		}
-		shell := strings.ReplaceAll(starterKeysShell, "/etc/", dir+"/")
+		shell := strings.ReplaceAll(starterFilesShell, "/etc/", dir+"/")
 		out, err := exec.Command(argv[0], append(argv[1:], "-c", shell)...).CombinedOutput()
 		if err != nil || strings.Contains(string(out), "hush") {
 			t.Errorf("%s: %v\n%s", name, err, out)
@@ -87,7 +91,10 @@ func TestKeysAreListed(t *testing.T) {
 		want := []string{
 			"file ipsec.secrets", "key\t2\t: PSK ", "key\t3\t203.0.113.10 %any :  PSK\t", "out\t10", "key\t11\t\"@a b\" : PSK ", "key\t12\t@end : PSK ",
 			"file d/one.secrets", "key\t3\t@one : PSK ", "file d/two.secrets",
-			"file abs.x", "key\t2\t@abs : PSK ", "file d/sub/three", "key\t1\t%any : PSK ",
+			"file abs.x", "key\t3\t@abs : PSK ", "file d/sub/three", "key\t1\t%any : PSK ",
+			"file ipsec.conf", "line\t1\tconfig setup", "line\t5\tconn a # x", "line\t6\t\tleft = %any",
+			"file c/b.conf", "line\t1\tconn b", "line\t2\t\talso=a", "line\t3\t\trightsubnet=10.0.0.0/8",
+			"file c/more", "line\t1\tconn %default", "line\t2\t\tkeyexchange=ikev2",
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s (-want +got)\n%s", name, d)

@@ -39,7 +39,7 @@ type Door struct {
 //	unread PATH         a file that it could not read
 //	cut                 there are more files than it reads
 //
-// with tabs between the words.
+// with tabs between the words. It may list lines of other files, as "line LINE TEXT".
 type KeySource struct {
 	Read   Read
 	Syntax mask.Syntax
@@ -247,6 +247,9 @@ func (d Daemon) keyFiles(f Facts) ([]keyFile, error) {
 			return nil, err
 		}
 		for _, file := range found {
+			if file.Type == tar.TypeDir {
+				continue
+			}
 			if file.Type != tar.TypeReg {
 				return nil, transport.WithHint(fmt.Errorf("file %s: %w: it is not a regular file, and may hold keys", file.Path, ErrUnknown), "put the file itself there")
 			}
@@ -279,6 +282,7 @@ func parseKeyList(syntax mask.Syntax, text []byte) ([]keyFile, error) {
 			}
 		case w[0] == "out" && len(w) == 2 && len(out) > 0:
 			out[len(out)-1].out = true
+		case w[0] == "line" && len(w) == 3:
 		case w[0] == "unread" && len(w) == 2:
 			return nil, fmt.Errorf("the keys of %s cannot be read", w[1])
 		case w[0] == "cut":

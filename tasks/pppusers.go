@@ -1,28 +1,31 @@
 package tasks
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
-// others returns the names that stand in a file of passwords outside of our block, and
-// so are the admin's: "*" lets any name in.
-func (t Block) others(content []byte) map[string]bool {
-	t.Content = nil
-	rest, err := t.Edit(content)
-	if err != nil {
-		rest = content // the block's own check says what is wrong with it
+// Others returns a file with our block in it blank, so that its lines keep their numbers.
+// One in which a block does not end is all others': the block's own check says so.
+func (t Block) Others(content []byte) []byte {
+	before, rest, ok := cutLine(content, BlockBegin(t.Owner))
+	if !ok {
+		return content
 	}
-	out := map[string]bool{}
-	for _, c := range mask.Clients(rest) {
-		out[c.Name] = true
+	block, after, ok := cutLine(rest, BlockEnd)
+	if !ok {
+		return content
 	}
-	return out
+	blank := bytes.Repeat([]byte("\n"), bytes.Count(block, []byte("\n"))+2)
+	return slices.Concat(before, blank, after)
 }
 
-// inBlock returns the names that stand in our block.
-func (t Block) inBlock(content []byte) map[string]bool {
+// users returns the names in a file of passwords.
+func users(content []byte) map[string]bool {
 	out := map[string]bool{}
-	for _, c := range mask.Clients(t.find(content)) {
+	for _, c := range mask.Clients(content) {
 		out[c.Name] = true
 	}
 	return out
@@ -35,6 +38,6 @@ func (t Sessions) admins(f Facts) (func(user string) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	others, ours := t.Passwords.others(s.Content), t.Passwords.inBlock(s.Content)
+	others, ours := users(t.Passwords.Others(s.Content)), users(t.Passwords.find(s.Content))
 	return func(user string) bool { return others[user] || others["*"] && !ours[user] }, nil
 }

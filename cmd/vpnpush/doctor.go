@@ -95,7 +95,7 @@ func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine
 		}
 		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Daemon: wanted[h.Name].Daemon(h.Facts), Asked: h.Asked, Answered: h.Answered}
 		p.Refusals, p.Warnings = wanted[h.Name].Preflight(h.Facts)
-		p.Keys = foreignKeys(wanted[h.Name], h.Facts)
+		p.Keys, p.Beside = foreignKeys(wanted[h.Name], h.Facts), wanted[h.Name].Beside(h.Facts)
 		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}

@@ -158,6 +158,53 @@ func TestE2EForeignKeys(t *testing.T) {
 	}
 }
 
+// A network that was made by hand, one key for everybody and no identities, is taken over
+// without a gap: what would undo the tunnels is refused until it is taken out, on each end
+// by itself; what stays is named, on each end, and not touched.
+func TestE2EHandmade(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	write(t, l, labHub, labTokyo)
+	const end = "conn %%default\n    keyexchange=ikev2\n    authby=secret\nconn ipsec-test\n    left=%s\n    leftsubnet=%s\n    right=%s\n    rightsubnet=%s\n    auto=%s\n"
+	l.Put("vps", "/etc/ipsec.conf", fmt.Sprintf(end, "203.0.113.10", "10.10.0.0/24", "%any", "0.0.0.0/0", "add"))
+	l.Put("tokyo", "/etc/ipsec.conf", fmt.Sprintf(end, "%defaultroute", "192.168.1.0/24", "203.0.113.10", "10.10.0.0/24", "start"))
+	for _, h := range []string{"vps", "tokyo"} {
+		l.Put(h, "/etc/ipsec.secrets", ": PSK \""+oldWord+"\"\n")
+		l.MustRun(h, "systemctl", "restart", "strongswan-starter")
+	}
+	l.Wait(30*time.Second, "the hand-made tunnel is up", func() bool { return l.Ping("tokyo", "10.10.0.1", 1) > 0 })
+
+	r := vpnpush(t, l, 4, "plan")
+	for _, want := range []string{
+		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as tokyo",
+		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as vps",
+		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and answers any caller that says it is tokyo, and leads to where the tunnel to tokyo does",
+		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and dials vps, too, and leads to where the tunnel to vps does",
+	} {
+		if strings.Count(r.Stdout, want) != 1 {
+			t.Errorf("the plan does not say once %q:\n%s", want, r.Stdout)
+		}
+	}
+	stop := l.StartPing("tokyo", "10.10.0.1", 100*time.Millisecond)
+	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
+	if sent, lost := stop(); lost > sent/4 {
+		t.Errorf("%d of %d pings were lost while it was taken over", lost, sent)
+	}
+	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })
+	if r := vpnpush(t, l, 0, "status"); strings.Count(r.Stdout, "warning: vps: /etc/ipsec.conf:4: conn ipsec-test") != 1 || strings.Contains(r.Stdout, "has a key") {
+		t.Errorf("status:\n%s", r.Stdout)
+	}
+	if found, out := diagnosed(t, l, 0); !slices.Equal(found, []string{"vps plan warning", "vps beside warning", "tokyo plan warning", "tokyo beside warning"}) {
+		t.Errorf("doctor found %q:\n%s", found, out)
+	}
+	silent(t, l)
+	for _, h := range []string{"vps", "tokyo"} {
+		if out := l.MustRun(h, "cat", "/etc/ipsec.conf"); !strings.HasPrefix(out, "conn %default\n") || !strings.Contains(out, "auto=") {
+			t.Errorf("%s: the hand-made conn was touched:\n%s", h, out)
+		}
+	}
+}
+
 // A host on which Libreswan has IPsec is refused with what mends it, and that mends it:
 // Debian's two packages cannot both be there, and apt would take the one away.
 func TestE2ELibreswan(t *testing.T) {

@@ -32,6 +32,8 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: r.Preflight, Tasks: r.Tasks,
+			Beside:      func(f tasks.Facts) []string { return append(r.ForeignKeys(f), r.Beside(f)...) },
+			BesideReads: r.BesideReads(),
 		})
 	}
 	return hosts, nil

@@ -46,6 +46,8 @@ type HostFacts struct {
 	// Keys finds the keys that are not ours and open a conn of ours; nil where no conn
 	// of ours is wanted.
 	Keys *tasks.ForeignKeys
+	// Beside is what else of the admin's own gets in the way of ours, a sentence each.
+	Beside []string
 }
 
 // Severity says whether a finding stops a tunnel or merely may.
@@ -103,6 +105,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 	for i, x := range checks {
 		x.plan()
 		x.keys()
+		x.beside()
 		x.sameMachine(hosts[:i])
 		x.kernel()
 		x.addresses()
@@ -219,6 +222,17 @@ func (x *hostChecks) keys() {
 	for _, says := range found {
 		x.find("keys", Problem, "charon tries every key of which either end's identity matches, and asks for no more than one that fits",
 			tasks.MendForeignKey, "%s", says)
+	}
+}
+
+// beside tells what of the admin's own gets in the way of ours, but for keys.
+func (x *hostChecks) beside() {
+	for _, says := range x.Beside {
+		if slices.ContainsFunc(x.findings, func(f Finding) bool { return f.Check == "keys" && f.What == says }) {
+			continue
+		}
+		x.find("beside", Warning, "it is the admin's own, and works beside vpnpush: it lets in, or takes away, what the inventory does not know of",
+			"take it out on the host, if it is of no use any more; vpnpush does not touch it", "%s", says)
 	}
 }
 

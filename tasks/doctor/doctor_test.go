@@ -233,7 +233,11 @@ func TestForeignKeys(t *testing.T) {
 		c := well()
 		c[readMirrors] = printed
 		p := site(t, "tokyo", c)
-		p.Keys = &task
+		p.Keys, p.Beside = &task, nil
+		if want == "keys problem" {
+			says, _ := task.Found(p.Facts)
+			p.Beside = says // as status has it
+		}
 		d := Diagnose([]HostFacts{p, hub(t, false)})[0]
 		if got := strings.Join(summary(d), " "); got != want {
 			t.Errorf("%q: found %q, want %q\n%+v", printed, got, want, d)
@@ -241,6 +245,16 @@ func TestForeignKeys(t *testing.T) {
 		if want == "keys problem" && (!strings.Contains(d.Findings[0].What, "/etc/s:4") || !strings.Contains(d.Findings[0].What, "pose as vps") || d.Findings[0].Mend == "") {
 			t.Errorf("%+v", d.Findings[0])
 		}
+	}
+}
+
+// What a plan warns of and a check of our own tells too is told once, with its reason.
+func TestSaidOnce(t *testing.T) {
+	p := site(t, "tokyo", well())
+	p.Beside = []string{"a conn is there"}
+	p.Warnings = []string{"a conn is there", "another thing"}
+	if got := summary(Diagnose([]HostFacts{p, hub(t, false)})[0]); !slices.Equal(got, []string{"plan warning", "beside warning"}) {
+		t.Errorf("found %q", got)
 	}
 }
 

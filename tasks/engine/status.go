@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -21,6 +22,7 @@ type HostStatus struct {
 	Name, Role string
 	Result     Result // OK, Unreachable, Failed, Skipped
 	Err        error
+	Beside     []string // Host.Beside
 }
 
 // TunnelStatus is a tunnel between the hub and a site.
@@ -113,10 +115,14 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 
 // ask reads what reads say of one host.
 func (e *Engine) ask(ctx context.Context, h Host, reads []tasks.Read) (tasks.Facts, HostStatus) {
-	h.Reads = reads
+	h.Reads = append(slices.Clone(reads), h.BesideReads...)
 	read := e.reach(ctx, h)
 	e.observe(Event{Host: h.Name, Stage: stageDone, Result: read.Result, Err: read.Err})
-	return read.Facts, HostStatus{Name: h.Name, Role: h.Role, Result: read.Result, Err: read.Err}
+	hs := HostStatus{Name: h.Name, Role: h.Role, Result: read.Result, Err: read.Err}
+	if hs.Err == nil && h.Beside != nil {
+		hs.Beside = h.Beside(read.Facts)
+	}
+	return read.Facts, hs
 }
 
 // tunnelStatus returns a tunnel as one end sees it, hub and site in their places.

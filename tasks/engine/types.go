@@ -49,6 +49,10 @@ type Host struct {
 	Daemons []tasks.Daemon
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []strongswan.Tunnel
+	// Beside returns a sentence for each thing of the admin's own that gets in the way of
+	// ours on this host, told by what BesideReads bring. Pure; nil: nothing.
+	Beside      func(tasks.Facts) []string
+	BesideReads []tasks.Read
 }
 
 func (h Host) daemon(f tasks.Facts) tasks.Daemon {

@@ -107,7 +107,7 @@ func TestDriftMetricsLabels(t *testing.T) {
 
 func running() *engine.Status {
 	subnets := func(s ...string) []string { return s }
-	return &engine.Status{At: at, Asked: []engine.HostStatus{{Name: "vps", Role: "hub", Result: engine.OK}},
+	return &engine.Status{At: at, Asked: []engine.HostStatus{{Name: "vps", Role: "hub", Result: engine.OK, Beside: []string{"/etc/ppp/chap-secrets:4 is not vpnpush's: olduser logs in through its xl2tpd"}}},
 		Tunnels: []engine.TunnelStatus{
 			{Site: "berlin-north", Asked: "vps", Up: true, SAs: 2, Since: at.Add(-50 * time.Hour), Peer: "203.0.113.53:4500", BytesUp: 1 << 40, BytesDown: 12345678,
 				HubSubnets: subnets("10.10.0.0/24"), SiteSubnets: subnets("10.30.0.0/16", "192.168.3.0/24")},

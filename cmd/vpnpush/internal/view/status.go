@@ -121,6 +121,9 @@ func (v *View) statusPage(s *engine.Status, o StatusOptions) *page {
 			p.line("", red, fmt.Sprintf("%s (%s): %s", oneLine(h.Name), h.Role, resultWord(h.Result)))
 			p.trouble(h.Err)
 		}
+		for _, b := range h.Beside {
+			p.line("", yellow, "warning: "+oneLine(h.Name+": "+b))
+		}
 	}
 	if s.Asked[0].Err != nil && len(s.Asked) > 1 {
 		p.line("", yellow, "The hub could not be asked: this is how the sites see it.")

@@ -20,6 +20,8 @@ type (
 		Role   string `json:"role"`
 		Result string `json:"result"`
 		Error  string `json:"error"`
+		// what stands beside vpnpush's own and gets in its way
+		Warnings []string `json:"warnings"`
 	}
 	statusJSONTunnel struct {
 		Site        string   `json:"site"`
@@ -58,7 +60,7 @@ func (v *View) statusDocument(s *engine.Status, o StatusOptions) statusDocument 
 		Hosts: []statusJSONHost{}, Tunnels: []statusJSONTunnel{}, Sessions: []statusJSONSession{},
 	}
 	for _, h := range s.Asked {
-		doc.Hosts = append(doc.Hosts, statusJSONHost{Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err)})
+		doc.Hosts = append(doc.Hosts, statusJSONHost{Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err), Warnings: v.texts(h.Beside)})
 	}
 	for _, t := range s.Tunnels {
 		j := statusJSONTunnel{
