@@ -23,8 +23,8 @@ func TestScriptFilesAreCleanShell(t *testing.T) {
 			t.Run(h+f.Path, func(t *testing.T) { transporttest.CleanShell(t, string(f.Content)) })
 		}
 	}
-	if n != 3 {
-		t.Errorf("%d scripts, want pppd's two and the one that dials", n)
+	if n != 4 {
+		t.Errorf("%d scripts, want pppd's three and the one that dials", n)
 	}
 }
 
