@@ -37,7 +37,7 @@ func starterBeside(cs conns, f tasks.Facts) ([]string, error) {
 			continue
 		}
 		if does := besideOf(c, networks).gets(cs); does != nil {
-			out = append(out, fmt.Sprintf("%s:%d: conn %s is not vpnpush's, and %s; if it is of no use any more, take it out",
+			out = append(out, fmt.Sprintf("%s:%d: conn %s is not vpnpush's, and %s",
 				c.File, c.Line, c.Name, strings.Join(does, ", and ")))
 		}
 	}
@@ -132,16 +132,16 @@ func (b besideConn) gets(cs conns) []string {
 	}
 	var out []string
 	if answers != nil {
-		out = append(out, "answers any caller that says it is "+names(answers))
+		out = append(out, "answers a caller that says it is "+names(answers, "or"))
 	}
 	if cs.clients != nil && b.psk && b.v1 && b.anybody {
 		out = append(out, "answers L2TP clients")
 	}
 	if dials != nil {
-		out = append(out, "dials "+names(dials)+", too")
+		out = append(out, "dials "+names(dials, "and")+", too")
 	}
 	if leads != nil {
-		out = append(out, "leads to where the tunnel to "+names(leads)+" does: of two tunnels the newer takes the packets")
+		out = append(out, "leads to networks behind "+names(leads, "and")+", too")
 	}
 	return out
 }
@@ -152,11 +152,15 @@ func overlap(a, b []netip.Prefix) bool {
 	})
 }
 
-// names returns the first three names, and how many more there are.
-func names(ns []string) string {
-	s := strings.Join(ns[:min(len(ns), 3)], ", ")
-	if len(ns) > 3 {
-		s += fmt.Sprintf(" and %d more", len(ns)-3)
+// names returns the first three names, joined by word, and how many more there are.
+func names(ns []string, word string) string {
+	n := min(len(ns), 3)
+	s := strings.Join(ns[:n-1], ", ")
+	switch {
+	case len(ns) > 3:
+		return fmt.Sprintf("%s, %s %s %d more", s, ns[n-1], word, len(ns)-3)
+	case n > 1:
+		return s + " " + word + " " + ns[n-1]
 	}
-	return s
+	return ns[0]
 }

@@ -178,8 +178,8 @@ func TestE2EHandmade(t *testing.T) {
 	for _, want := range []string{
 		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as tokyo",
 		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as vps",
-		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and answers any caller that says it is tokyo, and leads to where the tunnel to tokyo does",
-		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and dials vps, too, and leads to where the tunnel to vps does",
+		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and answers a caller that says it is tokyo, and leads to networks behind tokyo, too",
+		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and dials vps, too, and leads to networks behind vps, too",
 	} {
 		if strings.Count(r.Stdout, want) != 1 {
 			t.Errorf("the plan does not say once %q:\n%s", want, r.Stdout)
