@@ -101,7 +101,7 @@ for u in systemd-networkd.service systemd-networkd-wait-online.service systemd-r
 done
 chroot "$R" systemctl -q set-default multi-user.target
 
-image() { mke2fs -q -t ext4 -O ^has_journal -m 0 -L lab -d "$R" "$T/$1.ext4" 1500M; }   # sparse
+image() { mke2fs -q -t ext4 -O ^has_journal -m 0 -L lab -d "$R" "$T/$1.ext4" 1500M >>"$T/log"; }   # sparse; what it says is no answer of this script
 say "bare.ext4"
 image bare
 say "starter.ext4"
