@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/mask"
 )
@@ -94,8 +95,12 @@ func (h Host) l2tpFiles() ([]tasks.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	if block.Content, err = chapLines(l.Users, h.inv.Hub.Name); err != nil {
-		return nil, err
+	for _, u := range l.Users {
+		entry, err := chapEntry(u, h.inv.Hub.Name)
+		if err != nil {
+			return nil, err
+		}
+		block.Content = append(block.Content, entry.Reveal()+" "+chapAddress(u)+"\n"...)
 	}
 	preUp, err := script(h.inv.ID, "ip-pre-up.tmpl", struct {
 		LocalIP netip.Addr
@@ -151,24 +156,51 @@ func freeRanges(l *inventory.L2TP) []string {
 	return out
 }
 
-// chapLines returns the users as pppd(8) reads them: client, server, secret,
-// addresses. One address there is what pppd gives to that user, in place of
-// the one that xl2tpd passed, which the line does not allow (set_allowed_addrs
-// in pppd's auth.c).
-func chapLines(users []inventory.User, server string) ([]byte, error) {
-	var b strings.Builder
-	for _, u := range users {
-		pw := u.Password.Reveal()
-		if strings.ContainsAny(u.Name+pw, "\r\n\x00") || strings.HasPrefix(pw, "@") {
-			return nil, fmt.Errorf("user %s: chap-secrets cannot carry the name or the password", u.Name)
-		}
-		address := "*"
-		if u.Address.IsValid() {
-			address = u.Address.String()
-		}
-		fmt.Fprintf(&b, "%s %s %s %s\n", chapWord(u.Name), server, chapWord(pw), address)
+// chapEntry returns a user's line as pppd(8) reads it, without the addresses: client,
+// server, secret.
+func chapEntry(u inventory.User, server string) (secret.Value, error) {
+	pw := u.Password.Reveal()
+	if strings.ContainsAny(u.Name+pw, "\r\n\x00") || strings.HasPrefix(pw, "@") {
+		return secret.Value{}, fmt.Errorf("user %s: chap-secrets cannot carry the name or the password", u.Name)
 	}
-	return []byte(b.String()), nil
+	return secret.New(chapWord(u.Name) + " " + server + " " + chapWord(pw)), nil
+}
+
+// chapAddress returns the addresses at the end of a user's line. One address there is
+// what pppd gives to that user, in place of the one that xl2tpd passed, which the line
+// does not allow (set_allowed_addrs in pppd's auth.c).
+func chapAddress(u inventory.User) string {
+	if u.Address.IsValid() {
+		return u.Address.String()
+	}
+	return "*"
+}
+
+// sessions returns the sessions that are wanted: those of the users, with the passwords
+// and the key that are in files and conns.
+func (h Host) sessions(d tasks.Daemon, files []tasks.Task, conns []tasks.Conn) (tasks.Sessions, error) {
+	l := h.l2tp()
+	s := tasks.Sessions{Local: l.LocalIP.String(), Daemon: d, Conn: connL2TP}
+	for _, u := range l.Users {
+		entry, err := chapEntry(u, h.inv.Hub.Name)
+		if err != nil {
+			return s, err
+		}
+		s.Users = append(s.Users, tasks.SessionUser{Name: u.Name, Entry: entry})
+	}
+	for _, t := range files {
+		switch t := t.(type) {
+		case tasks.Block:
+			if t.Path == chapSecrets {
+				s.Passwords = t
+			}
+		case tasks.File:
+			if slices.ContainsFunc(conns, func(c tasks.Conn) bool { return c.Name == connL2TP && c.Secrets == t.Path }) {
+				s.Keys = t
+			}
+		}
+	}
+	return s, nil
 }
 
 // chapWord quotes a word as pppd's getword reads it: inside quotes a backslash

@@ -10,6 +10,7 @@ package roles
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
@@ -202,15 +203,10 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 			ts = append(ts, tasks.Dial{IPsec: ipsec, Tunnel: *t.wanted()})
 		}
 	}
-	if l := h.l2tp(); l != nil {
-		s := tasks.Sessions{Local: l.LocalIP.String()}
-		for _, t := range l2tpFiles {
-			if b, ok := t.(tasks.Block); ok && b.Path == chapSecrets {
-				s.Passwords = b
-			}
-		}
-		for _, u := range l.Users {
-			s.Users = append(s.Users, u.Name)
+	if h.l2tp() != nil {
+		s, err := h.sessions(b.Daemon, slices.Concat(ipsecFiles, l2tpFiles), conns)
+		if err != nil {
+			return nil, err
 		}
 		ts = append(ts, s)
 	}

@@ -23,8 +23,11 @@ type Session struct {
 	Address   string // the client's
 	From      string // the client's public address, as xl2tpd saw it; "" unknown
 	Since     time.Time
-	BytesIn   uint64 // from the client
-	BytesOut  uint64
+	// Began is when its pppd started, before it looked for a password: in ticks of the
+	// kernel's clock since it booted. 0: an earlier version's note does not tell.
+	Began    uint64
+	BytesIn  uint64 // from the client
+	BytesOut uint64
 }
 
 var readLinks = Read{Kind: ReadCommand, Arg: "ip-addr", Shell: "ip -j -s addr show"}
@@ -83,6 +86,7 @@ func SessionsFrom(f Facts, local string) ([]Session, error) {
 				if t, err := strconv.ParseInt(n["since"], 10, 64); err == nil {
 					s.Since = time.Unix(t, 0).UTC()
 				}
+				s.Began, _ = strconv.ParseUint(n["began"], 10, 64)
 			}
 			ss = append(ss, s)
 		}

@@ -55,7 +55,8 @@ password = "dave-canary"
 
 // dial makes the road warrior what Windows 10 is to the hub: an IKEv1 client
 // with its first proposals, ESP in transport mode, L2TP with MS-CHAPv2. It
-// prints the address it got, if any.
+// prints the address it got, if any. Its arguments are user, password, the time of
+// the machine, and the key if it is not that of trueLab.
 const dial = `
 cat >/etc/ipsec.conf <<'X'
 conn l2tp
@@ -71,7 +72,7 @@ conn l2tp
     auto=add
 X
 umask 077
-echo '%any 203.0.113.10 : PSK "l2tp-canary-0123456789abcdef"' >/etc/ipsec.secrets
+echo "%any 203.0.113.10 : PSK \"${4-l2tp-canary-0123456789abcdef}\"" >/etc/ipsec.secrets
 printf '[lac hub]\nlns = 203.0.113.10\npppoptfile = /etc/ppp/options.client\nlength bit = yes\n' >/etc/xl2tpd/xl2tpd.conf
 printf 'ipcp-accept-local\nipcp-accept-remote\nrefuse-eap\nnoccp\nnoauth\nmtu 1280\nmru 1280\nnodefaultroute\nname %s\npassword %s\n' "$1" "$2" >/etc/ppp/options.client
 systemctl restart strongswan-starter xl2tpd
@@ -245,5 +246,70 @@ systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
 	}
 	if r := l.Vpnpush("plan", "--limit", "vps"); !strings.HasPrefix(r.Stdout, "No changes.") {
 		t.Error(fmt.Sprint("a second plan is not empty:\n", r.Stdout))
+	}
+}
+
+// Who is out is out. A user's new password ends the sessions that began with the old
+// one, and nobody else's; a new key ends all; the plan says whose.
+func TestE2ENewSecrets(t *testing.T) {
+	t.Parallel()
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
+		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"}, {Name: "phone", Place: "4", Layer: "starter"},
+	}})
+	write(t, l, trueLab)
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	call := func(host, user, password string, psk ...string) string {
+		args := append([]string{"sh", "-c", dial, "sh", user, password, strings.TrimSpace(l.MustRun(host, "date", "+%s"))}, psk...)
+		return strings.TrimSpace(l.MustRun(host, args...))
+	}
+	sessions := func() string {
+		return l.MustRun("vps", "sh", "-c", "grep -hs ^user /run/vpnpush/ppp/*; ip -br addr | grep -c ^ppp; true")
+	}
+	change := func(say []string, not string, files ...string) {
+		t.Helper()
+		write(t, l, files...)
+		r := vpnpush(t, l, 0, "plan", "--limit", "vps")
+		mustSay(t, r, say...)
+		if not != "" && strings.Contains(r.Stdout, not) {
+			t.Errorf("the plan says %q:\n%s", not, r.Stdout)
+		}
+		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	}
+	for _, c := range [][3]string{{"laptop", "alice", "alice-canary"}, {"phone", "bob", "bob-canary"}} {
+		if got := call(c[0], c[1], c[2]); got == "" {
+			t.Fatalf("%s does not get in", c[1])
+		}
+	}
+	second := strings.Replace(trueLab, "bob-canary", "bob-second", 1)
+	change([]string{"- delete l2tp:sessions", "new password: bob", "session of bob: 192.168.200.20 on ppp", "-> ended"}, "session of alice", second)
+	if got := sessions(); got != "user\talice\n1\n" {
+		t.Errorf("bob has a new password, and these are on:\n%s", got)
+	}
+	if l.Ping("laptop", "192.168.200.1", 2) == 0 {
+		t.Error("bob has a new password, and alice's session is dead")
+	}
+	if got := call("phone", "bob", "bob-canary"); got != "" {
+		t.Errorf("bob's old password got the address %s", got)
+	}
+	l.MustRun("phone", "sh", "-c", hangUp)
+	if got := call("phone", "bob", "bob-second"); got != "192.168.200.20" {
+		t.Errorf("bob's new password got the address %q", got)
+	}
+
+	const key = "l2tp-second-0123456789abcdef"
+	change([]string{"new L2TP PSK", "session of alice: 192.168.200.", "session of bob: 192.168.200.20 on ppp"}, "new password", strings.Replace(second, "l2tp-canary-0123456789abcdef", key, 1))
+	if got := sessions(); got != "0\n" {
+		t.Errorf("there is a new key, and these are on:\n%s", got)
+	}
+	if got := sas(t, l, "vps")["l2tp"]; len(got) > 0 {
+		t.Errorf("there is a new key, and SAs of the old one: %v", got)
+	}
+	l.MustRun("laptop", "sh", "-c", "timeout 8 ipsec up l2tp; true") // the old key is still there
+	if got := sas(t, l, "vps")["l2tp"]; len(got) > 0 {
+		t.Errorf("the old key opens: %v", got)
+	}
+	// who was cut off without a word gets in at once, from the same address and port
+	if got := call("phone", "bob", "bob-second", key); got != "192.168.200.20" {
+		t.Errorf("bob's new key got the address %q", got)
 	}
 }
