@@ -2,13 +2,16 @@ package roles
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
 )
@@ -78,5 +81,60 @@ func TestSessionNotes(t *testing.T) {
 	run(pppDown, session("bob", bobPID)...)
 	if fs, _ := os.ReadDir(dir); len(fs) > 0 {
 		t.Errorf("left behind: %v", fs)
+	}
+}
+
+// xl2tpd is told twice to close the tunnel of a session that is over, to say goodbye
+// and to forget it; not one that another session is in, and not where it does not run.
+func TestSessionOverTunnel(t *testing.T) {
+	root := t.TempDir()
+	dir, control := filepath.Join(root, "ppp"), filepath.Join(root, "l2tp-control")
+	bin := filepath.Join(root, "bin")
+	for _, d := range []string{dir, bin} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(bin, "sleep"), []byte("#!/bin/sh\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	script := strings.NewReplacer(tasks.SessionDir, dir, "/run/xl2tpd/l2tp-control", control).Replace(file(t, full(), "vps", pppDown))
+	over := func() {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(dir, "ppp0"), []byte("user\tbob\npid\t7\ntunnel\t23980\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sh", "-euc", script)
+		cmd.Env = []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "IFNAME=ppp0", "PPPD_PID=7"}
+		if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Fatalf("%v\n%s", err, out)
+		}
+	}
+	over()
+	if err := syscall.Mkfifo(control, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pipe, err := os.OpenFile(control, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	if err := os.WriteFile(filepath.Join(dir, "ppp1"), []byte("user\tcarol\npid\t8\ntunnel\t23980\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	over()
+	if err := os.WriteFile(filepath.Join(dir, "ppp1"), []byte("user\tcarol\npid\t8\ntunnel\t2398\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	over()
+	// what the first two had written would be here, too
+	pipe.SetReadDeadline(time.Now().Add(10 * time.Second))
+	got := make([]byte, len("d 23980\nd 23980\n"))
+	if _, err := io.ReadFull(pipe, got); err != nil || string(got) != "d 23980\nd 23980\n" {
+		t.Errorf("xl2tpd was told %q, %v", got, err)
+	}
+	pipe.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	if n, _ := pipe.Read(got); n > 0 {
+		t.Errorf("xl2tpd was told more: %q", got[:n])
 	}
 }

@@ -250,7 +250,8 @@ systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
 }
 
 // Who is out is out. A user's new password ends the sessions that began with the old
-// one, and nobody else's; a new key ends all; the plan says whose.
+// one, and nobody else's; a new key ends all; the plan says whose. Who was
+// cut off without a word can dial again.
 func TestE2ENewSecrets(t *testing.T) {
 	t.Parallel()
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
@@ -308,8 +309,16 @@ func TestE2ENewSecrets(t *testing.T) {
 	if got := sas(t, l, "vps")["l2tp"]; len(got) > 0 {
 		t.Errorf("the old key opens: %v", got)
 	}
-	// who was cut off without a word gets in at once, from the same address and port
+	// who was cut off without a word gets in at once, from the same address and port; so
+	// does who died, once that is noticed: in seconds here, not in 50
+	l.MustRun("vps", "sed", "-i", "s/^lcp-echo-interval .*/lcp-echo-interval 2/; s/^lcp-echo-failure .*/lcp-echo-failure 2/", "/etc/ppp/options.xl2tpd")
 	if got := call("phone", "bob", "bob-second", key); got != "192.168.200.20" {
 		t.Errorf("bob's new key got the address %q", got)
+	}
+	l.Wait(20*time.Second, "bob is noted", func() bool { return strings.Contains(sessions(), "bob") })
+	l.MustRun("phone", "sh", "-c", "kill -9 $(pidof xl2tpd pppd starter charon); ip xfrm state flush; ip xfrm policy flush; rm -f /run/*.pid")
+	l.Wait(20*time.Second, "the hub notices that bob is dead", func() bool { return !strings.Contains(sessions(), "bob") })
+	if got := call("phone", "bob", "bob-second", key); got != "192.168.200.20" {
+		t.Errorf("bob died, and got the address %q when he came again", got)
 	}
 }
