@@ -250,8 +250,8 @@ systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
 }
 
 // Who is out is out. A user's new password ends the sessions that began with the old
-// one, and nobody else's; a new key ends all; the plan says whose. Who was
-// cut off without a word can dial again.
+// one, and nobody else's; a new key ends all; the plan says whose. Status tells where
+// they come from. Who was cut off without a word can dial again.
 func TestE2ENewSecrets(t *testing.T) {
 	t.Parallel()
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
@@ -281,6 +281,16 @@ func TestE2ENewSecrets(t *testing.T) {
 			t.Fatalf("%s does not get in", c[1])
 		}
 	}
+	l.Wait(20*time.Second, "where bob comes from is noted", func() bool {
+		return strings.Contains(l.MustRun("vps", "sh", "-c", "cat /run/vpnpush/ppp/*"), "203.0.113.54")
+	})
+	r := vpnpush(t, l, 2, "status", "--limit", "vps") // no site dials here
+	for _, want := range []string{`(?m)^alice .* 203\.0\.113\.53$`, `(?m)^bob .* 203\.0\.113\.54$`} {
+		if !regexp.MustCompile(want).MatchString(r.Stdout) {
+			t.Errorf("status does not tell where they come from:\n%s", r.Stdout)
+		}
+	}
+
 	second := strings.Replace(trueLab, "bob-canary", "bob-second", 1)
 	change([]string{"- delete l2tp:sessions", "new password: bob", "session of bob: 192.168.200.20 on ppp", "-> ended"}, "session of alice", second)
 	if got := sessions(); got != "user\talice\n1\n" {
