@@ -345,11 +345,13 @@ func (l *Lab) Wait(limit time.Duration, what string, ok func() bool) {
 }
 
 // Narrow makes the line of site N carry packets of mtu bytes at most, as PPPoE and
-// tunnels of a provider do. As behind many a NAT, nobody is told of one that is too
-// large: it is just lost.
+// tunnels of a provider do. As with many a router there, TCP that passes it is lowered
+// to that, and of anything else that is too large nobody is told: it is just lost.
 func (l *Lab) Narrow(n, mtu int) {
 	l.t.Helper()
-	script := fmt.Sprintf("ip -n r%[1]d link set wan mtu %[2]d; ip netns exec r%[1]d iptables -w -A OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP", n, mtu)
+	script := fmt.Sprintf(`ip -n r%[1]d link set wan mtu %[2]d
+ip netns exec r%[1]d iptables -w -A OUTPUT -p icmp --icmp-type fragmentation-needed -j DROP
+ip netns exec r%[1]d iptables -w -t mangle -A FORWARD -p tcp --tcp-flags SYN,RST SYN -j TCPMSS --set-mss %[3]d`, n, mtu, mtu-40)
 	if out, code := l.Control("sh", "-ec", script); code != 0 {
 		l.t.Fatalf("make the line of site %d narrow: exit code %d\n%s", n, code, out)
 	}
