@@ -233,3 +233,31 @@ func TestE2ELibreswan(t *testing.T) {
 		t.Errorf("a second plan is not empty:\n%s", r.Stdout)
 	}
 }
+
+// A user with a line of the admin's own in chap-secrets logs in through vpnpush's L2TP. He
+// is named, and his session is nobody's to end: drift is silent about it, and an apply that
+// takes another user out leaves it.
+func TestE2EAdminsL2TPUser(t *testing.T) {
+	t.Parallel()
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"}}})
+	write(t, l, trueLab, dave)
+	l.MustRun("vps", "sh", "-c", "echo 'olduser * \"old-canary\" *' >>/etc/ppp/chap-secrets")
+	line := strings.Count(l.MustRun("vps", "cat", "/etc/ppp/chap-secrets"), "\n")
+	says := fmt.Sprintf("/etc/ppp/chap-secrets:%d is not vpnpush's: olduser logs in through its xl2tpd", line)
+	if r := vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps"); !strings.Contains(r.Stdout, says) {
+		t.Errorf("it does not say %q:\n%s", says, r.Stdout)
+	}
+	since := strings.TrimSpace(l.MustRun("laptop", "date", "+%s"))
+	if out := l.MustRun("laptop", "sh", "-c", dial, "sh", "olduser", "old-canary", since); !strings.HasPrefix(out, "192.168.200.") {
+		t.Fatalf("olduser got no address: %s", out)
+	}
+	l.Wait(20*time.Second, "he is on", func() bool { return strings.Contains(l.Vpnpush("status").Stdout, "\nolduser ") })
+	if r := l.Vpnpush("drift", "--limit", "vps"); strings.Contains(r.Stdout, "l2tp:sessions") {
+		t.Errorf("drift calls his session something to end:\n%s", r.Stdout)
+	}
+	write(t, l, trueLab) // without dave
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	if r := l.Vpnpush("status"); !strings.Contains(r.Stdout, "\nolduser ") || !strings.Contains(r.Stdout, says) {
+		t.Errorf("his session is gone, or he is not named:\n%s", r.Stdout)
+	}
+}
