@@ -111,6 +111,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 		x.addresses()
 		x.ports()
 		x.lost(checks)
+		x.clients()
 		x.filters()
 		x.way(hub)
 		x.clock()
@@ -147,6 +148,7 @@ type hostChecks struct {
 	sockets []socket
 	up      []strongswan.Tunnel      // the tunnels that are up
 	down    []strongswan.TunnelState // those that were applied and are not
+	shared  []string                 // addresses of more than one L2TP client
 }
 
 func (x *hostChecks) find(check string, s Severity, why, mend, what string, a ...any) {

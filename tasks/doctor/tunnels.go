@@ -15,6 +15,7 @@ func (x *hostChecks) tunnels() {
 		x.skip("the tunnels", err)
 		return
 	}
+	x.shared = strongswan.SharedAddresses(sas)
 	m, err := tasks.ReadManifest(x.Facts)
 	if err != nil {
 		x.skip("which tunnels were applied", err)
@@ -51,5 +52,16 @@ func (x *hostChecks) lost(others []*hostChecks) {
 			why, mend = why+"; "+w.String(), w.Mend
 		}
 		x.find("tunnel", Problem, "nothing passes between the two ends", mend, "the tunnel to %s is down: %s", st.Tunnel.Peer, why)
+	}
+}
+
+// clients tells of L2TP clients that cut each other off.
+func (x *hostChecks) clients() {
+	if !x.L2TP {
+		return
+	}
+	for _, a := range x.shared {
+		x.find("clients", Warning, "to the hub their packets are the same, so that the last one gets them all, and neither can work",
+			"let one of them dial from there, or make that office a site", "more than one L2TP client dials from behind %s", a)
 	}
 }

@@ -73,3 +73,27 @@ func TestTunnelDown(t *testing.T) {
 		}
 	}
 }
+
+// Two L2TP clients behind one address are told of, where there is L2TP.
+func TestClientsBehindOneAddress(t *testing.T) {
+	c := well()
+	c["ipsec-statusall"] = "Security Associations (2 up, 0 connecting):\n"
+	for i, id := range []string{"192.168.3.10", "192.168.3.11"} {
+		c["ipsec-statusall"] += fmt.Sprintf("        l2tp[%d]: ESTABLISHED 11 seconds ago, 203.0.113.10[203.0.113.10]...203.0.113.53[%s]\n"+
+			"        l2tp{%[1]d}:  INSTALLED, TRANSPORT, reqid 3, ESP in UDP SPIs: ca_i ce_o\n        l2tp{%[1]d}:   203.0.113.10/32[udp/l2f] === 203.0.113.53/32[udp/l2f]\n", i, id)
+	}
+	for _, l2tp := range []bool{true, false} {
+		h := hub(t, l2tp)
+		h.L2TP = l2tp
+		h.Facts = facts(t, c, "boot-of-vps")
+		var got []string
+		for _, f := range Diagnose([]HostFacts{h})[0].Findings {
+			if f.Check == "clients" {
+				got = append(got, f.What)
+			}
+		}
+		if want := "more than one L2TP client dials from behind 203.0.113.53"; l2tp != (strings.Join(got, "\n") == want) {
+			t.Errorf("L2TP %t: %q", l2tp, got)
+		}
+	}
+}

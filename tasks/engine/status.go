@@ -15,6 +15,9 @@ type Status struct {
 	Asked    []HostStatus // the hub; where it could not be asked, the sites as well
 	Tunnels  []TunnelStatus
 	Sessions []tasks.Session // of L2TP clients, when the hub was asked
+	// Shared are addresses from behind which more than one L2TP client dials: they
+	// cut each other off.
+	Shared []string
 }
 
 // HostStatus is how asking a host went.
@@ -78,6 +81,7 @@ func (e *Engine) Status(ctx context.Context, ask StatusAsk) *Status {
 		if s.Sessions, err = tasks.SessionsFrom(f, ask.L2TPLocal); err != nil {
 			hs.Result, hs.Err = Failed, err
 		}
+		s.Shared = strongswan.SharedAddresses(sas)
 		for i := range s.Sessions {
 			if c := &s.Sessions[i]; !c.Since.IsZero() {
 				c.Since = s.At.Add(c.Since.Sub(f.Host.Now)) // the hub's clock may be another

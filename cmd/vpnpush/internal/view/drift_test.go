@@ -120,6 +120,7 @@ func running() *engine.Status {
 			{Interface: "ppp1", Address: "192.168.200.2", BytesIn: 7, BytesOut: 9},
 			{Interface: "ppp0", User: "alice", Address: "192.168.200.10", From: "198.51.100.7", Since: at.Add(-3 * time.Hour), BytesIn: 5 << 20, BytesOut: 999 << 10},
 		},
+		Shared: []string{"198.51.100.7"},
 	}
 }
 

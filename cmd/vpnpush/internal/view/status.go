@@ -155,6 +155,12 @@ func (v *View) statusPage(s *engine.Status, o StatusOptions) *page {
 		p.table([]column{{head: "USER"}, {head: "ADDRESS"}, {head: "FOR", right: true}, {head: "TO HUB", right: true}, {head: "TO USER", right: true}, {head: "FROM"}},
 			rows, make([]style, len(rows)), nil)
 	}
+	for i, a := range s.Shared {
+		if i == 0 {
+			p.WriteString("\n")
+		}
+		p.wrapped(v.o.Width, strings.Fields(fmt.Sprintf("%s: more than one client behind it dials by L2TP, and they cut each other off. It carries one for each address: docs/inventory.md", oneLine(a))))
+	}
 	return p
 }
 

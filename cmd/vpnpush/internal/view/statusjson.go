@@ -13,6 +13,7 @@ type (
 		Hosts     []statusJSONHost    `json:"hosts"` // that were asked
 		Tunnels   []statusJSONTunnel  `json:"tunnels"`
 		Sessions  []statusJSONSession `json:"sessions"`
+		Shared    []string            `json:"shared_addresses"` // of more than one L2TP client
 		Summary   statusSummary       `json:"summary"`
 	}
 	statusJSONHost struct {
@@ -57,7 +58,7 @@ type (
 func (v *View) statusDocument(s *engine.Status, o StatusOptions) statusDocument {
 	doc := statusDocument{
 		head: heading("status"), Inventory: v.text(o.Inventory), Time: stamp(s.At),
-		Hosts: []statusJSONHost{}, Tunnels: []statusJSONTunnel{}, Sessions: []statusJSONSession{},
+		Hosts: []statusJSONHost{}, Tunnels: []statusJSONTunnel{}, Sessions: []statusJSONSession{}, Shared: []string{},
 	}
 	for _, h := range s.Asked {
 		doc.Hosts = append(doc.Hosts, statusJSONHost{Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err), Warnings: v.texts(h.Beside)})
@@ -86,6 +87,7 @@ func (v *View) statusDocument(s *engine.Status, o StatusOptions) statusDocument 
 			BytesToHub: c.BytesIn, BytesToUser: c.BytesOut,
 		})
 	}
+	doc.Shared = append(doc.Shared, v.texts(s.Shared)...)
 	doc.Summary.Sessions = len(s.Sessions)
 	return doc
 }
