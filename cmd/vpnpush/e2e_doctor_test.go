@@ -47,6 +47,7 @@ func diagnosed(t *testing.T, l *lab.Lab, code int, args ...string) ([]string, st
 // What a doctor claims to see, it sees: each thing is broken for real, the
 // finding must appear, alone, and go when it is mended.
 func TestE2EDoctor(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
 	sh := func(host, script string) func() {
 		return func() { t.Helper(); l.MustRun(host, "bash", "-ec", script) }

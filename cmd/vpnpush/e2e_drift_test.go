@@ -56,6 +56,7 @@ func silent(t *testing.T, l *lab.Lab) {
 // Every kind of drift that the documentation claims is seen is made by hand, and
 // seen, and nothing else is; put right by hand, nothing is left of it.
 func TestE2EDrift(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
@@ -147,6 +148,7 @@ func vpnpushCode(l *lab.Lab, args ...string) int { return l.Vpnpush(args...).Cod
 // to its day, the same drift is told once, and a host that cannot be judged is
 // never taken for one that is well.
 func TestE2EDriftReports(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
@@ -239,6 +241,7 @@ func TestE2EDriftReports(t *testing.T) {
 // Status says what is up, by its exit code too, and asks the sites where the hub
 // does not answer.
 func TestE2EStatus(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")

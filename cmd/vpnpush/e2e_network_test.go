@@ -169,6 +169,7 @@ func TestE2ENetwork(t *testing.T) {
 // user space, where netfilter's policy match sees nothing, so its packet filter
 // is left out here; the true lab has both.
 func TestE2ERelay(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	filter := "[firewall]\nbackend = \"none\"\n"
 	write(t, l, labHub, labTokyo, labOsaka, filter, "[tunnel]\nrelay = true\n")
@@ -237,6 +238,7 @@ func TestE2EChangeAndRemove(t *testing.T) {
 
 // One site's key opens no other's tunnel.
 func TestE2EKeysAreApart(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
@@ -255,6 +257,7 @@ func TestE2EKeysAreApart(t *testing.T) {
 // What is in shared files and is not ours stays byte for byte, through an apply
 // and through leaving the host again.
 func TestE2EForeignFiles(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
 	files := map[string]string{
 		"/etc/ipsec.conf":    "# my own\nconfig setup\n\nconn mine\n    left=203.0.113.10\n    right=198.51.100.1\n    auto=add", // no newline

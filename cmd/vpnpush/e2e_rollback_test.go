@@ -31,6 +31,7 @@ func mustSay(t *testing.T, r lab.Result, what ...string) {
 // A saved plan holds no secret, is applied without a question while nothing has
 // moved, and otherwise changes no host at all.
 func TestE2ESavedPlan(t *testing.T) {
+	t.Parallel()
 	l := twoHosts(t)
 	file := filepath.Join(t.TempDir(), "plan")
 	vpnpush(t, l, 0, "plan", "--out", file)
@@ -72,6 +73,7 @@ func TestE2ESavedPlan(t *testing.T) {
 // since; what ran then runs again, old secrets stay hidden, and the rollback
 // itself can be taken back.
 func TestE2ERollback(t *testing.T) {
+	t.Parallel()
 	l := twoHosts(t)
 	vpnpush(t, l, 0, "apply", "--yes")
 	state := func(host string) string {

@@ -11,6 +11,7 @@ import (
 // A new key of a site is on both ends or on neither, whatever fails: at any time
 // the site could dial anew.
 func TestE2ERotateKey(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")

@@ -12,6 +12,7 @@ const viaHub = "ssh = { host = \"192.168.1.10\", jump = \"hub\" }\n"
 // Where the tunnel itself is the way to a site, a change of both its ends is
 // kept by both or by none: whatever fails, the site can be reached afterwards.
 func TestE2ETogether(t *testing.T) {
+	t.Parallel()
 	l := lab.Start(t, lab.Options{})
 	// the first time, tokyo is still reached from its own LAN
 	write(t, l, labHub, labTokyo, labOsaka)
