@@ -27,7 +27,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
 
 test: lab
-	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 60m ./... 2>&1 | awk -f testdata/summary.awk
+	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 75m ./... 2>&1 | awk -f testdata/summary.awk
 
 # what the tests' labs are made of
 lab:
