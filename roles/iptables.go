@@ -101,7 +101,7 @@ func ruleText(r rule) string {
 	if r.notFrom.IsValid() {
 		add("! -s %s", r.notFrom.Masked())
 	}
-	if r.to.IsValid() {
+	if r.to.IsValid() && r.to.Bits() > 0 { // every address is not printed
 		add("-d %s", r.to.Masked())
 	}
 	if r.in != anyIface && r.in != clientLink {

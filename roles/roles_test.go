@@ -462,6 +462,20 @@ func TestSiteKeepsTheWayToTheHub(t *testing.T) {
 	}
 }
 
+// iptables-save prints no network where it is every address: a rule that has one is
+// never what is read back, and an apply of it always goes back.
+func TestReachOfEverything(t *testing.T) {
+	inv := full()
+	inv.L2TP.Reach = nets("0.0.0.0/0")
+	for _, c := range liveChains(t, inv, "vps") {
+		for _, r := range c.Rules {
+			if strings.Contains(r, "0.0.0.0/0") {
+				t.Errorf("%s: %s", c.Name, r)
+			}
+		}
+	}
+}
+
 // Rules are compared as text, so roles may use only forms that iptables-save is known
 // to print as they are written.
 func TestRulesAreOfKnownForms(t *testing.T) {

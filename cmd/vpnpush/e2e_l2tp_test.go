@@ -257,6 +257,7 @@ func TestE2ENewSecrets(t *testing.T) {
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
 		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"}, {Name: "phone", Place: "4", Layer: "starter"},
 	}})
+	trueLab := strings.Replace(trueLab, "[l2tp]\n", "[l2tp]\nreach = [\"0.0.0.0/0\"]\n", 1) // everything
 	write(t, l, trueLab)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	call := func(host, user, password string, psk ...string) string {
