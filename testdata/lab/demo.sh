@@ -43,5 +43,5 @@ note "the LAN of the hub from tokyo, and tokyo from the hub"
 show ssh tokyo ping -c 3 -i 0.2 -W 2 10.10.0.1
 show ssh vps ping -c 1 -W 2 192.168.1.10
 note "someone edits a host by hand"
-show "ssh tokyo sed -i s/dpddelay=30s/dpddelay=3s/ /etc/ipsec.d/vpnpush/tokyo.conf"
+show "ssh tokyo sed -i s/dpddelay=10s/dpddelay=3s/ /etc/ipsec.d/vpnpush/tokyo.conf"
 show vpnpush drift || [ $? = 2 ]
