@@ -108,7 +108,7 @@ type crossing struct {
 	sites []*attempt
 	// renamed are the names by which the hub knows sites that have another one now.
 	renamed map[string]*attempt
-	took    time.Time
+	start   time.Time
 }
 
 // crossing returns the change of those tunnels that change on both ends, nil for none.
@@ -116,7 +116,7 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 	if len(hubs) != 1 || !hubs[0].changes() || hubs[0].h.Leave || hubs[0].h.Rollback != nil {
 		return nil
 	}
-	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, took: time.Now()}
+	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, start: time.Now()}
 	had, _ := tasks.ReadManifest(c.hub.hp.Facts) // the plan has read it
 	ours := c.hub.h.pairs(c.hub.hp)
 	for _, s := range sites {
@@ -161,7 +161,7 @@ func (c *crossing) widen(ctx context.Context) {
 	wide := c.attempt(hub.h, hub.hp.Facts, peers)
 	if wide.transact(ctx); !wide.good() {
 		hub.hr = wide.hr
-		hub.done(c.took)
+		hub.done(c.start)
 		return
 	}
 	hub.hr, hub.x = wide.hr, wide.x
@@ -209,7 +209,7 @@ func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
 // settle makes what is left once the sites were tried: the hub takes only what each has
 // now, and after it the sites do with their keys.
 func (c *crossing) settle(ctx context.Context) {
-	defer func() { c.hub.done(c.took) }()
+	defer func() { c.hub.done(c.start) }()
 	hub := c.hub
 	peers := c.peers((*attempt).has)
 	still := func(result Result, err error) {
