@@ -122,7 +122,7 @@ func (t *tunnel) fit(has tasks.Peer, was *tasks.ConnWas, keys []secret.Value) {
 		switch {
 		case t.dials:
 		case !t.is(was.Tunnel):
-			t.also = was.Takes()
+			t.also = takes(was)
 		default:
 			t.also = was.Also // it fits both already, or there is no other
 		}
@@ -137,6 +137,20 @@ func (t *tunnel) fit(has tasks.Peer, was *tasks.ConnWas, keys []secret.Value) {
 			}
 		}
 	}
+}
+
+// takes returns all that a conn took when it was applied: what it was for, and what it
+// took besides, in one.
+func takes(was *tasks.ConnWas) *strongswan.Tunnel {
+	if was.Also == nil {
+		return was.Tunnel
+	}
+	t, also := *was.Tunnel, was.Also
+	t.Local, t.Remote = with(t.Local, also.Local), with(t.Remote, also.Remote)
+	t.IKE, t.ESP = with(t.IKE, also.IKE), with(t.ESP, also.ESP)
+	// of these there is but one, and the other end had the earlier
+	t.LocalID, t.Hub = also.LocalID, also.Hub
+	return &t
 }
 
 // take makes of t what an end was. What an earlier version has not written down is as it

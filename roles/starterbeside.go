@@ -126,7 +126,7 @@ func (b besideConn) gets(cs conns) []string {
 		if t.dials && b.peer == t.remote.String() {
 			dials = append(dials, t.peerID)
 		}
-		if overlap(b.local, t.localNets) && overlap(b.remote, t.remoteNets) {
+		if overlapAny(b.local, t.localNets) && overlapAny(b.remote, t.remoteNets) {
 			leads = append(leads, t.peerID)
 		}
 	}
@@ -144,12 +144,6 @@ func (b besideConn) gets(cs conns) []string {
 		out = append(out, "leads to networks behind "+names(leads, "and")+", too")
 	}
 	return out
-}
-
-func overlap(a, b []netip.Prefix) bool {
-	return slices.ContainsFunc(a, func(x netip.Prefix) bool {
-		return slices.ContainsFunc(b, func(y netip.Prefix) bool { return x.Overlaps(y) })
-	})
 }
 
 // names returns the first three names, joined by word, and how many more there are.

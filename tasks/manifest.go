@@ -43,7 +43,9 @@ type Manifest struct {
 	By            string    `json:"by"` // user@machine that applied
 	Tasks         []Entry   `json:"tasks"`
 
-	index map[string]int // of Tasks, by ID; made when it is parsed
+	// made when it is parsed
+	index map[string]int // of Tasks, by ID
+	conns map[string]*ConnWas
 }
 
 // Entry is a task as it was applied. What is not of its kind is empty.
@@ -145,9 +147,12 @@ func ParseManifest(s FileState, file func(path string) (FileState, error)) (*Man
 	if err != nil {
 		return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)
 	}
-	m.index = make(map[string]int, len(m.Tasks))
+	m.index, m.conns = make(map[string]int, len(m.Tasks)), map[string]*ConnWas{}
 	for i, e := range m.Tasks {
 		m.index[e.ID] = i
+		for j := range e.Conns {
+			m.conns[e.Conns[j].Name] = &e.Conns[j]
+		}
 	}
 	return &m, nil
 }
@@ -180,6 +185,15 @@ func (m *Manifest) Digest(id string) string {
 		return e.Digest
 	}
 	return ""
+}
+
+// Conn returns a conn as it was applied, nil where a manifest that was read has none of
+// that name.
+func (m *Manifest) Conn(name string) *ConnWas {
+	if m == nil {
+		return nil
+	}
+	return m.conns[name]
 }
 
 // Owns reports whether a path is a whole file of ours.

@@ -12,11 +12,7 @@ import (
 // the others go on.
 func TestE2EPair(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Options{})
-	write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
-	write(t, l, labHub, labTokyo, viaHub, labOsaka)
-	unchanged(t, l)
+	l := tokyoViaHub(t)
 	conf := func(host, site string) string {
 		t.Helper()
 		return l.MustRun(host, "cat", "/etc/ipsec.d/vpnpush/"+site+".conf")

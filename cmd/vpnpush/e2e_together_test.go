@@ -9,16 +9,24 @@ import (
 
 const viaHub = "ssh = { host = \"192.168.1.10\", jump = \"hub\" }\n"
 
-// Where the tunnel itself is the way to a site, a change of both its ends is
-// kept by both or by none: whatever fails, the site can be reached afterwards.
-func TestE2ETogether(t *testing.T) {
-	t.Parallel()
+// tokyoViaHub returns a lab that was applied to, and in which tokyo is reached through its
+// own tunnel from then on.
+func tokyoViaHub(t *testing.T) *lab.Lab {
+	t.Helper()
 	l := lab.Start(t, lab.Options{})
 	// the first time, tokyo is still reached from its own LAN
 	write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	write(t, l, labHub, labTokyo, viaHub, labOsaka)
 	unchanged(t, l)
+	return l
+}
+
+// Where the tunnel itself is the way to a site, a change of both its ends is
+// kept by both or by none: whatever fails, the site can be reached afterwards.
+func TestE2ETogether(t *testing.T) {
+	t.Parallel()
+	l := tokyoViaHub(t)
 
 	wider := strings.Replace(labHub, `"10.10.0.0/24"`, `"10.10.0.0/24", "10.11.0.0/24"`, 1)
 	l.MustRun("vps", "ip", "addr", "add", "10.11.0.1/24", "dev", "lo")

@@ -67,7 +67,7 @@ func (e *Engine) inOrder(ctx context.Context, attempts []*attempt) {
 	}
 	e.sites(ctx, sites)
 	if crossing != nil {
-		crossing.settle(ctx)
+		crossing.narrow(ctx)
 	}
 	changed := map[string]bool{} // sites whose tunnel was made anew in this run
 	for _, s := range sites {

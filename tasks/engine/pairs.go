@@ -206,9 +206,9 @@ func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
 	return h
 }
 
-// settle makes what is left once the sites were tried: the hub takes only what each has
+// narrow makes what is left once the sites were tried: the hub takes only what each has
 // now, and after it the sites do with their keys.
-func (c *crossing) settle(ctx context.Context) {
+func (c *crossing) narrow(ctx context.Context) {
 	defer func() { c.hub.done(c.start) }()
 	hub := c.hub
 	peers := c.peers((*attempt).has)

@@ -143,15 +143,23 @@ func (d *Dialer) Dial(ctx context.Context, name string) (transport.Conn, error) 
 	if t.Local {
 		return newLocal(t)
 	}
+	return d.dial(ctx, t, func(s *settings) (*settings, error) { return s, nil })
+}
+
+// dial opens a connection to t with what by makes of its settings, which are shared.
+func (d *Dialer) dial(ctx context.Context, t *Target, by func(*settings) (*settings, error)) (transport.Conn, error) {
 	become, err := newBecome(t)
 	if err != nil {
 		return nil, err
 	}
 	s, err := d.settings(ctx, hop{target: t})
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", name, err)
+	if err == nil {
+		s, err = by(s)
 	}
-	c, err := d.connect(ctx, s, []string{name})
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", t.Name, err)
+	}
+	c, err := d.connect(ctx, s, []string{t.Name})
 	if err != nil {
 		return nil, err
 	}

@@ -2,7 +2,6 @@ package sshconn
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
@@ -84,27 +83,15 @@ func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, e
 
 // dialWay opens a connection to t by another way.
 func (d *Dialer) dialWay(ctx context.Context, t *Target, w Way) (transport.Conn, error) {
-	become, err := newBecome(t)
-	if err != nil {
-		return nil, err
-	}
-	known, err := d.settings(ctx, hop{target: t})
-	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", t.Name, err)
-	}
-	s := *known
-	// a key that is recorded anew is no proof of whose it is
-	s.accept, s.keyName = false, known.keyAddr()
-	if w.Host != "" {
-		s.host = w.Host
-	}
-	if s.jump, err = d.parseJump(t, w.Jump, true); err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", t.Name, err)
-	}
-	c, err := d.connect(ctx, &s, []string{t.Name})
-	if err != nil {
-		return nil, err
-	}
-	become.user = s.user
-	return &conn{client: c, become: become}, nil
+	return d.dial(ctx, t, func(known *settings) (*settings, error) {
+		s := *known
+		// a key that is recorded anew is no proof of whose it is
+		s.accept, s.keyName = false, known.keyAddr()
+		if w.Host != "" {
+			s.host = w.Host
+		}
+		var err error
+		s.jump, err = d.parseJump(t, w.Jump, true)
+		return &s, err
+	})
 }
