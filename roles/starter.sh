@@ -10,13 +10,17 @@ starter_start() {
     start_unit "$@"
 }
 
+# starter_answers: charon does. `ipsec status` says yes for a starter alone, too, whose
+# charon has not written its pid yet
+starter_answers() { ipsec status 2>/dev/null | grep -q '^Security Associations'; }
+
 # starter_settings UNIT [NOTE FILE]: charon reads strongswan.conf again, which drops no
 # tunnel; FILE is noted. One that does not answer reads it when it starts, and must not
 # be signalled: before it takes signals, this one ends it.
 starter_settings() {
     if systemctl --quiet is-active "$1"; then
-        n=0; until ipsec status >/dev/null 2>&1 || [ "$n" -ge 50 ]; do n=$((n + 1)); sleep 0.2; done
-        if ipsec status >/dev/null 2>&1; then kill -HUP "$(cat "$(ipsec --piddir)/charon.pid")"; fi
+        n=0; until starter_answers || [ "$n" -ge 50 ]; do n=$((n + 1)); sleep 0.2; done
+        if starter_answers; then kill -HUP "$(cat "$(ipsec --piddir)/charon.pid")"; fi
     fi
     [ $# -eq 1 ] || sha256sum -- "$3" | put "$2" 0600 root:root
 }
@@ -38,7 +42,7 @@ starter_load() {
         sleep 1
     else
         systemctl restart "$u" || { unit_log "$u"; return 1; }
-        n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done
+        n=0; until starter_answers; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done
     fi
     note_loaded "$@"
 }

@@ -33,7 +33,7 @@ func TestLoadRestartsOnlyFreshStrongSwan(t *testing.T) {
 			{" libstrongswan-standard-plugins", "systemctl restart strongswan-starter.service"},
 		} {
 			out, err := inStarter(t, argv, `sleep() { :; }
-ipsec() { [ "$1" = status ] || echo "ipsec $*"; }
+ipsec() { if [ "$1" = status ]; then echo 'Security Associations (0 up, 0 connecting):'; else echo "ipsec $*"; fi; }
 systemctl() { [ "$1" = --quiet ] || echo "systemctl $*"; }
 installed='`+tt.installed+`'
 starter_load strongswan-starter.service`)
@@ -103,16 +103,23 @@ func TestFilesAreListed(t *testing.T) {
 }
 
 // A charon that does not answer yet would be ended by the signal that has it read its
-// settings; it reads them as it starts.
+// settings; it reads them as it starts. `ipsec status` says yes, and nothing, for a
+// starter alone, when there may not even be a charon.pid.
 func TestSettingsSpareACharonThatStarts(t *testing.T) {
 	for name, argv := range transporttest.Shells(t) {
 		for _, tt := range []struct {
-			status string
-			hup    bool
-		}{{"true", true}, {"false", false}} {
+			status, pid string
+			hup         bool
+		}{
+			{status: "echo 'Security Associations (0 up, 0 connecting):'; echo '  none'", pid: "4711", hup: true},
+			{status: "true"},
+			{status: "true", pid: "4711"},
+			{status: "false"},
+		} {
 			out, err := inStarter(t, argv, `sleep() { :; }
 dir=`+t.TempDir()+`
-echo 4711 >$dir/charon.pid; echo x >$dir/file
+[ -z "`+tt.pid+`" ] || echo "`+tt.pid+`" >$dir/charon.pid
+echo x >$dir/file
 ipsec() { if [ "$1" = status ]; then `+tt.status+`; else echo $dir; fi; }
 systemctl() { :; }
 kill() { echo "kill $*"; }
