@@ -7,6 +7,7 @@ kind=${1:-ns}
 [ "$(id -u)" = 0 ] || no "not root"
 tools="unshare nsenter setsid flock ip iptables ssh ssh-keygen ping mmdebstrap dpkg-scanpackages"
 [ "$kind" = ns ] || tools+=" mke2fs"
+[ "$kind" = ns ] || ! wide || tools+=" gcc"
 for t in $tools; do
     command -v "$t" >/dev/null || no "no $t (testdata/lab/setup.sh installs it)"
 done

@@ -14,6 +14,11 @@ artefact() {
     echo "$CACHE/$1/$2-$(cat "$here/$1/build.sh" "$here/rootfs.sh" | sha256sum | cut -c1-12)"
 }
 
+# wide: the processor has more register state than User Mode Linux knows of (vm/xstate.c)
+wide() { grep -qw amx_tile /proc/cpuinfo; }
+# xstate: the library for that, which vm/build.sh makes
+xstate() { echo "$CACHE/vm/xstate-$(sha256sum <"$(dirname "${BASH_SOURCE[0]}")/vm/xstate.c" | cut -c1-12).so"; }
+
 # place PLACE: sets BRIDGE ADDR GW MAC of a host by where it stands
 place() {
     case $1 in

@@ -6,6 +6,7 @@
 # there or the caller is not root: the tests then skip, with the reason, what
 # cannot run. Starts no service.
 set -euo pipefail
+. "$(dirname "$0")/common.sh"
 
 # command:package
 want=(
@@ -16,9 +17,12 @@ want=(
 )
 PATH=$PATH:/usr/sbin:/sbin
 pkgs=()
-if [ "${1-}" = race ]; then   # it is linked by a C compiler, with the headers of libc
-    want=(gcc:gcc)
-    [ -e /usr/include/stdlib.h ] || pkgs+=(libc6-dev)
+c=
+if [ "${1-}" = race ]; then want=() c=yes; fi   # it is linked by a C compiler
+if wide; then c=yes; fi                         # vm/xstate.c
+if [ "$c" ]; then
+    want+=(gcc:gcc)
+    [ -e /usr/include/stdlib.h ] || pkgs+=(libc6-dev)   # its headers
 fi
 for w in "${want[@]}"; do
     command -v "${w%%:*}" >/dev/null || pkgs+=("${w#*:}")

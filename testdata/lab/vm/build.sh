@@ -17,6 +17,11 @@ umask 022
 mkdir -p "${D%/*}"
 exec 9>"$D.lock"
 flock 9
+if wide && [ ! -e "$(xstate)" ]; then
+    command -v gcc >/dev/null || die "no gcc: run setup.sh"
+    gcc -O2 -Wall -shared -fPIC -o "$(xstate).tmp" "$(dirname "$0")/xstate.c"
+    mv "$(xstate).tmp" "$(xstate)"
+fi
 if [ -d "$D" ]; then echo "$D"; exit 0; fi
 [ "$(id -u)" = 0 ] || die "needs root"
 for t in mmdebstrap dpkg-scanpackages mke2fs; do command -v $t >/dev/null || die "no $t: run setup.sh"; done

@@ -30,6 +30,7 @@ fi
 # eth0=tuntap, not the vector driver: `reboot` makes the kernel execute itself
 # anew, over which that one leaks its tap (EBUSY). The default LSM would be SELinux.
 cd "$H" || exit 1
+if wide; then LD_PRELOAD=$(xstate); export LD_PRELOAD; fi
 TMPDIR=$H "$ART/linux.uml" mem="${LAB_MEM:-256M}" ubd0="disk.cow,$ART/$LAYER.ext4" ubd1r=seed.tar \
     root=/dev/ubda rw eth0=tuntap,"$NAME","$MAC" con=null con0=null,fd:1 ssl=null umid="$NAME" uml_dir=umid/ \
     lsm=apparmor quiet </dev/null >>console 2>&1
