@@ -160,7 +160,9 @@ func freeRanges(l *inventory.L2TP) []string {
 // server, secret.
 func chapEntry(u inventory.User, server string) (secret.Value, error) {
 	pw := u.Password.Reveal()
-	if strings.ContainsAny(u.Name+pw, "\r\n\x00") || strings.HasPrefix(pw, "@") {
+	// "@/path" is read from that file; any other "@" is a character (scan_authfile in
+	// pppd's auth.c)
+	if strings.ContainsAny(u.Name+pw, "\r\n\x00") || strings.HasPrefix(pw, "@/") {
 		return secret.Value{}, fmt.Errorf("user %s: chap-secrets cannot carry the name or the password", u.Name)
 	}
 	return secret.New(chapWord(u.Name) + " " + server + " " + chapWord(pw)), nil

@@ -339,10 +339,14 @@ func TestPPPOptions(t *testing.T) {
 }
 
 // getword of pppd takes a backslash inside quotes as an escape; a value that
-// begins with @ names a file.
+// begins with @/ names a file, and one that begins with another @ does not.
 func TestChapSecretsCarryThePassword(t *testing.T) {
 	inv := full()
 	if got, want := file(t, inv, "vps", chapSecrets), `"bob" vps "not \"a\" \\secret" *`; !strings.Contains(got, want+"\n") {
+		t.Errorf("no line %s", want)
+	}
+	inv.L2TP.Users[0].Password = secretOf("@Summer2026!")
+	if got, want := file(t, inv, "vps", chapSecrets), `"alice" vps "@Summer2026!" `; !strings.Contains(got, want) {
 		t.Errorf("no line %s", want)
 	}
 	for _, pw := range []string{"@/etc/passwd", "two\nlines"} {

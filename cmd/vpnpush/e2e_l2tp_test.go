@@ -44,7 +44,7 @@ dns = ["192.168.200.1"]
 password = "alice-canary"
 
 [l2tp.users.bob]
-password = "bob-canary"
+password = "@bob-canary"
 address = "192.168.200.20"
 `
 
@@ -147,7 +147,7 @@ func TestE2EL2TP(t *testing.T) {
 		t.Errorf("the hub did not turn the password down, something else did:\n%s", out)
 	}
 	end()
-	if got := call("bob", "bob-canary"); got != "192.168.200.20" {
+	if got := call("bob", "@bob-canary"); got != "192.168.200.20" {
 		t.Errorf("bob got the address %q, his is 192.168.200.20", got)
 	}
 	end()
@@ -277,7 +277,7 @@ func TestE2ENewSecrets(t *testing.T) {
 		}
 		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	}
-	for _, c := range [][3]string{{"laptop", "alice", "alice-canary"}, {"phone", "bob", "bob-canary"}} {
+	for _, c := range [][3]string{{"laptop", "alice", "alice-canary"}, {"phone", "bob", "@bob-canary"}} {
 		if got := call(c[0], c[1], c[2]); got == "" {
 			t.Fatalf("%s does not get in", c[1])
 		}
@@ -292,7 +292,7 @@ func TestE2ENewSecrets(t *testing.T) {
 		}
 	}
 
-	second := strings.Replace(trueLab, "bob-canary", "bob-second", 1)
+	second := strings.Replace(trueLab, "@bob-canary", "bob-second", 1)
 	change([]string{"- delete l2tp:sessions", "new password: bob", "session of bob: 192.168.200.20 on ppp", "-> ended"}, "session of alice", second)
 	if got := sessions(); got != "user\talice\n1\n" {
 		t.Errorf("bob has a new password, and these are on:\n%s", got)
@@ -300,7 +300,7 @@ func TestE2ENewSecrets(t *testing.T) {
 	if l.Ping("laptop", "192.168.200.1", 2) == 0 {
 		t.Error("bob has a new password, and alice's session is dead")
 	}
-	if got := call("phone", "bob", "bob-canary"); got != "" {
+	if got := call("phone", "bob", "@bob-canary"); got != "" {
 		t.Errorf("bob's old password got the address %s", got)
 	}
 	// the hub holds the tunnel of a call that it refused for up to a minute, and what
