@@ -142,16 +142,6 @@ func u32(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// LastAddr returns the last address of a prefix.
-func LastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 1 << (7 - i%8)
-	}
-	a, _ := netip.AddrFromSlice(b) // 4 or 16 bytes, as they came
-	return a
-}
-
 // checkJumps refuses a hop that no host is, and hosts that are each reached
 // through the other.
 func (r *reader) checkJumps(inv *Inventory) {

@@ -342,7 +342,7 @@ func (r *reader) l2tp(t *table) *L2TP {
 }
 
 func (r *reader) pool(t *table, l *L2TP) {
-	const mend = `write first-last, such as pool = "192.168.200.2-192.168.200.32"`
+	const mend = `write first-last, such as pool = "192.168.200.2-192.168.200.30"`
 	s, ok := get[string](t, "pool", mend)
 	if !ok {
 		if !t.has("pool") {

@@ -88,14 +88,12 @@ func (h Host) checkTunnel(t tunnel) error {
 	if t.name == connL2TP && h.inv.L2TP != nil {
 		return transport.WithHint(fmt.Errorf("site %s: the name is taken by the conn of the L2TP clients", t.name), "give the site another name")
 	}
-	behindHub, remote := t.nets()
-	if t.dials {
-		behindHub = remote
-	}
-	if n := len(behindHub); n > maxSelectors {
+	// The inventory has been counted; an end that takes two states at once may have more.
+	local, remote := t.nets()
+	if n := max(len(local), len(remote)); n > inventory.MaxSelectors {
 		return transport.WithHint(
-			fmt.Errorf("site %s: %d subnets behind the hub, IKEv2 carries %d", t.name, n, maxSelectors),
-			"give the sites adjacent subnets, put one wider prefix into hub.subnets and turn tunnel.relay off")
+			fmt.Errorf("site %s: %d subnets on one side of the tunnel, IKEv2 carries %d", t.name, n, inventory.MaxSelectors),
+			"give the sites adjacent subnets, put one wider prefix into hub.subnets and turn tunnel.relay off; a change of many at once can be applied in two parts")
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ func hubTunnels(inv *inventory.Inventory) []tunnel {
 		t := siteTunnel(inv, s)
 		t.local = hubLocal(inv)
 		t.localID, t.peerID = inv.Hub.Name, s.Name
-		t.localNets, t.remoteNets = hubSide(inv, s), s.Subnets
+		t.localNets, t.remoteNets = inv.BehindHub(s), s.Subnets
 		out = append(out, t)
 	}
 	return out

@@ -129,6 +129,15 @@ func ruleText(r rule) string {
 	if r.redirect {
 		add("-m icmp --icmp-type 5")
 	}
+	if r.fromRange.First.IsValid() || r.toRange.First.IsValid() {
+		add("-m iprange")
+	}
+	if r.fromRange.First.IsValid() {
+		add("--src-range %s-%s", r.fromRange.First, r.fromRange.Last)
+	}
+	if r.toRange.First.IsValid() {
+		add("--dst-range %s-%s", r.toRange.First, r.toRange.Last)
+	}
 	if r.in == clientLink {
 		add("-m devgroup --src-group %#x", clientGroup)
 	}

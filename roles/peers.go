@@ -229,7 +229,7 @@ func (h Host) passing(ends []tunnel) *inventory.Inventory {
 		}
 	}
 	if inv.L2TP != nil {
-		sites = append(sites, clientNet(h.inv)...)
+		sites = append(sites, h.inv.ClientNets()...)
 	}
 	inv.Hub.Subnets = slices.Clone(inv.Hub.Subnets)
 	for _, t := range ends {

@@ -24,11 +24,13 @@ type policy struct {
 // matches any packet.
 type rule struct {
 	from, notFrom, to netip.Prefix
-	in, out           iface
-	proto             proto
-	sport             uint16
-	dports            []uint16
-	ports             []uint16 // of either end
+	// fromRange and toRange are addresses that no prefix holds alone.
+	fromRange, toRange inventory.Range
+	in, out            iface
+	proto              proto
+	sport              uint16
+	dports             []uint16
+	ports              []uint16 // of either end
 	// ipsecIn is how the packet came, and ipsecOut how it is to leave.
 	ipsecIn, ipsecOut ipsec
 	replies           bool // it belongs to a flow that was let through
@@ -221,16 +223,40 @@ func (p *policy) l2tp(inv *inventory.Inventory) {
 	// client would leave in the clear.
 	p.output = append(p.output, rule{proto: udp, sport: l2tpPort, ipsecOut: inClear, verdict: drop})
 	p.nat = append(p.nat, rule{proto: udp, sport: l2tpPort, ipsecOut: inTunnel})
-	for _, net := range clientNet(inv) {
-		p.l2tpNet(inv, net)
+	// A range is one rule, and not one for each of its prefixes: a rule stands for each
+	// site as well.
+	for _, clients := range inv.ClientRanges() {
+		p.l2tpRange(inv, clients)
 	}
 }
 
-// l2tpNet adds what holds for one net of the clients.
-func (p *policy) l2tpNet(inv *inventory.Inventory, net netip.Prefix) {
+// fromAny returns r for packets from a range.
+func (r rule) fromAny(of inventory.Range) rule {
+	if ps := of.Prefixes(); len(ps) == 1 {
+		r.from = ps[0]
+	} else {
+		r.fromRange = of
+	}
+	return r
+}
+
+// toAny returns r for packets to a range.
+func (r rule) toAny(of inventory.Range) rule {
+	if ps := of.Prefixes(); len(ps) == 1 {
+		r.to = ps[0]
+	} else {
+		r.toRange = of
+	}
+	return r
+}
+
+// l2tpRange adds what holds for one range of the clients' addresses.
+func (p *policy) l2tpRange(inv *inventory.Inventory, clients inventory.Range) {
 	l := inv.L2TP
-	fromClient := rule{from: net, in: ppp}
-	to := func(to netip.Prefix, v verdict) rule { return rule{from: net, to: to, in: ppp, verdict: v} }
+	from := func(r rule) rule { return r.fromAny(clients) }
+	toClient := func(r rule) rule { return r.toAny(clients) }
+	fromClient := from(rule{in: ppp})
+	to := func(to netip.Prefix, v verdict) rule { return from(rule{to: to, in: ppp, verdict: v}) }
 
 	// Link-local addresses are open to clients only where they are named: a reach
 	// of 0.0.0.0/0 does not mean them.
@@ -248,23 +274,23 @@ func (p *policy) l2tpNet(inv *inventory.Inventory, net netip.Prefix) {
 	p.input = append(p.input, to(one(l.LocalIP), accept))
 	p.input = append(p.input, reach...)
 	p.input = append(p.input,
-		rule{from: net, in: ppp, replies: true},
-		rule{from: net, in: ppp, verdict: drop})
+		from(rule{in: ppp, replies: true}),
+		from(rule{in: ppp, verdict: drop}))
 
 	// A client that is not there has its address from a stranger.
-	p.forward = append(p.forward, rule{from: net, in: notPPP, ipsecOut: inTunnel, verdict: drop})
+	p.forward = append(p.forward, from(rule{in: notPPP, ipsecOut: inTunnel, verdict: drop}))
 
 	// to clients: answers, and what l2tp.reach names of the sites and of the hub's
 	// subnets, as far as it names it
-	p.forward = append(p.forward, rule{to: net, out: ppp, replies: true})
+	p.forward = append(p.forward, toClient(rule{out: ppp, replies: true}))
 	for i := range inv.Sites {
-		for _, from := range common(inv.Sites[i].Subnets, l.Reach) {
-			p.forward = append(p.forward, rule{from: from, to: net, out: ppp, ipsecIn: inTunnel})
+		for _, lan := range common(inv.Sites[i].Subnets, l.Reach) {
+			p.forward = append(p.forward, toClient(rule{from: lan, out: ppp, ipsecIn: inTunnel}))
 		}
 	}
-	for _, from := range common(hubNets(inv), l.Reach) {
-		p.source = append(p.source, rule{from: from, to: net, ipsecIn: inClear, spoofed: true, verdict: drop})
-		p.forward = append(p.forward, rule{from: from, to: net, out: ppp, ipsecIn: inClear})
+	for _, lan := range common(hubNets(inv), l.Reach) {
+		p.source = append(p.source, toClient(rule{from: lan, ipsecIn: inClear, spoofed: true, verdict: drop}))
+		p.forward = append(p.forward, toClient(rule{from: lan, out: ppp, ipsecIn: inClear}))
 	}
 
 	// from clients
@@ -278,14 +304,14 @@ func (p *policy) l2tpNet(inv *inventory.Inventory, net netip.Prefix) {
 		// By addresses, not by interfaces: the hub's own uplink may be PPP.
 		internet := fromClient
 		internet.ipsecOut = inClear
-		p.forward = append(p.forward, to(net, drop), internet)
-		p.nat = append(p.nat, rule{from: net, to: net}, rule{from: net, ipsecOut: inClear, verdict: masquerade})
+		p.forward = append(p.forward, toClient(from(rule{in: ppp, verdict: drop})), internet)
+		p.nat = append(p.nat, toClient(from(rule{})), from(rule{ipsecOut: inClear, verdict: masquerade}))
 	}
 	fromClient.verdict = drop
 	p.forward = append(p.forward, fromClient,
-		rule{to: net, out: ppp, verdict: drop},
+		toClient(rule{out: ppp, verdict: drop}),
 		// to a client that has hung up, out of a tunnel into the clear
-		rule{to: net, out: notPPP, ipsecIn: inTunnel, verdict: drop})
+		toClient(rule{out: notPPP, ipsecIn: inTunnel, verdict: drop}))
 }
 
 // site adds what a site does for its LAN, at its end of the tunnel.

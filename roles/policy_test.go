@@ -26,7 +26,7 @@ func what(rules []rule, p packet) string {
 		p.proto = tcp
 	}
 	matches := func(r rule) bool {
-		return inside(r.from, p.from) && inside(r.to, p.to) && on(r.in, p.in) && on(r.out, p.out) &&
+		return inside(r.from, p.from) && inside(r.to, p.to) && within(r.fromRange, p.from) && within(r.toRange, p.to) && on(r.in, p.in) && on(r.out, p.out) &&
 			!(r.notFrom.IsValid() && r.notFrom.Contains(addr(p.from))) &&
 			(r.proto == "" || r.proto == p.proto) &&
 			(r.sport == 0 || r.sport == p.sport) && (len(r.dports) == 0 || slices.Contains(r.dports, p.dport)) &&
@@ -43,6 +43,8 @@ func what(rules []rule, p packet) string {
 }
 
 func inside(p netip.Prefix, a string) bool { return !p.IsValid() || p.Contains(addr(a)) }
+
+func within(r inventory.Range, a string) bool { return !r.First.IsValid() || r.Contains(addr(a)) }
 
 func on(want iface, have string) bool {
 	switch want {

@@ -8,7 +8,7 @@ func siteEnd(inv *inventory.Inventory, s *inventory.Site) tunnel {
 	t.dials = true
 	t.local, t.remote = s.Address, inv.Hub.Address
 	t.localID, t.peerID = s.Name, inv.Hub.Name
-	t.localNets, t.remoteNets = s.Subnets, hubSide(inv, s)
+	t.localNets, t.remoteNets = s.Subnets, inv.BehindHub(s)
 	return t
 }
 
