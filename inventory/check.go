@@ -69,12 +69,11 @@ func (r *reader) checkUnique(seen map[string]string, at toml.Key, kind, name str
 	seen[lower] = kind + " " + strconv.Quote(name)
 }
 
-// span is a range of addresses, both ends included, and whose it is.
+// span is a claim in numbers, both ends included, and whether it is a site's.
 type span struct {
+	claim
 	from, to uint32
 	site     bool
-	text     string // "sites.tokyo.subnets 192.168.1.0/24"
-	at       toml.Key
 }
 
 // checkOverlaps refuses a site's subnet that another site, the hub or the L2TP
@@ -83,31 +82,16 @@ type span struct {
 // furthest end so far. That finds every span that overlaps another, in n log n.
 func (r *reader) checkOverlaps(inv *Inventory) {
 	var spans []span
-	add := func(site bool, from, to netip.Addr, text string, at ...string) {
-		spans = append(spans, span{u32(from), u32(to), site, text, at})
-	}
-	addSubnets := func(site bool, subnets []netip.Prefix, path ...string) {
-		elems := r.elems[toml.Key(path).String()]
-		for i, p := range subnets {
-			at := toml.Key(path)
-			if i < len(elems) { // not so for the hub's default
-				at = elems[i]
-			}
-			add(site, p.Addr(), LastAddr(p), at[:len(path)].String()+" "+p.String(), at...)
+	add := func(site bool, ps []claim) {
+		for _, p := range ps {
+			spans = append(spans, span{p, u32(p.First), u32(p.Last), site})
 		}
 	}
 	for _, s := range inv.Sites {
-		addSubnets(true, s.Subnets, "sites", s.Name, "subnets")
+		add(true, r.claims(s.Subnets, "sites", s.Name, "subnets"))
 	}
-	addSubnets(false, inv.Hub.Subnets, "hub", "subnets")
-	if l := inv.L2TP; l != nil {
-		if l.PoolFrom.IsValid() {
-			add(false, l.PoolFrom, l.PoolTo, fmt.Sprintf("l2tp.pool %s-%s", l.PoolFrom, l.PoolTo), "l2tp", "pool")
-		}
-		if l.LocalIP.IsValid() {
-			add(false, l.LocalIP, l.LocalIP, "l2tp.local_ip "+l.LocalIP.String(), "l2tp", "local_ip")
-		}
-	}
+	add(false, r.claims(inv.Hub.Subnets, "hub", "subnets"))
+	add(false, inv.clientClaims())
 	slices.SortStableFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
 	var site, other *span // the one of each kind that reaches furthest
 	for i := range spans {

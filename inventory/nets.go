@@ -44,7 +44,7 @@ type Range struct{ First, Last netip.Addr }
 // network but for them is that network, which is one selector and not up to fourteen.
 func (inv *Inventory) ClientRanges() []Range {
 	l := inv.L2TP
-	pool, hub := Range{l.PoolFrom, l.PoolTo}, Range{l.LocalIP, l.LocalIP}
+	pool, hub := l.pool(), Range{l.LocalIP, l.LocalIP}
 	switch l.LocalIP {
 	case pool.First.Prev():
 		pool.First = l.LocalIP

@@ -112,6 +112,8 @@ func (r *reader) inventory(top *table) *Inventory {
 	}
 	r.checkNames(inv)
 	r.checkOverlaps(inv)
+	r.checkAddresses(inv)
+	r.checkSelectors(inv)
 	r.checkJumps(inv)
 	return inv
 }
@@ -370,14 +372,12 @@ func (r *reader) pool(t *table, l *L2TP) {
 		return
 	}
 	l.PoolFrom, l.PoolTo = from, to
-	if l.LocalIP.IsValid() && l.inPool(l.LocalIP) {
+	if l.pool().Contains(l.LocalIP) {
 		r.errorf(t.at("pool"), "leave the hub's own address out of the pool", "%s: %q contains local_ip %s", t.name("pool"), s, l.LocalIP)
 	}
 }
 
-func (l *L2TP) inPool(a netip.Addr) bool {
-	return l.PoolFrom.IsValid() && !a.Less(l.PoolFrom) && !l.PoolTo.Less(a)
-}
+func (l *L2TP) pool() Range { return Range{l.PoolFrom, l.PoolTo} }
 
 // userAddress checks the fixed address of one user. holder has the users before
 // it by their addresses.
@@ -387,7 +387,7 @@ func (r *reader) userAddress(t *table, l *L2TP, a netip.Addr, holder map[netip.A
 	}
 	if a == l.LocalIP {
 		r.errorf(t.at("address"), "write an address of the pool", "%s: %s is the hub's own, l2tp.local_ip", t.name("address"), a)
-	} else if l.PoolFrom.IsValid() && !l.inPool(a) {
+	} else if l.PoolFrom.IsValid() && !l.pool().Contains(a) {
 		r.errorf(t.at("address"), fmt.Sprintf("write an address from %s to %s, or widen the pool", l.PoolFrom, l.PoolTo), "%s: %s is outside of the pool", t.name("address"), a)
 	}
 	if other, taken := holder[a]; taken {

@@ -212,7 +212,8 @@ func (t *table) list(key, mend string) ([]string, bool) {
 	return out, true
 }
 
-// addr reads an IPv4 address. An empty string is the same as no key.
+// addr reads an IPv4 address that a host has in a network. An empty string is the same
+// as no key.
 func (t *table) addr(key string) netip.Addr {
 	mend := `write an IPv4 address, such as "192.0.2.1"`
 	s, _ := get[string](t, key, mend)
@@ -220,6 +221,9 @@ func (t *table) addr(key string) netip.Addr {
 		return netip.Addr{}
 	}
 	a, fault, m := parseAddr(s)
+	if a.IsLinkLocalUnicast() {
+		a, fault, m = notOfAHost(s)
+	}
 	if fault != "" {
 		t.r.errorf(t.at(key), m, "%s: %s", t.name(key), fault)
 	}
@@ -243,7 +247,12 @@ func (t *table) addrs(key string) []netip.Addr {
 	return out
 }
 
-// parseAddr reads one IPv4 address that a host can have.
+func notOfAHost(s string) (a netip.Addr, fault, mend string) {
+	return netip.Addr{}, fmt.Sprintf("%q is no address of a host in a network", s), `write an IPv4 address, such as "192.0.2.1"`
+}
+
+// parseAddr reads one IPv4 address that a host can have, if a link-local one: a cloud's
+// DNS server does.
 func parseAddr(s string) (a netip.Addr, fault, mend string) {
 	mend = `write an IPv4 address, such as "192.0.2.1"`
 	a, err := netip.ParseAddr(s)
@@ -252,15 +261,15 @@ func parseAddr(s string) (a netip.Addr, fault, mend string) {
 		return netip.Addr{}, fmt.Sprintf("%q is not an address", s), mend
 	case !a.Is4():
 		return netip.Addr{}, fmt.Sprintf("%q is an IPv6 address", s), "this version carries IPv4 only"
-	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return netip.Addr{}, fmt.Sprintf("%q is no address of a host in a network", s), mend
+	case unusableIn(netip.PrefixFrom(a, 32), true) != "":
+		return notOfAHost(s)
 	}
 	return a, "", ""
 }
 
 // prefixes reads a list of IPv4 subnets; ok is false when there is no such key.
-// everything allows 0.0.0.0/0.
-func (t *table) prefixes(key string, everything bool) (out []netip.Prefix, ok bool) {
+// reach says that they are what clients may reach, 0.0.0.0/0 too.
+func (t *table) prefixes(key string, reach bool) (out []netip.Prefix, ok bool) {
 	mend := `write a list of subnets, such as ["192.168.1.0/24"]`
 	elems, ok := t.list(key, mend)
 	for i, s := range elems {
@@ -281,8 +290,12 @@ func (t *table) prefixes(key string, everything bool) (out []netip.Prefix, ok bo
 			t.r.errorf(at, "this version carries IPv4 only", "%s: %q is an IPv6 subnet", t.name(key), s)
 		case p.Masked() != p:
 			t.r.errorf(at, fmt.Sprintf("write %q", p.Masked().String()), "%s: %q has bits set after its first %d", t.name(key), s, p.Bits())
-		case !(everything && p.Bits() == 0) && (a.IsUnspecified() || a.IsLoopback() || a.IsMulticast()):
-			t.r.errorf(at, `write the network of the office, such as "192.168.1.0/24"`, "%s: %q is no subnet of a site or hub", t.name(key), s)
+		case unusableIn(p, reach) != "":
+			what := "is no subnet of a site or hub"
+			if reach {
+				what = "cannot be reached"
+			}
+			t.r.errorf(at, `write the network of the office, such as "192.168.1.0/24"`, "%s: %q %s: %s", t.name(key), s, what, unusableIn(p, reach))
 		default:
 			out = append(out, p)
 			k := t.name(key)

@@ -34,7 +34,7 @@ subnets = ["203.0.113.10/32", "10.10.0.0/24"]
 masquerade = %t
 [l2tp]
 psk = "l2tp-canary-0123456789abcdef"
-pool = "192.168.200.2-192.168.200.30"
+pool = "192.168.200.2-192.168.200.32"
 local_ip = "192.168.200.1"
 reach = ["%s"]
 [l2tp.users.alice]
