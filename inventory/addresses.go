@@ -117,13 +117,13 @@ func (r *reader) checkClients(inv *Inventory, own []claim) {
 		bad := slices.IndexFunc(unusable, func(u special) bool { return p.overlaps(Range{u.net.Addr(), LastAddr(u.net)}) })
 		switch {
 		case bad >= 0:
-			r.errorf(p.at, inv.otherClientNet(), "%s holds addresses of %s, which is %s", p.text, unusable[bad].net, unusable[bad].what)
+			r.errorf(p.at, inv.OtherClientNet(), "%s holds addresses of %s, which is %s", p.text, unusable[bad].net, unusable[bad].what)
 		case in >= 0 && p.First == p.Last:
-			r.errorf(p.at, inv.otherClientNet(), "%s is %s (line %d)", p.text, own[in].text, r.pos.line(own[in].at))
+			r.errorf(p.at, inv.OtherClientNet(), "%s is %s (line %d)", p.text, own[in].text, r.pos.line(own[in].at))
 		case net >= 0:
-			r.errorf(p.at, inv.otherClientNet(), "%s overlaps %s (line %d)", p.text, hub[net].text, r.pos.line(hub[net].at))
+			r.errorf(p.at, inv.OtherClientNet(), "%s overlaps %s (line %d)", p.text, hub[net].text, r.pos.line(hub[net].at))
 		case in >= 0:
-			r.errorf(p.at, inv.otherClientNet(), "%s holds %s %s (line %d)", p.text, own[in].text, own[in].First, r.pos.line(own[in].at))
+			r.errorf(p.at, inv.OtherClientNet(), "%s holds %s %s (line %d)", p.text, own[in].text, own[in].First, r.pos.line(own[in].at))
 		}
 	}
 }
@@ -133,10 +133,11 @@ func (r Range) overlaps(o Range) bool {
 	return r.Contains(o.First) || o.Contains(r.First)
 }
 
-// otherClientNet returns the mend where the network of the L2TP clients is another's.
-func (inv *Inventory) otherClientNet(taken ...netip.Prefix) string {
+// OtherClientNet returns the mend where the network of the L2TP clients is another's:
+// one that the inventory has not, and that is not taken besides.
+func (inv *Inventory) OtherClientNet(taken ...netip.Prefix) string {
 	const mend = "take a network that is in use nowhere"
-	free := inv.FreeNet(taken...)
+	free := inv.freeNet(taken...)
 	if !free.IsValid() {
 		return mend
 	}
@@ -218,9 +219,9 @@ func (r *reader) checkSelectors(inv *Inventory) {
 	}
 }
 
-// FreeNet returns a network for L2TP clients that no part of the inventory has, and none
+// freeNet returns a network for L2TP clients that no part of the inventory has, and none
 // of those that are taken besides; the zero Prefix if it finds none.
-func (inv *Inventory) FreeNet(taken ...netip.Prefix) netip.Prefix {
+func (inv *Inventory) freeNet(taken ...netip.Prefix) netip.Prefix {
 	taken = append(slices.Clone(taken), inv.Hub.Subnets...)
 	addresses := []netip.Addr{inv.Hub.Address, inv.Hub.LocalAddress}
 	for _, s := range inv.Sites {

@@ -124,7 +124,7 @@ type probed struct {
 var shells = map[string]bool{"ipsec-files": true, "other-ipsec": true}
 
 // hasAll are the addresses of a host that is anywhere in the networks of the inventories.
-const hasAll = "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet 203.0.113.10/24 scope global eth0\n3: eth1    inet 10.0.0.5/8 scope global eth1\n4: eth2    inet 192.168.1.10/16 scope global eth2\n"
+const hasAll = "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet 203.0.113.10/24 scope global eth0\n3: eth1    inet 10.0.0.5/8 scope global eth1\n4: eth2    inet 192.168.1.10/17 scope global eth2\n"
 
 // bookworm is a fresh Debian 12.
 func bookworm() probed {

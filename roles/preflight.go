@@ -226,6 +226,35 @@ func (c *check) networks() {
 	for _, says := range n.NoWay(behind, string(c.role)) {
 		c.warn("%s", says)
 	}
+	if l := c.l2tp(); l != nil {
+		c.clients(l, n)
+	}
+}
+
+// clients looks whether the network of the L2TP clients is in use already: it is to be
+// a new one, and the sites are going to send all of it here.
+func (c *check) clients(l *inventory.L2TP, n tasks.Networks) {
+	var what []string
+	var found string
+	for _, r := range []struct {
+		key, text string
+		inventory.Range
+	}{
+		{"local_ip", l.LocalIP.String(), inventory.Range{First: l.LocalIP, Last: l.LocalIP}},
+		{"pool", fmt.Sprintf("%s-%s", l.PoolFrom, l.PoolTo), inventory.Range{First: l.PoolFrom, Last: l.PoolTo}},
+	} {
+		if says := n.InUse(r.Prefixes()); says != "" {
+			what, found = append(what, "l2tp."+r.key+" "+r.text), says
+		}
+	}
+	if found == "" {
+		return
+	}
+	verb := "is"
+	if len(what) > 1 {
+		verb = "are"
+	}
+	c.refuse(c.inv.OtherClientNet(n.All()...), "%s %s in use at the hub: %s", strings.Join(what, " and "), verb, found)
 }
 
 // nat warns where the provider maps the public address to the hub's own: what

@@ -109,6 +109,23 @@ func TestPreflight(t *testing.T) {
 			h.commands = map[string]string{"addresses": "2: eth0    inet 10.9.0.7/24 scope global eth0\n", "routes": "192.168.0.0/16 via 10.9.0.1 dev eth0\n"}
 		}},
 		{name: "a LAN of the hub is not there", inv: full, host: has("2: eth0    inet 203.0.113.10/24 scope global eth0\n"), warning: "10.10.0.0/24"},
+		{name: "the pool is in a LAN of the hub", inv: full, host: has(hubLANs + "4: eth2    inet 192.168.200.77/24 brd 192.168.200.255 scope global eth2\n"),
+			refusal: "l2tp.local_ip 192.168.200.1 and l2tp.pool 192.168.200.2-192.168.200.32 are in use at the hub: eth2 has 192.168.200.77/24",
+			mend:    `take a network that is in use nowhere, such as local_ip = "192.168.201.1" and pool = "192.168.201.2-192.168.201.254"`},
+		{name: "local_ip alone is on an interface", inv: full, host: has(hubLANs + "4: dummy0    inet 192.168.200.1/32 scope global dummy0\n"),
+			refusal: "l2tp.local_ip 192.168.200.1 is in use at the hub: dummy0 has 192.168.200.1/32", mend: "take a network"},
+		{name: "the pool alone is in a LAN of the hub", inv: full, host: has(hubLANs + "4: br0    inet 192.168.200.33/27 scope global br0\n5: br1    inet 192.168.200.17/28 scope global br1\n"),
+			refusal: "l2tp.pool 192.168.200.2-192.168.200.32 is in use at the hub: br0 has 192.168.200.33/27", mend: "take a network"},
+		{name: "a route of the hub leads to the pool", inv: full, host: func(h *probed) {
+			has(hubLANs)(h)
+			h.commands["routes"] = "default via 203.0.113.1 dev eth0 \n192.168.0.0/16 via 10.10.0.254 dev eth1 proto static \n"
+		}, refusal: "are in use at the hub: a route leads to 192.168.0.0/16 by eth1", mend: `local_ip = "172.30.200.1"`},
+		{name: "clients are connected, some at what the inventory said before", inv: full, host: func(h *probed) {
+			has(hubLANs + "9: ppp0    inet 192.168.200.1 peer 192.168.200.10/32 scope global ppp0\n10: ppp1    inet 192.168.200.254 peer 192.168.200.3/32 scope global ppp1\n")(h)
+			h.commands["routes"] = "default via 203.0.113.1 dev eth0 \n192.168.200.10 dev ppp0 proto kernel scope link src 192.168.200.1 \n192.168.200.3 dev ppp1 proto kernel scope link src 192.168.200.254 \n" +
+				"blackhole 192.168.0.0/16 \n"
+		}},
+		{name: "the pool is in a LAN of a site that is not in the inventory", inv: full, site: true, host: has("2: eth0    inet 192.168.1.10/24 scope global eth0\n3: eth1    inet 192.168.200.77/24 scope global eth1\n")},
 		{name: "no iproute2", inv: minimal, host: func(h *probed) { h.commands = nil }, warning: "not known"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -146,6 +163,9 @@ func otherIPsec(found string) func(*probed) {
 		h.commands = map[string]string{"addresses": hasAll, "routes": "", "other-ipsec": found}
 	}
 }
+
+// hubLANs are the addresses of the hub of full.
+const hubLANs = "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet 203.0.113.10/24 scope global eth0\n3: eth1    inet 10.10.0.1/24 scope global eth1\n"
 
 // has gives a host these addresses, and no routes but theirs.
 func has(addresses string) func(*probed) {

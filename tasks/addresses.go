@@ -3,6 +3,7 @@ package tasks
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +25,13 @@ func AddressReads() []Read { return []Read{readAddresses, readRoutes} }
 // Networks are the addresses that a host has, and where its routes lead.
 type Networks struct {
 	Addresses []Address
-	Routes    []netip.Prefix // without the default route
+	Routes    []Route // without the default route
+}
+
+// Route is where a route of a host leads.
+type Route struct {
+	Net netip.Prefix
+	Dev string // "" where it says none
 }
 
 // NetworksFrom returns the networks of a host.
@@ -81,13 +88,18 @@ func parsePrefix(s string) (netip.Prefix, error) {
 }
 
 // parseRoutes parses the destinations of `ip -o -4 route show`, without the
-// default.
-func parseRoutes(b []byte) []netip.Prefix {
-	var out []netip.Prefix
+// default: "192.168.1.0/24 via 10.0.0.1 dev eth0 proto static".
+func parseRoutes(b []byte) []Route {
+	var out []Route
 	for l := range strings.Lines(string(b)) {
-		for _, w := range strings.Fields(l) {
+		f := strings.Fields(l)
+		for _, w := range f {
 			if p, err := parsePrefix(w); err == nil {
-				out = append(out, p.Masked())
+				r := Route{Net: p.Masked()}
+				if i := slices.Index(f, "dev"); i >= 0 && i+1 < len(f) {
+					r.Dev = f[i+1]
+				}
+				out = append(out, r)
 			} else if w == "unicast" || w == "local" {
 				continue // the type comes before the destination
 			}
@@ -130,10 +142,51 @@ func (n Networks) NoWay(subnets []netip.Prefix, role string) []string {
 			found = found || a.Net.Overlaps(want)
 		}
 		for _, r := range n.Routes {
-			found = found || r.Bits() > 0 && r.Overlaps(want)
+			found = found || r.Net.Bits() > 0 && r.Net.Overlaps(want)
 		}
 		if !found {
 			out = append(out, fmt.Sprintf("the inventory has %s behind this host, but no interface and no route of it leads there", want))
+		}
+	}
+	return out
+}
+
+// InUse says which interface or route of the host has some of these networks, "" for
+// none. The links of L2TP clients, and the routes to their other ends, have nothing
+// but the addresses that the clients were given: they are no network. What strongSwan
+// routes is in a table of its own, which is not read.
+func (n Networks) InUse(want []netip.Prefix) string {
+	for _, a := range n.Addresses {
+		if !strings.HasPrefix(a.Dev, "ppp") && slices.ContainsFunc(want, func(p netip.Prefix) bool { return p.Overlaps(a.Net) || p.Contains(a.Addr) }) {
+			return fmt.Sprintf("%s has %s", a.Dev, a.text())
+		}
+	}
+	for _, r := range n.Routes {
+		link := strings.HasPrefix(r.Dev, "ppp") && r.Net.IsSingleIP()
+		if !link && r.Net.Bits() > 0 && slices.ContainsFunc(want, r.Net.Overlaps) {
+			return strings.TrimSuffix(fmt.Sprintf("a route leads to %s by %s", r.Net, r.Dev), " by ")
+		}
+	}
+	return ""
+}
+
+// text returns an address as it is written, with the length of its network or its peer.
+func (a Address) text() string {
+	if !a.Net.Contains(a.Addr) {
+		return fmt.Sprintf("%s peer %s", a.Addr, a.Net)
+	}
+	return fmt.Sprintf("%s/%d", a.Addr, a.Net.Bits())
+}
+
+// All returns every network that an interface or a route of the host has.
+func (n Networks) All() []netip.Prefix {
+	var out []netip.Prefix
+	for _, a := range n.Addresses {
+		out = append(out, a.Net, netip.PrefixFrom(a.Addr, a.Addr.BitLen()))
+	}
+	for _, r := range n.Routes {
+		if r.Net.Bits() > 0 {
+			out = append(out, r.Net)
 		}
 	}
 	return out

@@ -158,6 +158,13 @@ func TestE2EL2TP(t *testing.T) {
 	if r := vpnpush(t, l, 0, "status"); !regexp.MustCompile(`(?m)^alice +` + regexp.QuoteMeta(got)).MatchString(r.Stdout) {
 		t.Errorf("status does not show alice at %s:\n%s", got, r.Stdout)
 	}
+	// her link is no network that is in use already; an interface of the hub's is
+	unchanged(t, l)
+	l.MustRun("vps", "ip", "addr", "add", "192.168.200.77/24", "dev", "eth0")
+	if r := vpnpush(t, l, 4, "plan"); !strings.Contains(r.Stdout+r.Stderr, "l2tp.local_ip 192.168.200.1 and l2tp.pool 192.168.200.2-192.168.200.30 are in use at the hub: eth0 has 192.168.200.77/24") {
+		t.Errorf("a plan goes on where the network of the clients is in use:\n%s%s", r.Stdout, r.Stderr)
+	}
+	l.MustRun("vps", "ip", "addr", "del", "192.168.200.77/24", "dev", "eth0")
 	l.MustRun("laptop", "ip", "route", "replace", "192.168.1.0/24", "dev", "ppp0")
 	for _, to := range []string{"192.168.200.1", "192.168.1.10"} {
 		if l.Ping("laptop", to, 3) != 3 {
