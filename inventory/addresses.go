@@ -183,39 +183,38 @@ func (r *reader) checkBoxes(inv *Inventory, own []claim, holder func(netip.Addr)
 
 // checkSelectors refuses more networks than a tunnel carries.
 func (r *reader) checkSelectors(inv *Inventory) {
-	others := 0
+	all := 0
 	for _, s := range inv.Sites {
-		others += len(s.Subnets)
+		all += len(s.Subnets)
 	}
 	clients := 0
 	if inv.L2TP != nil && inv.L2TP.PoolFrom.IsValid() && inv.L2TP.LocalIP.IsValid() {
 		clients = len(inv.ClientNets())
 	}
-	most, widest := 0, ""
+	told := false
 	for i := range inv.Sites {
 		s := &inv.Sites[i]
 		if n := len(s.Subnets); n > MaxSelectors {
 			at := toml.Key{"sites", s.Name, "subnets"}
 			r.errorf(at, "write fewer and wider ones", "%s has %d subnets, and a tunnel carries %d on each side", at, n, MaxSelectors)
 		}
+		// as BehindHub, without the list: with relay it is as long for each site
 		n := len(inv.Hub.Subnets)
-		if clients > 0 && inv.clientsReach(s) {
+		if inv.Tunnel.Relay {
+			n += all - len(s.Subnets)
+		}
+		if n <= MaxSelectors && n+clients > MaxSelectors && inv.clientsReach(s) {
 			n += clients
 		}
-		if inv.Tunnel.Relay {
-			n += others - len(s.Subnets)
+		if n > MaxSelectors && !told {
+			told = true // mended for one, it is for the others
+			at := toml.Key{"hub", "subnets"}
+			if inv.Tunnel.Relay {
+				at = toml.Key{"tunnel", "relay"}
+			}
+			r.errorf(at, "give the sites adjacent subnets, put one wider prefix into hub.subnets and turn tunnel.relay off",
+				"site %s reaches %d subnets through the hub, and a tunnel carries %d on each side", s.Name, n, MaxSelectors)
 		}
-		if n > most {
-			most, widest = n, s.Name
-		}
-	}
-	if most > MaxSelectors {
-		at := toml.Key{"hub", "subnets"}
-		if inv.Tunnel.Relay {
-			at = toml.Key{"tunnel", "relay"}
-		}
-		r.errorf(at, "give the sites adjacent subnets, put one wider prefix into hub.subnets and turn tunnel.relay off",
-			"site %s reaches %d subnets through the hub, and a tunnel carries %d on each side", widest, most, MaxSelectors)
 	}
 }
 

@@ -153,7 +153,7 @@ reach = ["10.2.0.0/16"]
 	}{
 		{"as many as there can be", inv(253, 255, 255, false), nil},
 		{"a site's", inv(1, 256, 1, false), []string{"x:7: sites.tokyo.subnets has 256 subnets, and a tunnel carries 255 on each side; write fewer and wider ones"}},
-		{"the hub's", inv(256, 1, 1, false), []string{"x:5: site tokyo reaches 258 subnets through the hub, and a tunnel carries 255 on each side; " + mend}},
+		{"the hub's", inv(256, 1, 1, false), []string{"x:5: site osaka reaches 256 subnets through the hub, and a tunnel carries 255 on each side; " + mend}},
 		{"the hub's, and the clients'", inv(254, 1, 1, false), []string{"x:5: site tokyo reaches 256 subnets through the hub, and a tunnel carries 255 on each side; " + mend}},
 		{"with the other sites'", inv(3, 1, 251, true), []string{"x:2: site tokyo reaches 256 subnets through the hub, and a tunnel carries 255 on each side; " + mend}},
 		{"with the other sites', as many as there can be", inv(3, 1, 250, true), nil},

@@ -232,22 +232,22 @@ func (p *policy) l2tp(inv *inventory.Inventory) {
 
 // fromAny returns r for packets from a range.
 func (r rule) fromAny(of inventory.Range) rule {
-	if ps := of.Prefixes(); len(ps) == 1 {
-		r.from = ps[0]
-	} else {
-		r.fromRange = of
-	}
+	r.from, r.fromRange = matched(of)
 	return r
 }
 
 // toAny returns r for packets to a range.
 func (r rule) toAny(of inventory.Range) rule {
-	if ps := of.Prefixes(); len(ps) == 1 {
-		r.to = ps[0]
-	} else {
-		r.toRange = of
-	}
+	r.to, r.toRange = matched(of)
 	return r
+}
+
+// matched returns the one prefix that a range is, or the range where it is none.
+func matched(of inventory.Range) (netip.Prefix, inventory.Range) {
+	if ps := of.Prefixes(); len(ps) == 1 {
+		return ps[0], inventory.Range{}
+	}
+	return netip.Prefix{}, of
 }
 
 // l2tpRange adds what holds for one range of the clients' addresses.
