@@ -121,7 +121,11 @@ func (r *reader) checkClients(inv *Inventory, own []claim) {
 		case in >= 0 && p.First == p.Last:
 			r.errorf(p.at, inv.OtherClientNet(), "%s is %s (line %d)", p.text, own[in].text, r.pos.line(own[in].at))
 		case net >= 0:
-			r.errorf(p.at, inv.OtherClientNet(), "%s overlaps %s (line %d)", p.text, hub[net].text, r.pos.line(hub[net].at))
+			mend := inv.OtherClientNet()
+			if hub[net].First != hub[net].Last {
+				mend += "; if it is the clients' alone, leave it out of hub.subnets: the sites that l2tp.reach names know of it"
+			}
+			r.errorf(p.at, mend, "%s overlaps %s (line %d)", p.text, hub[net].text, r.pos.line(hub[net].at))
 		case in >= 0:
 			r.errorf(p.at, inv.OtherClientNet(), "%s holds %s %s (line %d)", p.text, own[in].text, own[in].First, r.pos.line(own[in].at))
 		}

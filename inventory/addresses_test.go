@@ -30,6 +30,7 @@ pool = "192.168.200.2-192.168.200.30"
 		localIP, pool          = `local_ip = "192.168.200.1"`, `pool = "192.168.200.2-192.168.200.30"`
 		reach                  = pool + "\nreach = "
 		free                   = `take a network that is in use nowhere, such as local_ip = "192.168.200.1" and pool = "192.168.200.2-192.168.200.254"`
+		alone                  = "; if it is the clients' alone, leave it out of hub.subnets: the sites that l2tp.reach names know of it"
 		office                 = `write the network of the office, such as "192.168.1.0/24"`
 		address                = `write an IPv4 address, such as "192.0.2.1"`
 		box                    = "write the address of the site's own box, or leave it out for that of its default route"
@@ -48,11 +49,11 @@ pool = "192.168.200.2-192.168.200.30"
 		{"local_ip is the hub's address behind NAT", []edit{{localIP, `local_ip = "10.0.0.5"`}, {hub, hub + "\nlocal_address = '10.0.0.5'"}}, []string{
 			"13: l2tp.local_ip 10.0.0.5 is hub.local_address (line 3); " + free}},
 		{"a pool in the hub's LAN", []edit{{localIP, `local_ip = "10.10.0.1"`}, {pool, `pool = "10.10.0.100-10.10.0.120"`}}, []string{
-			"12: l2tp.local_ip 10.10.0.1 overlaps hub.subnets 10.10.0.0/24 (line 3); " + free,
-			"13: l2tp.pool 10.10.0.100-10.10.0.120 overlaps hub.subnets 10.10.0.0/24 (line 3); " + free}},
+			"12: l2tp.local_ip 10.10.0.1 overlaps hub.subnets 10.10.0.0/24 (line 3); " + free + alone,
+			"13: l2tp.pool 10.10.0.100-10.10.0.120 overlaps hub.subnets 10.10.0.0/24 (line 3); " + free + alone}},
 		{"the usual network is the hub's", []edit{{hubNets, `subnets = ["192.168.200.0/23"]`}}, []string{
-			`12: l2tp.local_ip 192.168.200.1 overlaps hub.subnets 192.168.200.0/23 (line 3); ` + strings.ReplaceAll(free, "192.168.200.", "192.168.202."),
-			`13: l2tp.pool 192.168.200.2-192.168.200.30 overlaps hub.subnets 192.168.200.0/23 (line 3); ` + strings.ReplaceAll(free, "192.168.200.", "192.168.202.")}},
+			`12: l2tp.local_ip 192.168.200.1 overlaps hub.subnets 192.168.200.0/23 (line 3); ` + strings.ReplaceAll(free, "192.168.200.", "192.168.202.") + alone,
+			`13: l2tp.pool 192.168.200.2-192.168.200.30 overlaps hub.subnets 192.168.200.0/23 (line 3); ` + strings.ReplaceAll(free, "192.168.200.", "192.168.202.") + alone}},
 		{"a pool with the hub's address", []edit{{pool, `pool = "203.0.113.5-203.0.113.20"`}}, []string{
 			"13: l2tp.pool 203.0.113.5-203.0.113.20 holds hub.address 203.0.113.10 (line 2); " + free}},
 		{"the hub's address in a site", []edit{{tokyo, `subnets = ["203.0.113.0/24"]`}}, []string{
