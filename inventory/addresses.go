@@ -78,7 +78,7 @@ func (r *reader) checkAddresses(inv *Inventory) {
 	r.checkBoxes(inv, own, holder)
 }
 
-// places returns the subnets of a list.
+// claims returns the subnets of a list.
 func (r *reader) claims(subnets []netip.Prefix, path ...string) []claim {
 	var out []claim
 	elems := r.elems[toml.Key(path).String()]
