@@ -136,6 +136,10 @@ var (
 // means that this is the [ssh] of all hosts.
 func (r *reader) ssh(t *table, s *SSH, set map[string]bool) {
 	if set == nil {
+		if t.has("become_password") {
+			r.warnf(t.at("become_password"), "write each host's own into its ssh table, or let sudo ask for none (NOPASSWD)",
+				"%s is for all hosts: one that was taken over can ask for it, and has the others' with it", t.name("become_password"))
+		}
 		for _, key := range []string{"host", "connection"} {
 			if t.has(key) {
 				t.known = append(t.known, key)

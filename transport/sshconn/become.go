@@ -18,6 +18,10 @@ const environment = "LC_ALL=C PATH=" + rootPath
 // comes before is sudo's, and without it the exit status is sudo's too.
 const mark = "vpnpush: root"
 
+// asks is the line on stderr that says that sudo wants the password. What is
+// written to stdin before it is heard could be read by whoever has the host.
+const asks = "vpnpush: sudo asks"
+
 // rooted runs the script $1 behind mark.
 const rooted = `/usr/bin/env ` + environment + ` /bin/sh -c 'echo "` + mark + `" >&2; exec /bin/sh -c "$1"' sh "$1"`
 
@@ -25,14 +29,21 @@ const rooted = `/usr/bin/env ` + environment + ` /bin/sh -c 'echo "` + mark + `"
 const plainWrapper = `if [ "$(id -u)" = 0 ]; then exec ` + rooted + `; fi
 exec sudo -n -- ` + rooted
 
-// passwordWrapper reads the password twice from stdin and leaves the rest to
-// the script, whatever sudo wants. The first one is tried out on its own: sudo
-// takes further lines of its stdin as further guesses, and those would be the
-// script's data. printf is the shell's, so the password is in no argument.
-const passwordWrapper = `IFS= read -r p
-if [ "$(id -u)" = 0 ]; then IFS= read -r p; exec ` + rooted + `; fi
-if sudo -n true </dev/null 2>/dev/null; then IFS= read -r p; exec sudo -n -- ` + rooted + `; fi
-printf '%s\n' "$p" | sudo -k -S -p '' -- true || exit 1
+// passwordWrapper asks for the password where sudo does, reads it twice from
+// stdin, and leaves the rest to the script, whatever sudo wants. The first one is
+// tried out on its own: sudo takes further lines of its stdin as further guesses,
+// and those would be the script's data. printf is the shell's, so the password is
+// in no argument. What sudo says in place of asking ends it: a password is of no
+// use then.
+const passwordWrapper = `if [ "$(id -u)" = 0 ]; then exec ` + rooted + `; fi
+if p=$(LC_ALL=C sudo -n -- /usr/bin/env true </dev/null 2>&1); then exec sudo -n -- ` + rooted + `; fi
+case $p in
+*password*|*authentication*) ;;
+*) printf '%s\n' "$p" >&2; exit 1;;
+esac
+echo "` + asks + `" >&2
+IFS= read -r p
+printf '%s\n' "$p" | sudo -k -S -p '' -- /usr/bin/env true || exit 1
 unset p
 exec sudo -k -S -p '' -- ` + rooted
 
@@ -71,15 +82,6 @@ func (b *become) argv(script string) []string {
 		return []string{"/bin/sh", "-c", passwordWrapper, "sh", script}
 	}
 	return []string{"/bin/sh", "-c", plainWrapper, "sh", script}
-}
-
-// prologue is what stdin begins with.
-func (b *become) prologue() string {
-	if b.direct() || b.password == nil {
-		return ""
-	}
-	p := b.password() + "\n"
-	return p + p
 }
 
 // maxCommand is the longest command line sshd can give to a shell, which gets
@@ -129,7 +131,7 @@ func (b *become) outcome(stderr []byte, err error) ([]byte, error) {
 	if !errors.As(err, &exit) {
 		return stderr, err
 	}
-	said = strings.TrimSpace(said)
+	said = strings.TrimSpace(strings.Replace(said+"\n", "\n"+asks+"\n", "\n", 1))
 	if said == "" {
 		said = exit.Error()
 	}

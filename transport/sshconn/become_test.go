@@ -1,12 +1,16 @@
 package sshconn
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
@@ -61,8 +65,10 @@ func TestSudo(t *testing.T) {
 		{"password always needed and given", "Defaults timestamp_timeout=0\n" + passwd, password, true, ""},
 		{"password needed, wrong one given", passwd, "wrong", false, "sudo: 1 incorrect password attempt"},
 		{"password needed, none given", passwd, "", false, "sudo: a password is required"},
+		{"password needed but for true", "admin ALL=(ALL) ALL, NOPASSWD: /usr/bin/true", password, true, ""},
 		{"not in sudoers", "root ALL=(ALL) ALL", "", false, "sudo: a password is required"},
 		{"not in sudoers, password given", "root ALL=(ALL) ALL", password, false, "admin is not in the sudoers file"},
+		{"a password would not do", "Defaults requiretty\n" + passwd, password, false, "sudo: sorry, you must have a tty to run sudo"},
 		{"only some commands", "admin ALL=(ALL) NOPASSWD: /usr/bin/true", "", false, "sudo: a password is required"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -101,6 +107,64 @@ func TestSudo(t *testing.T) {
 				if s.Counts().Execs > 2 {
 					t.Errorf("%d execs for two runs", s.Counts().Execs)
 				}
+			}
+		})
+	}
+}
+
+// A host that was taken over reads its stdin and hopes for a password. It gets none
+// unless it says that its sudo asks, and what is not said is not guessed.
+func TestPasswordIsAskedFor(t *testing.T) {
+	for _, tt := range []struct {
+		name, host string
+		want       string
+	}{
+		{"it says that root's shell runs", `echo "` + mark + `" >&2; cat`, data},
+		{"it asks as root's shell", `echo "` + mark + `" >&2; echo "` + asks + `" >&2; cat`, data},
+		{"it says other things, and ends", `echo "Password:" >&2; echo x "` + asks + `" >&2; exec 0<&-; echo gone`, "gone\n"},
+		{"it asks", `echo "` + asks + `" >&2; IFS= read -r p; IFS= read -r q; echo "` + mark + `" >&2; echo "$p"; cat`, password + "\n" + data},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := transporttest.NewServer(t, transporttest.Options{Force: tt.host})
+			target := serverTarget("tokyo", s)
+			target.User = "admin"
+			target.BecomePassword = func() string { return password }
+			var got bytes.Buffer
+			dial(t, dialer(t, target)).Run(t.Context(), transport.Cmd{Script: "true", Stdin: strings.NewReader(data), Stdout: &got})
+			if got.String() != tt.want {
+				t.Errorf("the host read %q, want %q", &got, tt.want)
+			}
+		})
+	}
+}
+
+// To ask first whether sudo wants the password costs nothing where it does not, and
+// the one round trip where it does.
+func TestSudoRoundTrips(t *testing.T) {
+	for _, tt := range []struct {
+		name, rule, password string
+		most                 int
+	}{
+		{"no password needed, none given", "admin ALL=(ALL) NOPASSWD: ALL", "", 9},
+		{"no password needed, one given", "admin ALL=(ALL) NOPASSWD: ALL", password, 9},
+		{"password needed and given", "admin ALL=(ALL) ALL", password, 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := sudoRoot(t, tt.rule)
+			p := transporttest.NewProxy(t, s.Addr(), 20*time.Millisecond)
+			s.Identity.Trust(t, net.JoinHostPort(p.Host, fmt.Sprint(p.Port)), s.HostKeys[0].PublicKey())
+			target := target("tokyo", p.Host, p.Port, s.User, s.Identity)
+			if tt.password != "" {
+				target.BecomePassword = func() string { return tt.password }
+			}
+			stdin, w := io.Pipe() // whose end would be one more thing that is said
+			defer w.Close()
+			res, err := dial(t, dialer(t, target)).Run(t.Context(), transport.Cmd{Script: "id -u", Stdin: stdin})
+			if err != nil || string(res.Stdout) != "0\n" {
+				t.Fatalf("%q, %v", res.Stdout, err)
+			}
+			if n := p.RoundTrips(); n > tt.most {
+				t.Errorf("%d round trips, want at most %d", n, tt.most)
 			}
 		})
 	}

@@ -165,11 +165,12 @@ func (p *process) run(c *conn, line string, stdin io.Reader, out *output) error 
 	var copies sync.WaitGroup
 	var moved atomic.Int64
 	copies.Go(func() { io.Copy(counted{&out.stdout, &moved}, ch) })
-	copies.Go(func() { io.Copy(counted{&out.stderr, &moved}, ch.Stderr()) })
+	stderr, begins := c.become.listen(&out.stderr)
+	copies.Go(func() { io.Copy(counted{stderr, &moved}, ch.Stderr()) })
 	badInput := make(chan error, 1)
 	go func() {
 		// Not waited for: stdin may stay open after the program has ended.
-		if err := feed(ch, c.become.prologue(), stdin); err != nil {
+		if err := feed(ch, begins, over, stdin); err != nil {
 			badInput <- err
 			return
 		}
@@ -220,13 +221,20 @@ type inputError struct{ err error }
 func (e *inputError) Error() string { return "read what goes to stdin: " + e.err.Error() }
 func (e *inputError) Unwrap() error { return e.err }
 
-// feed writes prologue and stdin to w. That w ends is no error: the program
-// need not read.
-func feed(w io.Writer, prologue string, stdin io.Reader) error {
-	if prologue != "" {
-		if _, err := io.WriteString(w, prologue); err != nil {
+// feed writes to w what stdin begins with, once that is known, and then stdin,
+// unless the program is over first. That w ends is no error: the program need not
+// read.
+func feed(w io.Writer, begins <-chan string, over <-chan struct{}, stdin io.Reader) error {
+	select {
+	case s := <-begins:
+		if s == "" {
+			break
+		}
+		if _, err := io.WriteString(w, s); err != nil {
 			return nil
 		}
+	case <-over:
+		return nil
 	}
 	if stdin == nil {
 		return nil

@@ -63,7 +63,8 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir = "/"
 	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	c.Stdout, c.Stderr = &out.stdout, &out.stderr
+	stderr, begins := l.become.listen(&out.stderr)
+	c.Stdout, c.Stderr = &out.stdout, stderr
 	c.WaitDelay = outputGrace
 	// Not c.Stdin: Wait would wait for a reader that may never end.
 	stdin, err := c.StdinPipe()
@@ -74,8 +75,9 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 		return transport.Result{}, fmt.Errorf("run on %s: %w", l.become.name, err)
 	}
 	done := make(chan error, 2)
+	over := make(chan struct{})
 	go func() {
-		if err := feed(stdin, l.become.prologue(), cmd.Stdin); err != nil {
+		if err := feed(stdin, begins, over, cmd.Stdin); err != nil {
 			// Its pipe stays open, so that the program does not take what it
 			// got for the whole.
 			done <- err
@@ -83,7 +85,10 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 		}
 		stdin.Close()
 	}()
-	go func() { done <- l.wait(c) }()
+	go func() {
+		done <- l.wait(c)
+		close(over)
+	}()
 	select {
 	case err = <-done:
 		var bad *inputError

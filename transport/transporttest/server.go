@@ -121,6 +121,9 @@ type Options struct {
 	Names map[string]string
 	// Mute: connections are accepted and nothing is ever said.
 	Mute bool
+	// Force is run in place of whatever a client asks for, as by sshd_config's
+	// ForceCommand: what a host that was taken over may do.
+	Force string
 }
 
 // Fault is what goes wrong with an exec.
@@ -370,6 +373,10 @@ func (s *Server) session(raw net.Conn, user string, nc ssh.NewChannel) {
 			r.Reply(false, nil)
 			continue
 		}
+		command := m.Command
+		if s.opts.Force != "" {
+			command = s.opts.Force
+		}
 		s.mu.Lock()
 		s.counts.Execs++
 		n, decide := s.counts.Execs, s.fault
@@ -390,7 +397,7 @@ func (s *Server) session(raw net.Conn, user string, nc ssh.NewChannel) {
 			continue
 		}
 		go func() {
-			if err := s.exec(raw, ch, r, user, m.Command, f); err != nil {
+			if err := s.exec(raw, ch, r, user, command, f); err != nil {
 				fmt.Fprintf(ch.Stderr(), "transporttest: %v\n", err)
 				ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{255}))
 			}
