@@ -35,6 +35,7 @@ docs/cron.md for a crontab line, a systemd timer and the metrics.
 
 Exit codes: 0 all is well; 1 usage or inventory; 2 drift; 4 a host was not
 checked; 6 both.`,
+		PreRun: func(*cobra.Command, []string) { a.forCron = true },
 		Args: func(cmd *cobra.Command, args []string) error {
 			if err := cobra.NoArgs(cmd, args); err != nil {
 				return err

@@ -86,6 +86,9 @@ func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dia
 		Hub: inv.Hub.Name, SSHConfig: os.Getenv("VPNPUSH_SSH_CONFIG"),
 		Passphrase: func(path string) ([]byte, error) { return a.askSecret(ctx, "passphrase of "+path+": ") },
 	}
+	if !a.onlyNews() {
+		d.Warn = func(text string) { a.view.Note("vpnpush: warning: " + text) }
+	}
 	for _, h := range inv.Hosts() {
 		t := a.target(h)
 		t.Ways = ways(inv, h)

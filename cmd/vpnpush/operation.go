@@ -107,11 +107,15 @@ func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
 	case inv == nil:
 		a.view.Diagnostics(diags)
 		return nil, a.faults(diags)
-	case len(diags) > 0:
+	case len(diags) > 0 && !a.onlyNews():
 		a.view.Diagnostics(diags)
 	}
 	return inv, nil
 }
+
+// onlyNews reports whether what is merely worth a warning is left to other verbs: cron
+// would mail it every hour.
+func (a *app) onlyNews() bool { return a.forCron && !a.verbose }
 
 // check reads the inventory, whose secrets are masked from here on; it is nil
 // when it has faults.

@@ -32,6 +32,7 @@ type app struct {
 	verbose   bool
 	askBecome bool
 	timeout   time.Duration
+	forCron   bool // the verb is silent when all is well
 
 	view           *view.View
 	redactor       *secret.Redactor

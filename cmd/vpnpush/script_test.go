@@ -176,6 +176,7 @@ func newNet(t testing.TB, dir string) *testNet {
 //
 //	-untrusted       its key is not in known_hosts
 //	-changed         known_hosts has another key
+//	-malformed       known_hosts begins with a line that cannot be read
 //	-refused         the user's key is not let in
 //	-user NAME       log in as NAME, who may not use sudo
 //	-readonly DIR    DIR is mounted read-only
@@ -195,6 +196,10 @@ func (n *testNet) start(name string, options ...string) error {
 			o.Untrusted = true
 		case "-changed":
 			o.Untrusted, changed = true, true
+		case "-malformed":
+			if err := os.WriteFile(n.id.KnownHosts, []byte("kyoto ssh-ed25519 AAAA\n"), 0o600); err != nil {
+				return err
+			}
 		case "-refused":
 			o.Identity = transporttest.NewIdentity(n.t)
 		case "-user":

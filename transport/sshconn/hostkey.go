@@ -20,20 +20,19 @@ import (
 
 // hostKeys holds what known_hosts files hold, each read once per run.
 type hostKeys struct {
+	warn func(string) // nil: nobody is told
+
 	mu       sync.Mutex
-	dbs      map[string]*knownhosts.HostKeyDB // by the list of files
-	accepted map[string]ssh.PublicKey         // recorded in this run, by file and host
+	dbs      map[string]*knownKeys    // by the list of files
+	told     map[string]bool          // the lines that were skipped
+	accepted map[string]ssh.PublicKey // recorded in this run, by file and host
 }
 
 // load returns the keys of s's files. A file that is not there holds none.
-func (h *hostKeys) load(s *settings) (*knownhosts.HostKeyDB, error) {
-	var files []string
-	for _, f := range slices.Concat(s.known, s.global) {
-		if _, err := os.Stat(f); err == nil {
-			files = append(files, f)
-		} else if !errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("read known hosts: %w", err)
-		}
+func (h *hostKeys) load(s *settings) (*knownKeys, error) {
+	files, err := present(slices.Concat(s.known, s.global))
+	if err != nil {
+		return nil, err
 	}
 	key := strings.Join(files, "\x00")
 	h.mu.Lock()
@@ -41,14 +40,20 @@ func (h *hostKeys) load(s *settings) (*knownhosts.HostKeyDB, error) {
 	if db := h.dbs[key]; db != nil {
 		return db, nil
 	}
-	db, err := knownhosts.NewDB(files...)
+	db, err := readKnown(files)
 	if err != nil {
-		return nil, transport.WithHint(fmt.Errorf("read known hosts: %w", err), "mend or delete that line")
+		return nil, err
 	}
 	if h.dbs == nil {
-		h.dbs = make(map[string]*knownhosts.HostKeyDB)
+		h.dbs, h.told = make(map[string]*knownKeys), make(map[string]bool)
 	}
 	h.dbs[key] = db
+	for _, text := range db.skipped {
+		if h.warn != nil && !h.told[text] {
+			h.told[text] = true
+			h.warn(text)
+		}
+	}
 	return db, nil
 }
 
@@ -56,7 +61,7 @@ func (h *hostKeys) load(s *settings) (*knownhosts.HostKeyDB, error) {
 type verifier struct {
 	hosts *hostKeys
 	s     *settings
-	db    *knownhosts.HostKeyDB
+	db    *knownKeys
 	err   error // why the key was refused
 }
 
@@ -106,16 +111,15 @@ func (v *verifier) verify(remote net.Addr, key ssh.PublicKey) error {
 	}
 	var revoked *xknownhosts.RevokedError
 	if errors.As(err, &revoked) {
-		return transport.WithHint(fmt.Errorf("%w: %s is revoked by %s:%d", transport.ErrHostKey, describe(key), revoked.Revoked.Filename, revoked.Revoked.Line),
+		return transport.WithHint(fmt.Errorf("%w: %s is revoked by %s", transport.ErrHostKey, describe(key), v.db.where(revoked.Revoked)),
 			"give the host a new key; this one is known to be stolen")
 	}
 	var keyErr *xknownhosts.KeyError
 	if !errors.As(err, &keyErr) {
 		return fmt.Errorf("%w: %v", transport.ErrHostKey, err)
 	}
-	if len(keyErr.Want) > 0 {
-		w := keyErr.Want[0]
-		return v.changed(key, fmt.Sprintf("%s:%d", w.Filename, w.Line), w.Key)
+	if w := v.db.another(keyErr); w != nil {
+		return v.changed(key, v.db.where(*w), w.Key)
 	}
 	if v.s.accept {
 		return v.accept(key)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -159,6 +160,63 @@ func TestRevokedKey(t *testing.T) {
 	if err := fails(t, dialer(t, serverTarget("tokyo", s)), transport.ErrHostKey); !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("err = %v", err)
 	}
+}
+
+// A line that cannot be read takes no host from the user, as with ssh: it is skipped,
+// and told once. The other lines keep their numbers.
+func TestMalformedLines(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	good, err := os.ReadFile(s.Identity.KnownHosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := transporttest.NewServer(t, transporttest.Options{Identity: s.Identity, Untrusted: true})
+	other := knownhosts.Line([]string{changed.Addr()}, transporttest.NewKey(t).PublicKey()) + "\n"
+	writeFile(t, s.Identity.KnownHosts, "# a comment\nosaka ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA\n"+string(good)+"\n@unknown x y z\n|1|x|y "+
+		strings.Repeat("x", 70_000)+"\n"+other)
+	d := dialer(t, serverTarget("tokyo", s), serverTarget("kyoto", changed))
+	var told []string
+	d.Warn = func(text string) { told = append(told, text) }
+	dial(t, d)
+	dial(t, d)
+	slices.Sort(told)
+	want := []string{":2: skipped: ssh: short read", ":5: skipped: knownhosts: unexpected marker", ":6: skipped: longer than"}
+	if len(told) != len(want) {
+		t.Fatalf("told %q", told)
+	}
+	for i, text := range told {
+		if !strings.HasPrefix(text, s.Identity.KnownHosts+want[i]) {
+			t.Errorf("told %q, want the file and %q", text, want[i])
+		}
+	}
+	if _, err := d.Dial(t.Context(), "kyoto"); err == nil || !strings.Contains(err.Error(), "HAS CHANGED") || !strings.Contains(err.Error(), s.Identity.KnownHosts+":7 ") {
+		t.Errorf("a changed key behind such lines: %v", err)
+	}
+}
+
+// Where only an authority is known for a host, a key without a certificate is not known,
+// which is no sign of an attack. A key that stands there beside counts as ever.
+func TestPlainKeyWhereAnAuthorityIsKnown(t *testing.T) {
+	ca := transporttest.NewKey(t).PublicKey()
+	authority := "@cert-authority * " + string(ssh.MarshalAuthorizedKey(ca))
+	s := transporttest.NewServer(t, transporttest.Options{Untrusted: true})
+	writeFile(t, s.Identity.KnownHosts, authority)
+	if err := fails(t, dialer(t, serverTarget("tokyo", s)), transport.ErrHostKey); !strings.Contains(err.Error(), "is not in") || strings.Contains(err.Error(), "CHANGED") {
+		t.Errorf("err = %v", err)
+	}
+	// The authority's own key as the host's, too: the line says that it is the host's.
+	for _, key := range []ssh.PublicKey{ca, transporttest.NewKey(t).PublicKey()} {
+		writeFile(t, s.Identity.KnownHosts, authority+knownhosts.Line([]string{s.Addr()}, key)+"\n")
+		accepting := serverTarget("tokyo", s)
+		accepting.AcceptNew = true
+		if err := fails(t, dialer(t, accepting), transport.ErrHostKey); !strings.Contains(err.Error(), "HAS CHANGED") || !strings.Contains(err.Error(), ":2 ") {
+			t.Errorf("err = %v", err)
+		}
+	}
+	accepting := serverTarget("tokyo", s)
+	accepting.AcceptNew = true
+	writeFile(t, s.Identity.KnownHosts, authority)
+	dial(t, dialer(t, accepting))
 }
 
 func TestHostCertificate(t *testing.T) {

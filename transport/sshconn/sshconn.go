@@ -68,6 +68,9 @@ type Dialer struct {
 	// Passphrase opens an encrypted key file. It is asked once per file, and
 	// never while a handshake is under way. nil: such keys are left out.
 	Passphrase func(path string) ([]byte, error)
+	// Warn is told what is wrong and keeps no host away. nil: nobody is. It is called
+	// by one goroutine at a time.
+	Warn func(text string)
 
 	once      sync.Once
 	targets   map[string]*Target
@@ -126,6 +129,7 @@ func (d *Dialer) init() {
 		d.resolved = make(map[string]*lazy[*settings])
 		d.jumps = make(map[string]*lazy[*client])
 		d.keys = make(map[string]*lazy[*keyFile])
+		d.hosts.warn = d.Warn
 		if d.keepalive == 0 {
 			d.keepalive = keepaliveInterval
 		}
