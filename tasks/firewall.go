@@ -37,6 +37,15 @@ func liveRules(f Facts) (*iptables.Save, error) {
 	return s, nil
 }
 
+// DropsBefore returns what drops packets on the host before our chains are asked.
+func (t Firewall) DropsBefore(f Facts) ([]iptables.Drop, error) {
+	live, err := liveRules(f)
+	if err != nil {
+		return nil, err
+	}
+	return live.DropsBefore(t.Chains), nil
+}
+
 // ID implements Task.
 func (t Firewall) ID() string { return "firewall:live" }
 

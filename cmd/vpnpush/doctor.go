@@ -67,15 +67,15 @@ func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
 	return p
 }
 
-// foreignKeys returns the task of a host that finds foreign keys. That the host cannot
-// have tasks is told by its refusals.
-func foreignKeys(h engine.Host, f tasks.Facts) *tasks.ForeignKeys {
+// taskOf returns the task of a kind that a host has; nil where it has none. That the host
+// cannot have tasks is told by its refusals.
+func taskOf[T tasks.Task](h engine.Host, f tasks.Facts) *T {
 	ts, err := h.Tasks(f, nil)
 	if err != nil {
 		return nil
 	}
 	for _, t := range ts {
-		if k, ok := t.(tasks.ForeignKeys); ok {
+		if k, ok := t.(T); ok {
 			return &k
 		}
 	}
@@ -95,7 +95,8 @@ func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine
 		}
 		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Daemon: wanted[h.Name].Daemon(h.Facts), Asked: h.Asked, Answered: h.Answered}
 		p.Refusals, p.Warnings = wanted[h.Name].Preflight(h.Facts)
-		p.Keys, p.Beside = foreignKeys(wanted[h.Name], h.Facts), wanted[h.Name].Beside(h.Facts)
+		p.Keys, p.Filter = taskOf[tasks.ForeignKeys](wanted[h.Name], h.Facts), taskOf[tasks.Firewall](wanted[h.Name], h.Facts)
+		p.Beside = wanted[h.Name].Beside(h.Facts)
 		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}

@@ -206,6 +206,19 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 				sh("vps", "systemctl stop echo; iptables -D INPUT -p udp --dport 5000 -j ACCEPT")()
 				up()
 			}},
+		{name: "the hub drops it before vpnpush's rules", code: 2, want: []string{"vps filter problem", "tokyo tunnel problem", "tokyo udp problem"}, says: "rule 1 of INPUT, -p udp -j DROP, stands before vpnpush's own",
+			break_: func() { down(); sh("vps", "iptables -I INPUT -p udp -j DROP")() },
+			mend:   func() { sh("vps", "iptables -D INPUT -p udp -j DROP")(); up() }},
+		{name: "a tunnel by another conn", code: 0, want: []string{"tokyo beside warning"}, says: "by-hand",
+			break_: func() {
+				sh("tokyo", `mkdir -p /root/was; mv /var/lib/vpnpush/manifest.json /etc/ipsec.d/vpnpush/tokyo.conf /root/was
+sed 's/^conn tokyo$/conn by-hand/' /root/was/tokyo.conf >/etc/ipsec.d/by-hand.conf; echo 'include /etc/ipsec.d/by-hand.conf' >>/etc/ipsec.conf
+ipsec down tokyo >/dev/null; ipsec update >/dev/null; until ipsec statusall | grep -q by-hand:; do sleep 0.1; done; ipsec up by-hand >/dev/null`)()
+			},
+			mend: func() {
+				sh("tokyo", `ipsec down by-hand >/dev/null; rm /etc/ipsec.d/by-hand.conf; sed -i '/by-hand/d' /etc/ipsec.conf; mv /root/was/manifest.json /var/lib/vpnpush/; mv /root/was/tokyo.conf /etc/ipsec.d/vpnpush/
+ipsec update >/dev/null; until ipsec statusall | grep -q tokyo:; do sleep 0.1; done; ipsec up tokyo >/dev/null`)()
+			}},
 		{name: "no probe, but the tunnel is up", code: 0, break_: router("iptables -I FORWARD -p udp --dport 500 -j DROP"), mend: router("iptables -F FORWARD")},
 		{name: "no charon on the hub", code: 2, want: []string{"vps ports problem", "tokyo tunnel problem"}, says: "set this host up",
 			break_: func() { down(); sh("vps", "systemctl stop strongswan-starter")() },

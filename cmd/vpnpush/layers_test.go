@@ -36,7 +36,7 @@ var layers = map[string][]string{
 	"cmd/vpnpush/internal/lab":    {},
 	"cmd/vpnpush/internal/words":  {},
 	"cmd/vpnpush/internal/netmap": {"cmd/vpnpush/internal/words"},
-	"tasks/doctor":                {"tasks/host", "tasks/strongswan", "tasks", "transport"},
+	"tasks/doctor":                {"tasks/host", "tasks/iptables", "tasks/strongswan", "tasks", "transport"},
 	"cmd/vpnpush/internal/view":   {"cmd/vpnpush/internal/words", "inventory", "tasks/host", "tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
 	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "cmd/vpnpush/internal/words", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }

@@ -46,6 +46,8 @@ type HostFacts struct {
 	// Keys finds the keys that are not ours and open a conn of ours; nil where no conn
 	// of ours is wanted.
 	Keys *tasks.ForeignKeys
+	// Filter is our chains as they should run; nil where the packet filter is not ours.
+	Filter *tasks.Firewall
 	// Beside is what else of the admin's own gets in the way of ours, a sentence each.
 	Beside []string
 }
@@ -89,15 +91,16 @@ func (d *Diagnosis) Problems() int {
 // Diagnose judges all hosts that were read: some things are seen only where two
 // are looked at together. The diagnoses are in the order of the hosts.
 func Diagnose(hosts []HostFacts) []Diagnosis {
-	hub := hubNotRead
+	hub := hubView{}
 	checks := make([]*hostChecks, len(hosts))
 	for i := range hosts {
 		checks[i] = &hostChecks{HostFacts: &hosts[i]}
 		checks[i].read()
+		checks[i].before()
 		if hosts[i].Role == tasks.RoleHub && checks[i].sockets != nil {
-			hub = hubSilent
+			hub.state, hub.drops = hubSilent, checks[i].dropsIKE
 			if checks[i].listensOn(500) && checks[i].listensOn(4500) {
-				hub = hubListens
+				hub.state = hubListens
 			}
 		}
 	}
@@ -130,6 +133,12 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 	return out
 }
 
+// hubView is what a site's way to the hub is judged by.
+type hubView struct {
+	state hubState
+	drops bool // a rule before our own drops what IKE needs
+}
+
 // hubState is what is known of the hub when the way of a site to it is checked.
 type hubState int
 
@@ -149,6 +158,9 @@ type hostChecks struct {
 	up      []strongswan.Tunnel      // the tunnels that are up
 	down    []strongswan.TunnelState // those that were applied and are not
 	shared  []string                 // addresses of more than one L2TP client
+	// into are the networks that tunnels to the hub lead to, whatever conn made them.
+	into     []netip.Prefix
+	dropsIKE bool // a rule before ours drops what IKE needs
 }
 
 func (x *hostChecks) find(check string, s Severity, why, mend, what string, a ...any) {

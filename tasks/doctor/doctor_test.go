@@ -38,14 +38,15 @@ var testDaemon = tasks.Daemon{Unit: "ike.service", Package: "ike-daemon", Status
 // up yet.
 func well() map[string]string {
 	return map[string]string{
-		readSockets:  "UNCONN 0      0            0.0.0.0:68         0.0.0.0:*    users:((\"dhclient\",pid=412,fd=7))\n",
-		"addresses":  "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n2: eth0    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0\\       valid_lft forever preferred_lft forever\n",
-		"routes":     "default via 192.168.1.1 dev eth0 \n192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.10 \n",
-		readKernel:   "esp4 yes\nxfrm_user yes\nrunning yes\nkernels 1\n",
-		readChains:   "",
-		readMirrors:  "deb.debian.org yes\n",
-		readAppArmor: "",
-		readWay:      "udp 500 refused\nudp 4500 refused\nhop 1 192.168.1.1\nping ok\nmtu 1500 ok\n",
+		readSockets:     "UNCONN 0      0            0.0.0.0:68         0.0.0.0:*    users:((\"dhclient\",pid=412,fd=7))\n",
+		"addresses":     "1: lo    inet 127.0.0.1/8 scope host lo\\       valid_lft forever preferred_lft forever\n2: eth0    inet 192.168.1.10/24 brd 192.168.1.255 scope global eth0\\       valid_lft forever preferred_lft forever\n",
+		"routes":        "default via 192.168.1.1 dev eth0 \n192.168.1.0/24 dev eth0 proto kernel scope link src 192.168.1.10 \n",
+		readKernel:      "esp4 yes\nxfrm_user yes\nrunning yes\nkernels 1\n",
+		readChains:      "",
+		"iptables-save": "",
+		readMirrors:     "deb.debian.org yes\n",
+		readAppArmor:    "",
+		readWay:         "udp 500 refused\nudp 4500 refused\nhop 1 192.168.1.1\nping ok\nmtu 1500 ok\n",
 	}
 }
 

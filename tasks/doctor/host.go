@@ -85,7 +85,7 @@ func (x *hostChecks) ports() {
 
 // kernel looks for what the kernel needs for ESP.
 func (x *hostChecks) kernel() {
-	if len(x.up) > 0 {
+	if len(x.up)+len(x.into) > 0 {
 		return // a tunnel that is up is proof
 	}
 	out, ok := x.output(readKernel, "the kernel's modules")
@@ -126,60 +126,6 @@ func (x *hostChecks) kernel() {
 	default:
 		x.find("kernel", Problem, why, "install Debian's own kernel (linux-image-"+x.Facts.Host.Arch+"), and reboot",
 			"the kernel %s has no %s", x.Facts.Host.Kernel, strings.Join(missing, " and no "))
-	}
-}
-
-var (
-	nftTable = regexp.MustCompile(`^table (\S+ \S+) \{`)
-	nftChain = regexp.MustCompile(`^\s+chain (\S+) \{`)
-	nftHook  = regexp.MustCompile(`hook (input|forward|output) .*policy drop;`)
-)
-
-// closed is a chain whose policy is to drop.
-type closed struct{ table, chain, hook string }
-
-// parseChains parses `nft list chains`: what drops, and which tables hold a chain
-// of ours. Rules of iptables stand there too, as Debian's iptables is nft.
-func parseChains(b []byte) (drops []closed, ours map[string]bool) {
-	ours = map[string]bool{}
-	var table, chain string
-	for l := range strings.Lines(string(b)) {
-		if m := nftTable.FindStringSubmatch(l); m != nil {
-			table = m[1]
-		} else if m := nftChain.FindStringSubmatch(l); m != nil {
-			chain = m[1]
-			if strings.HasPrefix(chain, "VPNPUSH-") {
-				ours[table] = true
-			}
-		} else if m := nftHook.FindStringSubmatch(l); m != nil {
-			drops = append(drops, closed{table, chain, m[1]})
-		}
-	}
-	return drops, ours
-}
-
-// filters looks for packet filters that drop what ours lets in: a packet must be
-// accepted in every base chain (nft(8)).
-func (x *hostChecks) filters() {
-	c, err := x.Facts.Command(readChains)
-	if err != nil {
-		x.skip("other packet filters", err)
-		return
-	}
-	if c.Code != 0 {
-		if c.Code != 127 {
-			x.output(readChains, "other packet filters")
-		}
-		return
-	}
-	drops, ours := parseChains(c.Stdout)
-	for _, d := range drops {
-		if ours[d.table] || strings.HasPrefix(d.table, "ip6 ") {
-			continue
-		}
-		x.find("filter", Warning, "a packet must be accepted by every filter: another's accept does not help",
-			"see that it lets UDP 500 and 4500 in and forwards between the tunnels and the LANs: nft list chain "+d.table+" "+d.chain,
-			"the packet filter %s drops what no rule of its own accepts (%s)", d.table, d.hook)
 	}
 }
 

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -36,7 +37,7 @@ func Reads(h Host) []tasks.Read {
 		command(readChains, "nft list chains"),
 		command(readMirrors, shellMirrors),
 		command(readAppArmor, shellAppArmor),
-	}, append(packages, append(tasks.AddressReads(), tasks.SAReads()...)...)...)
+	}, append(packages, slices.Concat(tasks.AddressReads(), tasks.SAReads(), tasks.Firewall{}.Reads())...)...)
 	if h.Hub.Is4() {
 		reads = append(reads, command(readWay, strings.ReplaceAll(shellWay, "HUB", h.Hub.String())))
 	}

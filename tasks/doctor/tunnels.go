@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
@@ -16,6 +18,7 @@ func (x *hostChecks) tunnels() {
 		return
 	}
 	x.shared = strongswan.SharedAddresses(sas)
+	x.into = x.leadTo(sas)
 	m, err := tasks.ReadManifest(x.Facts)
 	if err != nil {
 		x.skip("which tunnels were applied", err)
@@ -31,6 +34,26 @@ func (x *hostChecks) tunnels() {
 			x.down = append(x.down, st)
 		}
 	}
+}
+
+// leadTo returns the networks behind the hub that packets go to through a tunnel now: by a
+// conn that is not ours, too, or by the old one of ours.
+func (x *hostChecks) leadTo(sas []strongswan.SA) []netip.Prefix {
+	var out []netip.Prefix
+	for _, sa := range sas {
+		addr, _, _ := strings.Cut(sa.RemoteAddr, ":") // swanctl tells the port
+		if a, err := netip.ParseAddr(addr); err != nil || a != x.Hub {
+			continue
+		}
+		for _, c := range sa.Children {
+			for _, r := range c.RemoteTS {
+				if p, err := netip.ParsePrefix(r); err == nil && c.Carries() {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	return out
 }
 
 // lost tells of tunnels that should be up and are not, with charon's last word on it. A

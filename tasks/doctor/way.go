@@ -81,7 +81,7 @@ func udpAnswer(s string) string {
 }
 
 // way judges the way to the hub.
-func (x *hostChecks) way(hub hubState) {
+func (x *hostChecks) way(hub hubView) {
 	if !x.Hub.IsValid() {
 		return
 	}
@@ -94,23 +94,19 @@ func (x *hostChecks) way(hub hubState) {
 		x.skip("the way to the hub", err)
 		return
 	}
-	if len(x.up) == 0 {
+	if len(x.up)+len(x.into) == 0 {
 		x.udp(w, hub)
 	}
-	// Where the tunnel carries packets for the hub's own address, the pings went
+	// Where a tunnel carries packets for the hub's own address, the pings went
 	// through it and tell nothing of the way.
-	for _, t := range x.up {
-		for _, r := range t.Remote {
-			if p, err := netip.ParsePrefix(r); err == nil && p.Contains(x.Hub) {
-				return
-			}
-		}
+	if slices.ContainsFunc(x.into, func(p netip.Prefix) bool { return p.Contains(x.Hub) }) {
+		return
 	}
 	x.mtu(w)
 	x.nat(w)
 }
 
-func (x *hostChecks) udp(w way, hub hubState) {
+func (x *hostChecks) udp(w way, hub hubView) {
 	by := map[string][]string{} // ports by answer
 	for _, port := range []int{500, 4500} {
 		by[w.udp[port]] = append(by[w.udp[port]], strconv.Itoa(port))
@@ -122,12 +118,16 @@ func (x *hostChecks) udp(w way, hub hubState) {
 	if by["silent"] != nil {
 		const mend = "let UDP 500 and 4500 through: in the provider's firewall of the hub (its web console), " +
 			"in the site's router, in packet filters on both"
-		if hub == hubSilent {
+		switch {
+		case hub.drops:
+			x.find("udp", Problem, why, "mend the hub's own packet filter first, as is told there, and ask again",
+				"from here, %s gives no answer, and a rule on the hub drops such packets", ports("silent"))
+		case hub.state == hubSilent:
 			x.find("udp", Warning, why, "apply to the hub, which opens its own packet filter, and ask again; if it stays: "+mend,
 				"from here, %s gives no answer, and nothing listens there yet: something drops it", ports("silent"))
-		} else {
+		default:
 			though := ""
-			if hub == hubListens {
+			if hub.state == hubListens {
 				though = ", though charon listens there"
 			}
 			x.find("udp", Problem, why, mend, "from here, %s gives no answer%s", ports("silent"), though)
@@ -135,10 +135,13 @@ func (x *hostChecks) udp(w way, hub hubState) {
 	}
 	switch {
 	case by["refused"] == nil:
-	case hub == hubListens:
+	case hub.drops:
+		x.find("udp", Problem, why, "mend the hub's own packet filter first, as is told there, and ask again",
+			"from here, %s is refused, and a rule on the hub drops or rejects such packets", ports("refused"))
+	case hub.state == hubListens:
 		x.find("udp", Problem, why, "look for a rule that rejects (-j REJECT), on the hub and in the routers on the way",
 			"from here, %s is refused, though charon listens there", ports("refused"))
-	case hub == hubNotRead:
+	case hub.state == hubNotRead:
 		x.find("udp", Warning, why, "vpnpush doctor, with the hub: then it is known whether charon runs there",
 			"from here, %s is refused: nothing listens there, or something on the way says so", ports("refused"))
 	}

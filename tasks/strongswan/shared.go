@@ -13,7 +13,7 @@ import (
 func SharedAddresses(sas []SA) []string {
 	clients := map[string]map[string]bool{} // identities by address
 	for _, sa := range sas {
-		if !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return c.Mode == "TRANSPORT" && c.carries() }) {
+		if !slices.ContainsFunc(sa.Children, func(c ChildSA) bool { return c.Mode == "TRANSPORT" && c.Carries() }) {
 			continue
 		}
 		addr := sa.RemoteAddr

@@ -80,7 +80,7 @@ func checkTunnel(sas []SA, t Tunnel) TunnelState {
 		}
 		for _, c := range children {
 			switch {
-			case !c.carries():
+			case !c.Carries():
 				why(4, sa, "child SA %s", c.State)
 			case t.PeerID != "" && sa.RemoteID != t.PeerID, t.LocalID != "" && sa.LocalID != t.LocalID:
 				why(5, sa, "identities differ: have %s === %s, want %s === %s", sa.LocalID, sa.RemoteID, t.LocalID, t.PeerID)
@@ -165,7 +165,8 @@ func (t Tunnel) lacks(cs []ChildSA) string {
 	return "child SAs for " + strings.Join(pairs, ", ") + " are missing"
 }
 
-func (c ChildSA) carries() bool { return c.State == "INSTALLED" || c.State == "REKEYING" }
+// Carries reports whether packets go through it.
+func (c ChildSA) Carries() bool { return c.State == "INSTALLED" || c.State == "REKEYING" }
 
 // within reports whether every one of a is among b.
 func within(a, b []string) bool {
