@@ -64,6 +64,9 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 	c.networks()
 	c.nat()
 	c.warnings = append(c.warnings, h.Beside(f)...)
+	for _, found := range h.Security(f) {
+		c.warn("%s: %s", found.Says, found.Mend)
+	}
 	return c.refusals, c.warnings
 }
 
@@ -171,14 +174,6 @@ func (c *check) strongswan() {
 	if c.unknown(err) {
 		return
 	}
-	version := lib.Candidate
-	if lib.Installed {
-		version = lib.Version
-	}
-	if fixed := fixedIn(version); fixed != "" {
-		c.warn("strongSwan %s has known holes (CVE-2026-78135: a tunnel before the peer is authenticated), %s has not: "+
-			"apt-get update && apt-get install --only-upgrade libstrongswan", version, fixed)
-	}
 	if c.l2tp() == nil {
 		return
 	}
@@ -283,30 +278,4 @@ func atLeast(version string, major, minor int) bool {
 	a, _ := strconv.Atoi(parts[1]) // digits only: an overflow gives the largest int
 	b, _ := strconv.Atoi(parts[2])
 	return a > major || a == major && b >= minor
-}
-
-// securityRelease is a version of Debian's security team.
-var securityRelease = regexp.MustCompile(`^(.*\+deb\d+u)(\d+)$`)
-
-// fixedIn returns the version that mends CVE-2026-78135 where version is an
-// earlier one of Debian 12 or 13.
-func fixedIn(version string) string {
-	fixes := []struct{ base, line string }{
-		{"5.9.8-5", "5.9.8-5+deb12u6"},
-		{"6.0.1-6", "6.0.1-6+deb13u7"},
-	}
-	for _, fix := range fixes {
-		if version == fix.base {
-			return fix.line
-		}
-		have, want := securityRelease.FindStringSubmatch(version), securityRelease.FindStringSubmatch(fix.line)
-		if have == nil || have[1] != want[1] {
-			continue
-		}
-		h, _ := strconv.Atoi(have[2])
-		if w, _ := strconv.Atoi(want[2]); h < w {
-			return fix.line
-		}
-	}
-	return ""
 }

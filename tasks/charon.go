@@ -17,6 +17,10 @@ var (
 // SAReads is what SAsFrom and LoadedConns need.
 func SAReads() []Read { return []Read{readStroke, readSwanctl, readConns} }
 
+// CharonStatus returns what charon says of itself, and of its conns and SAs; nil where it
+// does not run.
+func CharonStatus(f Facts) ([]byte, error) { return listing(f, readStroke) }
+
 // SAsFrom returns the IKE SAs of a host. There are none where strongSwan is not
 // installed or does not run; any other failure is an error.
 func SAsFrom(f Facts) ([]strongswan.SA, error) {

@@ -96,7 +96,7 @@ func diagnose(hosts []engine.Host, checked map[string]doctor.Host, read []engine
 		p := doctor.HostFacts{Host: checked[h.Name], Facts: h.Facts, Daemon: wanted[h.Name].Daemon(h.Facts), Asked: h.Asked, Answered: h.Answered}
 		p.Refusals, p.Warnings = wanted[h.Name].Preflight(h.Facts)
 		p.Keys, p.Filter = taskOf[tasks.ForeignKeys](wanted[h.Name], h.Facts), taskOf[tasks.Firewall](wanted[h.Name], h.Facts)
-		p.Beside = wanted[h.Name].Beside(h.Facts)
+		p.Beside, p.Security = wanted[h.Name].Beside(h.Facts), wanted[h.Name].Security(h.Facts)
 		readable = append(readable, p)
 	}
 	told := map[string]doctor.Diagnosis{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/tasks/doctor"
 	"github.com/vpnpush/vpnpush/tasks/engine"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -126,7 +127,7 @@ func driftCode(d *engine.Drift) int {
 func doctorCode(r *view.Diagnoses) int {
 	problems, missed := false, false
 	for _, h := range r.Hosts {
-		problems = problems || h.Problems() > 0
+		problems = problems || h.Count(doctor.Problem) > 0
 		missed = missed || h.Err != nil
 	}
 	return found(problems, missed)

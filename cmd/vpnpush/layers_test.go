@@ -26,17 +26,18 @@ var layers = map[string][]string{
 	"tasks/mask":       {},
 	"tasks/strongswan": {},
 	"tasks/iptables":   {},
+	"tasks/security":   {},
 	"tasks/host":       {"tasks", "tasks/mask", "tasks/strongswan", "transport", "inventory/secret"},
 	"tasks":            {"tasks/iptables", "tasks/mask", "tasks/strongswan", "transport", "inventory/secret"},
 	// transport for its hints alone: what a host cannot carry comes with a mend
-	"roles":                       {"tasks/host", "tasks/iptables", "tasks/strongswan", "inventory", "inventory/secret", "tasks", "tasks/mask", "transport"},
-	"tasks/engine":                {"tasks/host", "tasks/iptables", "tasks/strongswan", "tasks", "tasks/mask", "transport", "inventory/secret"},
+	"roles":                       {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "inventory", "inventory/secret", "tasks", "tasks/mask", "transport"},
+	"tasks/engine":                {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "tasks", "tasks/mask", "transport", "inventory/secret"},
 	"transport/sshconn":           {"transport"},
 	"transport/transporttest":     {"transport"},
 	"cmd/vpnpush/internal/lab":    {},
 	"cmd/vpnpush/internal/words":  {},
 	"cmd/vpnpush/internal/netmap": {"cmd/vpnpush/internal/words"},
-	"tasks/doctor":                {"tasks/host", "tasks/iptables", "tasks/strongswan", "tasks", "transport"},
+	"tasks/doctor":                {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "tasks", "transport"},
 	"cmd/vpnpush/internal/view":   {"cmd/vpnpush/internal/words", "inventory", "tasks/host", "tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
 	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "cmd/vpnpush/internal/words", "inventory", "inventory/secret", "roles", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }

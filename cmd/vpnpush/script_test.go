@@ -282,7 +282,9 @@ func bareDebian(t testing.TB) *transporttest.Root {
 	r.Fake("dpkg", transporttest.Case{Args: "--print-architecture", Do: "echo amd64"})
 	r.Fake("modprobe", transporttest.Case{Args: "-qn ppp_generic", Do: ":"})
 	r.Fake("dpkg-query", transporttest.Case{Args: "-W -f *", Do: `shift 3; for p; do echo "dpkg-query: no packages found matching $p" >&2; done; exit 1`})
-	r.Fake("apt-cache", transporttest.Case{Args: "policy *", Do: `shift; for p; do printf '%s:\n  Installed: (none)\n  Candidate: 1.0-1\n  Version table:\n     1.0-1 500\n' "$p"; done`})
+	r.Fake("apt-cache", transporttest.Case{Args: "policy *", Do: `shift; for p; do v=1.0-1
+case $p in libstrongswan) v=5.9.8-5+deb12u6;; ppp) v=2.4.9-1+1.1;; esac # which have no known holes
+printf '%s:\n  Installed: (none)\n  Candidate: %s\n  Version table:\n     %s 500\n' "$p" "$v" "$v"; done`})
 	r.Fake("systemctl", transporttest.Case{Args: "show -p Id,LoadState,ActiveState,UnitFileState,ActiveEnterTimestampMonotonic -- *", Do: `shift 4; n=
 for u; do printf '%sId=%s\nLoadState=not-found\nActiveState=inactive\nUnitFileState=\nActiveEnterTimestampMonotonic=0\n' "$n" "$u"; n='
 '; done`})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/security"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -50,6 +51,8 @@ type HostFacts struct {
 	Filter *tasks.Firewall
 	// Beside is what else of the admin's own gets in the way of ours, a sentence each.
 	Beside []string
+	// Security is what is known to be wrong with its programs.
+	Security []security.Finding
 }
 
 // Severity says whether a finding stops a tunnel or merely may.
@@ -58,6 +61,7 @@ type Severity string
 const (
 	Problem Severity = "problem" // a tunnel, or what it should carry, is stopped
 	Warning Severity = "warning"
+	Note    Severity = "note" // nothing is wrong, and it could be better
 )
 
 // Finding is one thing that is wrong with a host or with its way to the hub.
@@ -73,15 +77,15 @@ type Finding struct {
 // Unchecked: it is not known to be well.
 type Diagnosis struct {
 	Name, Role string
-	Findings   []Finding // problems first, in the order of the checks
+	Findings   []Finding // problems first, then warnings, in the order of the checks
 	Unchecked  []string
 }
 
-// Problems returns how many findings are of that severity.
-func (d *Diagnosis) Problems() int {
+// Count returns how many findings are of a severity.
+func (d *Diagnosis) Count(s Severity) int {
 	n := 0
 	for _, f := range d.Findings {
-		if f.Severity == Problem {
+		if f.Severity == s {
 			n++
 		}
 	}
@@ -109,6 +113,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 		x.plan()
 		x.keys()
 		x.beside()
+		x.security()
 		x.sameMachine(hosts[:i])
 		x.kernel()
 		x.addresses()
@@ -122,7 +127,7 @@ func Diagnose(hosts []HostFacts) []Diagnosis {
 		x.apparmor()
 		x.sayOnce()
 		out[i] = Diagnosis{Name: hosts[i].Name, Role: hosts[i].Role, Unchecked: x.unchecked}
-		for _, s := range []Severity{Problem, Warning} {
+		for _, s := range []Severity{Problem, Warning, Note} {
 			for _, f := range x.findings {
 				if f.Severity == s {
 					out[i].Findings = append(out[i].Findings, f)
@@ -213,12 +218,12 @@ func (x *hostChecks) plan() {
 }
 
 // sayOnce takes out what a plan says where a check of our own says the same, and why it
-// matters.
+// matters. A plan's warning may end with the mend.
 func (x *hostChecks) sayOnce() {
 	own := map[string]bool{}
 	for _, f := range x.findings {
 		if f.Check != checkPlan {
-			own[f.What] = true
+			own[f.What], own[f.What+": "+f.Mend] = true, true
 		}
 	}
 	x.findings = slices.DeleteFunc(x.findings, func(f Finding) bool { return f.Check == checkPlan && own[f.What] })
@@ -247,6 +252,29 @@ func (x *hostChecks) beside() {
 		}
 		x.find("beside", Warning, "it is the admin's own, and works beside vpnpush: it lets in, or takes away, what the inventory does not know of",
 			"take it out on the host, if it is of no use any more; vpnpush does not touch it", "%s", says)
+	}
+}
+
+// security tells what is known to be wrong with the host's programs: on the hub, which
+// listens to everybody, that is a problem. What charon runs there and nothing needs is
+// worth a note.
+func (x *hostChecks) security() {
+	s := Warning
+	if x.Role == tasks.RoleHub {
+		s = Problem
+	}
+	for _, f := range x.Security {
+		x.find("security", s, f.Why, f.Mend, "%s", f.Says)
+	}
+	if x.Role != tasks.RoleHub {
+		return
+	}
+	status, err := tasks.CharonStatus(x.Facts)
+	if err != nil {
+		return // the tunnels were not read either, which is told
+	}
+	if f, ok := security.Plugins(string(status), x.Daemon.Service()); ok {
+		x.find("security", Note, f.Why, f.Mend, "%s", f.Says)
 	}
 }
 

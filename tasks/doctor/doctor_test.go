@@ -16,6 +16,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/host"
+	"github.com/vpnpush/vpnpush/tasks/security"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
@@ -256,6 +257,28 @@ func TestSaidOnce(t *testing.T) {
 	p.Warnings = []string{"a conn is there", "another thing"}
 	if got := summary(Diagnose([]HostFacts{p, hub(t, false)})[0]); !slices.Equal(got, []string{"plan warning", "beside warning"}) {
 		t.Errorf("found %q", got)
+	}
+}
+
+// A program with known holes is a problem on the hub, which listens to everybody, and what a
+// plan warns of in the same words is not told twice. Plugins that nothing needs are a note.
+func TestSecurity(t *testing.T) {
+	found := security.Finding{Says: "libike 1 has known holes", Why: "because", Mend: "apt-get install libike"}
+	c := well()
+	c["ipsec-statusall"] = "  loaded plugins: charon stroke eap-ttls\nSecurity Associations (0 up, 0 connecting):\n  none\n"
+	c[readWay] = captured(t, "way-answered.txt")
+	h, s := hub(t, true), site(t, "tokyo", c)
+	c["addresses"], c[readSockets] = "2: eth0    inet 203.0.113.10/24 scope global eth0\n", captured(t, "ss-charon.txt")
+	h.Facts = facts(t, c, "boot-of-vps")
+	for _, p := range []*HostFacts{&h, &s} {
+		p.Security, p.Warnings = []security.Finding{found}, []string{found.Says + ": " + found.Mend}
+	}
+	ds := Diagnose([]HostFacts{h, s})
+	if got := summary(ds[0]); !slices.Equal(got, []string{"security problem", "security note"}) || !strings.Contains(ds[0].Findings[1].What, "eap-ttls") {
+		t.Errorf("the hub: %q %+v", got, ds[0])
+	}
+	if got := summary(ds[1]); !slices.Equal(got, []string{"security warning"}) || ds[1].Findings[0].Mend != found.Mend {
+		t.Errorf("the site: %q %+v", got, ds[1])
 	}
 }
 

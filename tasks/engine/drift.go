@@ -44,6 +44,7 @@ type HostDrift struct {
 	Busy     host.Work // for Locked
 	Findings []Finding
 	Warnings []string
+	Security int // how many of the warnings are about the security level
 	Tunnels  []strongswan.TunnelState
 	Daemon   tasks.Daemon // what strongSwan is run by there
 	Looked   time.Time    // when it answered; zero: it did not
@@ -153,6 +154,9 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 	if err := errors.Join(err, err2); err != nil {
 		hd.Result, hd.Err = Failed, err
 		return
+	}
+	if h.Security != nil {
+		hd.Security = len(h.Security(f))
 	}
 	var all *multierror.Error
 	if h.Preflight != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/tasks/security"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -269,6 +270,25 @@ func TestDriftPreflight(t *testing.T) {
 		if len(hd.Findings) != c.want || (hd.Err != nil) != c.fail {
 			t.Errorf("applied %t: %d findings, %v", c.last != nil, len(hd.Findings), hd.Err)
 		}
+	}
+}
+
+// That a host's programs have known holes is no drift: cron would mail it until the next
+// upgrade. It is counted, for the metrics.
+func TestDriftSecurity(t *testing.T) {
+	h := wants("tokyo", conf("a\n"))
+	h.Security = func(tasks.Facts) []security.Finding { return []security.Finding{{Says: "libike has known holes"}} }
+	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, []string{"libike has known holes"} }
+	a := answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"}}
+	f, err := host.ParseFacts(bytes.NewReader(a.print(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hd := HostDrift{}
+	(&Engine{Owner: "vps"}).judge(h, f, &hd)
+	hd.settle()
+	if hd.Result != OK || hd.Fingerprint() != "" || hd.Security != 1 || len(hd.Warnings) != 1 {
+		t.Errorf("%+v", hd)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/security"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -28,6 +29,9 @@ type Host struct {
 	// Preflight returns what the host cannot carry, and what is worth a warning.
 	// Pure; nil: nothing.
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
+	// Security returns what is known to be wrong with the host's programs. Pure; nil:
+	// nothing. Preflight warns of it too.
+	Security func(tasks.Facts) []security.Finding
 	// Tasks are what is wanted, given what is there and what the other ends of the
 	// host's tunnels have. Pure.
 	Tasks func(tasks.Facts, tasks.Peers) ([]tasks.Task, error)

@@ -22,13 +22,14 @@ type HostDiagnosis struct {
 }
 
 // illness is what was counted over all hosts.
-type illness struct{ hosts, unreachable, failed, problems, warnings, unchecked int }
+type illness struct{ hosts, unreachable, failed, problems, warnings, notes, unchecked int }
 
 func (r *Diagnoses) count() illness {
 	n := illness{hosts: len(r.Hosts)}
 	for _, h := range r.Hosts {
-		n.problems += h.Problems()
-		n.warnings += len(h.Findings) - h.Problems()
+		n.problems += h.Count(doctor.Problem)
+		n.warnings += h.Count(doctor.Warning)
+		n.notes += h.Count(doctor.Note)
 		n.unchecked += len(h.Unchecked)
 		switch h.Result {
 		case engine.OK:
@@ -54,7 +55,11 @@ func (n illness) line() string {
 		after = append(after, fmt.Sprintf("%s not checked", words.Count(n.unchecked, "thing")))
 	}
 	if n.problems+n.warnings+len(after) == 0 {
-		return fmt.Sprintf("Nothing found. %s looked at.", words.Count(n.hosts, "host"))
+		notes := ""
+		if n.notes > 0 {
+			notes = "; " + words.Count(n.notes, "note")
+		}
+		return fmt.Sprintf("Nothing found. %s looked at%s.", words.Count(n.hosts, "host"), notes)
 	}
 	s := fmt.Sprintf("Doctor: %s, %s, %s", words.Count(n.hosts, "host"), words.Count(n.problems, "problem"), words.Count(n.warnings, "warning"))
 	if after != nil {
@@ -78,18 +83,15 @@ func (v *View) doctorPage(r *Diagnoses) *page {
 		switch {
 		case h.Result != engine.OK:
 			word = resultWord(h.Result)
-		case len(h.Findings) > 0:
-			word = words.Count(h.Problems(), "problem") + ", " + words.Count(len(h.Findings)-h.Problems(), "warning")
+		case h.Count(doctor.Note) < len(h.Findings):
+			word = words.Count(h.Count(doctor.Problem), "problem") + ", " + words.Count(h.Count(doctor.Warning), "warning")
 		case len(h.Unchecked) > 0:
 			word = "nothing found in what was checked"
 		}
 		p.line("", bold, clean(fmt.Sprintf("%s (%s): %s", h.Name, h.Role, word)))
 		p.trouble(h.Err)
 		for _, f := range h.Findings {
-			s := yellow
-			if f.Severity == doctor.Problem {
-				s = red
-			}
+			s := map[doctor.Severity]style{doctor.Problem: red, doctor.Warning: yellow}[f.Severity]
 			p.folded(v.o.Width, "  ", s, string(f.Severity)+": ", f.What)
 			p.folded(v.o.Width, "      ", plain, "why: ", f.Why)
 			if f.Mend != "" {
@@ -135,6 +137,7 @@ type (
 			Failed      int `json:"failed"`
 			Problems    int `json:"problems"`
 			Warnings    int `json:"warnings"`
+			Notes       int `json:"notes"`
 			Unchecked   int `json:"unchecked"`
 		} `json:"summary"`
 	}
@@ -159,7 +162,7 @@ func (v *View) doctorDocument(r *Diagnoses) doctorDocument {
 	n := r.count()
 	d := doctorDocument{head: heading("doctor"), Hosts: []jsonPatient{}}
 	d.Summary.Hosts, d.Summary.Unreachable, d.Summary.Failed = n.hosts, n.unreachable, n.failed
-	d.Summary.Problems, d.Summary.Warnings, d.Summary.Unchecked = n.problems, n.warnings, n.unchecked
+	d.Summary.Problems, d.Summary.Warnings, d.Summary.Notes, d.Summary.Unchecked = n.problems, n.warnings, n.notes, n.unchecked
 	for _, h := range r.Hosts {
 		out := jsonPatient{
 			Name: v.text(h.Name), Role: h.Role, Result: string(h.Result), Error: v.errorText(h.Name, h.Err),

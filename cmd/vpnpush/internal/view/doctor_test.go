@@ -12,7 +12,9 @@ import (
 
 func diagnoses() *Diagnoses {
 	return &Diagnoses{Hosts: []HostDiagnosis{
-		{Diagnosis: doctor.Diagnosis{Name: "vps", Role: "hub"}, Result: engine.OK},
+		{Diagnosis: doctor.Diagnosis{Name: "vps", Role: "hub", Findings: []doctor.Finding{
+			{Check: "security", Severity: doctor.Note, What: "charon has loaded plugins that no conn needs: eap-ttls", Why: "what is not loaded has no holes", Mend: "apt-get remove libcharon-extra-plugins"},
+		}}, Result: engine.OK},
 		{Diagnosis: doctor.Diagnosis{Name: "brest", Role: "site"}, Result: engine.Unreachable,
 			Err: transport.WithHint(errors.New("connect to 10.8.0.7:22: i/o timeout"), "is the site's router up?")},
 		{Diagnosis: doctor.Diagnosis{Name: "osaka", Role: "site", Unchecked: []string{"packet sizes on the way: the hub does not answer pings"}}, Result: engine.OK},
@@ -53,7 +55,8 @@ func TestDoctor(t *testing.T) {
 func TestDoctorLine(t *testing.T) {
 	d := diagnoses()
 	for want, hosts := range map[string][]HostDiagnosis{
-		"Nothing found. 1 host looked at.":                                           d.Hosts[:1],
+		"Nothing found. 1 host looked at.":                                           {{Result: engine.OK}},
+		"Nothing found. 1 host looked at; 1 note.":                                   d.Hosts[:1],
 		"Doctor: 1 host, 0 problems, 0 warnings; 1 unreachable.":                     d.Hosts[1:2],
 		"Doctor: 1 host, 0 problems, 0 warnings; 1 thing not checked.":               d.Hosts[2:3],
 		"Doctor: 4 hosts, 1 problem, 1 warning; 1 unreachable, 1 thing not checked.": d.Hosts,

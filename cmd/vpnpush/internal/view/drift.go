@@ -96,7 +96,7 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 	p.line("", bold, fmt.Sprintf("%s: %s", words.Count(len(d.Hosts), "host"), strings.Join(parts, ", ")))
 	for i := range d.Hosts {
 		h := &d.Hosts[i]
-		if h.Result == engine.OK && !(v.o.Verbose && len(h.Findings) > 0) {
+		if h.Result == engine.OK && !(v.o.Verbose && len(h.Findings)+len(h.Warnings) > 0) {
 			continue
 		}
 		p.WriteString("\n")

@@ -35,7 +35,7 @@ func drifted() (*engine.Drift, DriftOptions) {
 		}},
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: transport.WithHint(errors.New("connect to brest (10.8.0.7:22): i/o timeout after 10s"), "is it on?")},
 		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: host.Work{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
-		{Name: "nice", Role: "site", Result: engine.OK, Looked: at},
+		{Name: "nice", Role: "site", Result: engine.OK, Looked: at, Security: 1, Warnings: []string{"ppp 2.4.7-2 has known holes: apt-get update"}},
 		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Daemon: starter, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
 			{State: engine.FindingDrifted, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.IPsecSecrets, "@vps : PSK \"evil\"\n", "@vps : PSK \"not-a-secret\"\n"),

@@ -63,6 +63,8 @@ func DriftMetrics(d *engine.Drift, o DriftOptions) []byte {
 			fmt.Fprintf(&b, "%s{%s,host=\"%s\",role=\"%s\",state=\"%s\"} %d\n", findings, inventory, label(h.Name), label(h.Role), state, n[state])
 		}
 	}
+	perHost("vpnpush_host_security_findings", "How many packages have known holes that an upgrade mends; a Debian without updates counts one.",
+		func(h *engine.HostDrift) (string, bool) { return fmt.Sprint(h.Security), h.Checked() })
 	head("vpnpush_tunnel_up", "Whether a child SA of the tunnel is installed with the wanted selectors, as its host sees it.")
 	for i := range d.Hosts {
 		for _, t := range d.Hosts[i].Tunnels {
