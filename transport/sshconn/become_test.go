@@ -112,6 +112,13 @@ func TestSudo(t *testing.T) {
 	}
 }
 
+// What runs on a host before root does is for any POSIX shell.
+func TestWrappersAreCleanShell(t *testing.T) {
+	for _, w := range []string{plainWrapper, passwordWrapper} {
+		transporttest.CleanShell(t, "# shellcheck disable=SC2016 # root's shell expands it\n"+w)
+	}
+}
+
 // A host that was taken over reads its stdin and hopes for a password. It gets none
 // unless it says that its sudo asks, and what is not said is not guessed.
 func TestPasswordIsAskedFor(t *testing.T) {
