@@ -142,7 +142,11 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 		if t.dials {
 			template = "starter-site.tmpl"
 		}
-		if err := add(template, c, "@"+t.peerID, t.keys(), tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also}); err != nil {
+		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: []string{
+			"local of " + c.Name + " is " + c.LocalID, "remote of " + c.Name + " is " + c.PeerID,
+			c.Name + " joins " + strings.Join(texts(local), " ") + " === " + strings.Join(texts(remote), " "),
+		}}
+		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -153,7 +157,7 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
 			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
 		}
-		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{}); err != nil {
+		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: []string{"local of " + c.Name + " is " + c.LocalID}}); err != nil {
 			return nil, nil, err
 		}
 	}

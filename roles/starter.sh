@@ -25,6 +25,57 @@ starter_settings() {
     [ $# -eq 1 ] || sha256sum -- "$3" | put "$2" 0600 root:root
 }
 
+# starter_try: a charon of its own loads the files, in a trial (trial.sh). Neither it nor
+# starter ends because of what it cannot read: what they say of it is put down, with the
+# place, as far as it can be found.
+starter_try() {
+    log=/run/charon.log # AppArmor lets charon write there
+    mkdir -p /etc/strongswan.d
+    printf 'charon {\n  filelog {\n    vpnpush {\n      path = %s\n      default = 1\n      flush_line = yes\n    }\n  }\n}\n' "$log" >/etc/strongswan.d/zz-vpnpush-trial.conf
+    # the last to be loaded
+    printf '\nconn vpnpush-trial\n    auto=add\n' >>/etc/ipsec.conf
+    ip link set lo up 2>/dev/null || :
+    ipsec start --nofork >/run/trial/starter 2>&1 &
+    n=0
+    until ipsec statusall 2>/dev/null | grep -q '^ *vpnpush-trial:' || ! kill -0 $! 2>/dev/null || [ "$n" -ge 150 ]; do n=$((n + 1)); sleep 0.1; done
+    ipsec statusall 2>/dev/null | awk '
+        /^(Routed|Shunted|Security)/ { on = 0 }
+        on && match($0, /^ *[^ :]+: +/) {
+            name = $1; sub(/:$/, "", name)
+            rest = substr($0, RLENGTH + 1)
+            if (rest ~ /^(local|remote): +\[/) { what = $2; sub(/:$/, "", what); sub(/^[^[]*\[/, "", rest); sub(/\].*/, "", rest); print what " of " name " is " rest }
+            else if (sub(/^child: +/, "", rest)) { sub(/ (TUNNEL|TRANSPORT|BEET|PASS|DROP).*/, "", rest); print name " joins " rest }
+            else if (!(name in seen)) { seen[name] = 1; print "conn " name }
+        }
+        /^Connections:/ { on = 1 }' >/run/trial/listed
+    ipsec listalgs 2>/dev/null | grep -o '[A-Z][A-Z0-9_]*\[' | sed 's/^/algorithm /; s/\[$//' >>/run/trial/listed || :
+    sed 's/^[0-9]*\[[A-Z]*\] *//' "$log" 2>/dev/null >/run/trial/charon || :
+    sed -n "s/^loading secrets from '\(.*\)'\$/keys of \1/p" /run/trial/charon >>/run/trial/listed
+    # of starter: "FILE:LINE: WORDS", or "# WORDS"
+    sed -n 's/^\(\/[^:]*\):\([0-9]*\): \(.*\)/\1\t\2\t\3/p; /^# deprecated /d; s/^# /\t\t/p' /run/trial/starter >/run/trial/raw
+    awk '
+        sub(/^loading secrets from /, "") { gsub(/\047/, ""); keys = $0 }
+        /^line [0-9]+: / { l = $2; sub(/:.*/, "", l); sub(/^line [0-9]+: /, ""); print keys "\t" l "\t" $0 }
+        /^skipped invalid proposal string: |: failed to load|^loading .* from .* failed/ { print "\t\t" $0 }' /run/trial/charon >>/run/trial/raw
+    while IFS= read -r l; do starter_place "$l"; done </run/trial/raw >/run/trial/said
+}
+
+# starter_place SAID: with the place in ipsec.conf, or in what it includes, where it has
+# none. Neither tells it: what they complain of is looked for.
+starter_place() {
+    case $1 in "		"*) ;; *) printf '%s\n' "$1"; return ;; esac
+    l=${1#		}
+    case $l in
+    "unknown keyword '"*) p=${l#*\'} p="^[[:space:]]*${p%%\'*}[[:space:]]*=" ;;
+    "bad "*": "*=*) p=${l#*: } p=${p%% *} p="^[[:space:]]*${p%%=*}[[:space:]]*=[[:space:]]*${p#*=}" ;;
+    "skipped invalid proposal string: "*) p="^[[:space:]]*\(ike\|esp\|ah\)[[:space:]]*=.*${l##*: }" ;;
+    *) p= ;;
+    esac
+    at=; [ -z "$p" ] || at=$(grep -rnI --exclude='*.secrets' -e "$p" /etc/ipsec.conf /etc/ipsec.d 2>/dev/null | head -n 1 | cut -d : -f 1,2) || :
+    f=${at%:*}
+    printf '%s\t%s\t%s\n' "$f" "${at##*:}" "$l"
+}
+
 # starter_has_child CONN: a child SA of it is INSTALLED
 starter_has_child() {
     ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'

@@ -26,6 +26,9 @@ type Conn struct {
 	Secrets string // path
 	// ConfSHA and SecretsSHA are the digests that are wanted.
 	ConfSHA, SecretsSHA string
+	// Listed is how strongSwan lists it once it is loaded, as far as that is known, in
+	// the words of Daemon's NAME_try. IKE are its proposals for IKE.
+	Listed, IKE []string
 	// Initiates tells a site's conn, which dials, from a hub's, which waits.
 	Initiates bool
 	// Tunnel is what the conn is for; nil: it is for no site. Also is what it takes
@@ -159,7 +162,10 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if len(gone) > 0 {
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_down" + quoteList(gone)})
 	}
-	if len(t.Conns) == 0 { // files are noted when they are loaded, and there are none
+	if len(t.Conns) > 0 {
+		c.Parts = append(c.Parts, PartTrial)
+		c.Do = append([]Step{t.trial()}, c.Do...)
+	} else { // files are noted when they are loaded, and there are none
 		c.Action = Delete
 		c.Folders = []string{t.Daemon.Dir}
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Daemon.Unit))})

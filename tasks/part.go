@@ -22,6 +22,8 @@ var (
 	sessionsShell string
 	//go:embed keys.sh
 	keysShell string
+	//go:embed trial.sh
+	trialShell string
 )
 
 // The parts of the kinds in this package.
@@ -31,4 +33,5 @@ var (
 	PartUnits    = Part{Name: "units", Text: unitsShell}
 	PartSessions = Part{Name: "sessions", Text: sessionsShell}
 	PartKeys     = Part{Name: "keys", Text: keysShell}
+	PartTrial    = Part{Name: "trial", Text: trialShell}
 )

@@ -86,6 +86,7 @@ type Phase int
 
 const (
 	PhasePackages Phase = iota // before the backup: a revert keeps packages
+	PhaseTry                   // before the backup too: nothing is changed yet
 	PhaseFiles                 // write and delete
 	PhaseLive                  // sysctl, firewall
 	PhaseServices              // enable, reload, restart

@@ -54,6 +54,9 @@ func vpnpush(t *testing.T, l *lab.Lab, code int, args ...string) lab.Result {
 	if r.Code != code {
 		t.Fatalf("vpnpush %s: exit code %d, want %d\n%s\n%s", strings.Join(args, " "), r.Code, code, r.Stdout, r.Stderr)
 	}
+	if strings.Contains(r.Stdout+r.Stderr, "could not be tried first") {
+		t.Errorf("vpnpush %s: a host of the lab allows no trial\n%s\n%s", strings.Join(args, " "), r.Stdout, r.Stderr)
+	}
 	if strings.Contains(r.Stdout+r.Stderr, "canary") {
 		t.Errorf("vpnpush %s: a secret is in what it prints\n%s\n%s", strings.Join(args, " "), r.Stdout, r.Stderr)
 	}

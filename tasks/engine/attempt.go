@@ -58,6 +58,7 @@ type attempt struct {
 	torn      bool           // the host could not put back what was there
 	conn      transport.Conn // made after the changes
 	broken    *lostTunnel
+	warned    []string // by the apply script
 }
 
 // newAttempt returns an attempt that is yet to be made: its report is what the plan found.
@@ -143,6 +144,7 @@ func (a *attempt) begin(ctx context.Context) {
 
 // launched takes in how the run of the apply script ended.
 func (a *attempt) launched(ctx context.Context, reply host.Reply) {
+	a.warned = reply.Warnings
 	switch reply.Status {
 	case host.StatusApplied:
 		if reply.Outcome != "" { // the host has put everything back before its client came to it again
@@ -170,6 +172,11 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 		but := "nothing was changed"
 		if reply.Stage == host.StagePackages {
 			but = "nothing else was changed, but packages may have come"
+		}
+		if reply.Stage == host.StageTry {
+			a.fail(Failed, transport.WithHint(fmt.Errorf("apply%s: strongSwan does not take what was to be written; it was tried on the host beforehand, and nothing was changed\n%s",
+				reply.Where(), reply.Log), "mend it where it says, and apply again"))
+			return
 		}
 		a.fail(Failed, fmt.Errorf("apply%s: %s; %s\n%s", reply.Where(), reply.Message, but, reply.Log))
 	case host.StatusRevertFailed:
@@ -358,7 +365,7 @@ func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 	if len(left) > 0 {
 		return after.Facts, fmt.Errorf("it did not converge; still to do: %s", summary(left))
 	}
-	a.hr.Warnings = nil // the plan has told them
+	a.hr.Warnings = a.warned // the plan has told the others
 	return after.Facts, nil
 }
 

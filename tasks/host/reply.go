@@ -18,6 +18,8 @@ type Reply struct {
 	// it waits for its confirmation.
 	Outcome string
 	Log     string // the end of what its commands printed
+	// Warnings are what the script found and went on with.
+	Warnings []string
 }
 
 // Where returns the task and the stage at which it ended, with a space before it.
@@ -68,7 +70,10 @@ func (r *Replies) line(l string) {
 	w := append(strings.Split(l, "\t"), "", "", "")
 	switch w[0] {
 	case "event":
-		if r.Event != nil && (w[1] == "stage" || w[1] == "task") {
+		switch {
+		case w[1] == "warning":
+			r.reply.Warnings = append(r.reply.Warnings, w[3])
+		case r.Event != nil && (w[1] == "stage" || w[1] == "task"):
 			r.Event(w[2], w[3])
 		}
 	case "status":

@@ -123,6 +123,7 @@ func (x Txn) Script() (secret.Value, error) {
 			return nil
 		}},
 		{"want_packages", func() error { return phase(tasks.PhasePackages) }},
+		{"try", func() error { return phase(tasks.PhaseTry) }},
 		{"backup_all", func() error {
 			for _, p := range changed {
 				fmt.Fprintf(&b, "backup %s\n", transport.Quote(p))

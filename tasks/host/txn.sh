@@ -6,6 +6,7 @@
 #   apply.sh run       make the changes; an error puts back what was there
 #   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
 #   apply.sh confirm   keep them
+#   apply.sh trial     in namespaces of its own: see what the changes would do
 #
 # It runs as root, as a systemd unit of its own, so it ends well though the
 # connection that started it is cut. Needs: POSIX sh, coreutils, flock, systemd.
@@ -23,6 +24,8 @@ task='' stage=start
 # at TASK: what follows belongs to it
 at() { task=$1; printf 'task\t%s\t%s\n' "$stage" "$1" >>"$txn/events" || :; }
 enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events" || :; }
+# warn TEXT: the apply goes on; its user is told
+warn() { printf 'warning\t%s\t%s\n' "$task" "$1" >>"$txn/events" || :; }
 # refuse WORD MESSAGE: end before anything was touched
 refuse() { finish "$1" "$2"; trap - EXIT; exit 1; }
 # finish STATUS [MESSAGE]: the last word of this run, seen whole or not at all
@@ -196,7 +199,7 @@ on_exit() {
     # what the log would tell, had it had the room
     why="exit status $code$(df -Pk -- "$txn" /etc | awk 'NR > 1 && $4 < 64 { print "; the disk of " $6 " is full"; exit }')"
     case $stage in
-    start | check | packages | arm)
+    start | check | packages | try | arm)
         if mine; then rm -f -- "$pending"; disarm guard; fi
         tidy
         finish failed "$why"
@@ -223,6 +226,8 @@ main_run() {
     preconditions
     enter packages
     want_packages
+    enter try
+    try
     enter arm
     boot_id >"$txn/boot"
     : >"$txn/backup.list"
@@ -312,6 +317,7 @@ main() {
     run) main_run ;;
     undo) main_undo "${2-}" ;;
     confirm) main_confirm ;;
-    *) echo "usage: apply.sh run|undo|confirm" >&2; exit 64 ;;
+    trial) in_trial "$2" "$3" ;;
+    *) echo "usage: apply.sh run|undo|confirm|trial" >&2; exit 64 ;;
     esac
 }

@@ -29,6 +29,7 @@ const (
 	StageStart    = "start"
 	StageCheck    = "check"
 	StagePackages = "packages"
+	StageTry      = "try"
 	StageArm      = "arm"
 	StageWrite    = "write"
 	StageLive     = "live"

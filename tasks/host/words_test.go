@@ -1,6 +1,7 @@
 package host
 
 import (
+	"reflect"
 	"regexp"
 	"slices"
 	"testing"
@@ -19,7 +20,7 @@ func TestWordsAreTheScripts(t *testing.T) {
 			[]string{StatusApplied, StatusFailed, StatusReverted, StatusRevertFailed, StatusLocked, StatusStale}},
 		{"statuses of who follows", x.Follow(), regexp.MustCompile(`'status\\t([a-z-]+)`), []string{StatusNeverStarted, StatusDied}},
 		{"stages", txnShell, regexp.MustCompile(`(?:enter |\bstage=)([a-z]+)`),
-			[]string{StageStart, StageCheck, StagePackages, StageArm, StageWrite, StageLive, StageReload, StageVerify, StageConfirm, StageRevert}},
+			[]string{StageStart, StageCheck, StagePackages, StageTry, StageArm, StageWrite, StageLive, StageReload, StageVerify, StageConfirm, StageRevert}},
 		{"outcomes", txnShell, regexp.MustCompile(`printf '(revert[a-z-]*)\\t|record (revert[a-z-]*)|echo (confirmed)`),
 			[]string{OutcomeReverted, OutcomeRevertFailed, OutcomeConfirmed}},
 		{"outcomes that are asked for", x.Outcome(), regexp.MustCompile(`echo ([a-z]+)`),
@@ -44,16 +45,16 @@ func TestWordsAreTheScripts(t *testing.T) {
 // What a run prints is read the same however the line cuts it, and what it prints in the
 // log is no word of its own.
 func TestReplies(t *testing.T) {
-	said := "event\tstage\twrite\t\nevent\ttask\twrite\tfile:/etc/x\nstatus\treverted\nstage\twrite\ntask\tfile:/etc/x\nmessage\texit status 1\n" +
+	said := "event\twarning\tipsec:loaded\tof a file\nevent\tstage\twrite\t\nevent\ttask\twrite\tfile:/etc/x\nstatus\treverted\nstage\twrite\ntask\tfile:/etc/x\nmessage\texit status 1\n" +
 		"outcome\treverted\tfailed at write\nlog\nstatus\tapplied\nno space"
-	want := Reply{Status: StatusReverted, Stage: StageWrite, Task: "file:/etc/x", Message: "exit status 1", Outcome: "reverted\tfailed at write", Log: "status\tapplied\nno space"}
+	want := Reply{Status: StatusReverted, Stage: StageWrite, Task: "file:/etc/x", Message: "exit status 1", Outcome: "reverted\tfailed at write", Log: "status\tapplied\nno space", Warnings: []string{"of a file"}}
 	for n := 1; n < len(said); n++ {
 		var events []string
 		r := &Replies{Event: func(stage, task string) { events = append(events, stage+" "+task) }}
 		for b := []byte(said); len(b) > 0; b = b[min(n, len(b)):] {
 			r.Write(b[:min(n, len(b))])
 		}
-		if got := r.Reply(); got != want {
+		if got := r.Reply(); !reflect.DeepEqual(got, want) {
 			t.Fatalf("by %d bytes: %+v", n, got)
 		}
 		if !slices.Equal(events, []string{"write ", "write file:/etc/x"}) {
