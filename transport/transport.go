@@ -39,7 +39,17 @@ type Cmd struct {
 	// Stdout, if set, gets the output as it comes; Result.Stdout stays empty.
 	// It is not written to after Run has returned.
 	Stdout io.Writer
+	// MaxStdout is how many bytes the script may print there; 0: MaxStdout.
+	MaxStdout int
 }
+
+// What a program may print, in bytes, where Cmd says nothing else. Past that Run ends
+// with ErrEndless, and the connection with it: a host that prints without end must not
+// take the memory of the run.
+const (
+	MaxStdout = 16 << 20
+	MaxStderr = 256 << 10
+)
 
 // MaxScript is the longest Script in bytes. Linux takes arguments of 128 KiB
 // (MAX_ARG_STRLEN, execve(2)); the rest is room for quoting and sudo.
@@ -77,6 +87,7 @@ var (
 	ErrAuth    = errors.New("not let in")
 	ErrBecome  = errors.New("cannot become root")
 	ErrLost    = errors.New("connection lost")
+	ErrEndless = errors.New("the host answers without end")
 )
 
 // Hinter is an error that knows what would mend it.

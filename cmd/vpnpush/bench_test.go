@@ -82,7 +82,7 @@ var program = sync.OnceValues(func() (string, error) {
 	return p, err
 })
 
-func vpnpushCmd(b *testing.B, args ...string) *exec.Cmd {
+func vpnpushCmd(b testing.TB, args ...string) *exec.Cmd {
 	b.Helper()
 	p, err := program()
 	if err != nil {
@@ -92,7 +92,7 @@ func vpnpushCmd(b *testing.B, args ...string) *exec.Cmd {
 }
 
 // benchInventory is a hub vps and sites.
-func benchInventory(b *testing.B, sites []string) string {
+func benchInventory(b testing.TB, sites []string) string {
 	b.Helper()
 	var s strings.Builder
 	s.WriteString("[hub]\nname = \"vps\"\naddress = \"203.0.113.10\"\nssh.host = \"vps\"\n[firewall]\nbackend = \"none\"\n")

@@ -255,8 +255,9 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		alive(stage)
 		a.observe(stage, task)
 	}
+	most := host.MaxAnswer(len(a.h.Tunnels))
 	said := &host.Replies{Event: heard}
-	_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: said})
+	_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: said, MaxStdout: most})
 	if host.NotStarted(err) {
 		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
 	}
@@ -268,7 +269,7 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		if errors.As(err, &exit) {
 			ends++
 		}
-		if ctx.Err() != nil || ends > followTries || time.Since(silent) > a.x.ConfirmTimeout+guardSlack {
+		if ctx.Err() != nil || errors.Is(err, transport.ErrEndless) || ends > followTries || time.Since(silent) > a.x.ConfirmTimeout+guardSlack {
 			return host.Reply{}, err
 		}
 		a.observe(stageConnect, "connection lost; trying again")
@@ -278,7 +279,7 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 			continue
 		}
 		said = &host.Replies{Event: heard}
-		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said})
+		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said, MaxStdout: most})
 	}
 	return said.Reply(), nil
 }

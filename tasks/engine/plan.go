@@ -267,10 +267,10 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	if err != nil {
 		return tasks.Facts{}, Failed, err
 	}
-	res, err := conn.Run(ctx, transport.Cmd{Script: script})
+	res, err := conn.Run(ctx, transport.Cmd{Script: script, MaxStdout: host.MaxAnswer(len(h.Tunnels))})
 	var exit *transport.ExitError
 	switch {
-	case errors.As(err, &exit):
+	case errors.As(err, &exit), errors.Is(err, transport.ErrEndless):
 		return tasks.Facts{}, Failed, fmt.Errorf("read facts: %w", err)
 	case err != nil:
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // ParseFacts parses what the script of Probe printed. An answer that is cut short, or
@@ -48,14 +49,20 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 	if !ok {
 		return f, fmt.Errorf("%w: the files were not read to the end: %.60q", tasks.ErrUnknown, archive[max(0, len(archive)-60):])
 	}
-	var p sections
-	for _, s := range bytes.Split(text, []byte("\n"+sectionMark))[1:] {
+	p := sections{partsLeft: partsBase + len(data)/bytesPerPart}
+	_, text, more := bytes.Cut(text, []byte("\n"+sectionMark))
+	for more {
+		var s []byte
+		s, text, more = bytes.Cut(text, []byte("\n"+sectionMark))
 		head, body, _ := bytes.Cut(s, []byte("\n"))
-		if err := p.add(f, strings.Split(string(head), "\t"), body); err != nil {
+		if err := p.part(); err != nil {
+			return f, err
+		}
+		if err := p.add(f, strings.SplitN(string(head), "\t", 4), body); err != nil {
 			return f, err
 		}
 	}
-	if err := readTar(f, archive); err != nil {
+	if err := p.files(f, archive); err != nil {
 		return f, err
 	}
 	if err := p.finish(f); err != nil {
@@ -73,6 +80,15 @@ type sections struct {
 	sysv      map[string]bool
 	uptime    float64
 	stdout    map[string][]byte
+	partsLeft int
+}
+
+// part counts a part of the answer; an error says that it has too many.
+func (p *sections) part() error {
+	if p.partsLeft--; p.partsLeft < 0 {
+		return fmt.Errorf("%w: it has more parts than anything that was asked for", transport.ErrEndless)
+	}
+	return nil
 }
 
 func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
@@ -94,7 +110,10 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 	case "packages":
 		p.packages, p.hasPkgs = body, true
 	case "package-names":
-		for _, n := range strings.Fields(line) {
+		for n := range strings.FieldsSeq(line) {
+			if err := p.part(); err != nil {
+				return err
+			}
 			f.Packages[n] = tasks.PackageState{Name: n}
 		}
 	case "packages-status":
@@ -116,7 +135,12 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 		}
 		f.Commands[arg(1)] = tasks.CommandState{Stdout: out, Stderr: body, Code: n}
 	case "unit-names":
-		p.unitNames = strings.Fields(line)
+		for n := range strings.FieldsSeq(line) {
+			if err := p.part(); err != nil {
+				return err
+			}
+			p.unitNames = append(p.unitNames, n)
+		}
 	case "sysv":
 		if p.sysv == nil {
 			p.sysv = map[string]bool{}
@@ -158,9 +182,12 @@ func (p *sections) host(f *tasks.Known, what, arg, line string) error {
 	case "readonly":
 		h.ReadOnly = append(h.ReadOnly, arg)
 	case "df":
-		for _, l := range strings.Split(line, "\n")[min(1, strings.Count(line, "\n")):] {
-			k, mount, ok := strings.Cut(l, " ")
-			if n, err := strconv.ParseInt(k, 10, 64); ok && err == nil {
+		for l := range strings.Lines(line) {
+			if err := p.part(); err != nil {
+				return err
+			}
+			k, mount, ok := strings.Cut(strings.TrimRight(l, "\n"), " ")
+			if n, err := strconv.ParseInt(k, 10, 64); ok && err == nil { // not the heading
 				h.FreeKiB[mount] = n
 			}
 		}
@@ -185,7 +212,7 @@ func (p *sections) finish(f *tasks.Known) error {
 		if p.pkgStatus != 0 && p.pkgStatus != 1 && p.pkgStatus != 127 {
 			return fmt.Errorf("%w: dpkg-query: exit status %d", tasks.ErrUnknown, p.pkgStatus)
 		}
-		if err := readPackages(f, p.packages); err != nil {
+		if err := p.readPackages(f); err != nil {
 			return err
 		}
 	}
@@ -200,7 +227,7 @@ func (p *sections) finish(f *tasks.Known) error {
 // osRelease reads os-release(5).
 func osRelease(b []byte) map[string]string {
 	m := map[string]string{}
-	for l := range strings.Lines(string(b)) {
+	for l := range strings.Lines(string(b[:min(len(b), maxOSRelease)])) {
 		k, v, ok := strings.Cut(strings.TrimSpace(l), "=")
 		if ok && !strings.HasPrefix(k, "#") {
 			m[k] = strings.Trim(v, `"'`)
@@ -209,7 +236,9 @@ func osRelease(b []byte) map[string]string {
 	return m
 }
 
-func readTar(f *tasks.Known, archive []byte) error {
+// files reads the archive: regular files, links and folders. A file that is written as
+// holes could have any size: one of 1.5 KB can be one of 64 GiB.
+func (p *sections) files(f *tasks.Known, archive []byte) error {
 	if len(archive) == 0 {
 		return nil
 	}
@@ -222,6 +251,16 @@ func readTar(f *tasks.Known, archive []byte) error {
 		if err != nil {
 			return fmt.Errorf("files: %w", err)
 		}
+		if err := p.part(); err != nil {
+			return err
+		}
+		switch {
+		case h.Typeflag != tar.TypeReg && h.Typeflag != tar.TypeSymlink && h.Typeflag != tar.TypeDir:
+			return transport.WithHint(fmt.Errorf("%s is neither a file nor a link nor a folder (tar calls it %q)", h.Name, h.Typeflag),
+				"look at it on the host: vpnpush reads it, and nothing of that kind belongs there")
+		case sparse(h.PAXRecords) || h.Size > int64(len(archive)):
+			return fmt.Errorf("%s: %w: its %d bytes are not in the answer", h.Name, transport.ErrEndless, h.Size)
+		}
 		s := tasks.FileState{
 			Path: h.Name, Exists: true, Type: h.Typeflag, Mode: fs.FileMode(h.Mode) & 0o7777,
 			Owner: h.Uname + ":" + h.Gname, ModTime: h.ModTime.UTC(),
@@ -229,8 +268,11 @@ func readTar(f *tasks.Known, archive []byte) error {
 		if h.Uname == "" || h.Gname == "" {
 			s.Owner = fmt.Sprintf("%d:%d", h.Uid, h.Gid)
 		}
-		if s.Content, err = io.ReadAll(tr); err != nil {
-			return fmt.Errorf("file %s: %w", h.Name, err)
+		if h.Typeflag == tar.TypeReg {
+			s.Content = make([]byte, h.Size)
+			if _, err := io.ReadFull(tr, s.Content); err != nil {
+				return fmt.Errorf("file %s: %w", h.Name, err)
+			}
 		}
 		// /etc/os-release is a link on Debian
 		if h.Name == "/etc/os-release" && h.Typeflag == tar.TypeSymlink {
@@ -240,16 +282,30 @@ func readTar(f *tasks.Known, archive []byte) error {
 	}
 }
 
+// sparse reports whether a file has holes that its archive does not hold, written in the
+// way of PAX; that of old GNU has a type of its own.
+func sparse(records map[string]string) bool {
+	for k := range records {
+		if strings.HasPrefix(k, "GNU.sparse.") {
+			return true
+		}
+	}
+	return false
+}
+
 // readPackages reads dpkg-query's "NAME\tSTATUS\tVERSION\n" records, each
 // followed by its conffiles (" PATH MD5[ obsolete]") and an empty line.
-func readPackages(f *tasks.Known, out []byte) error {
+func (p *sections) readPackages(f *tasks.Known) error {
 	var cur *tasks.PackageState
 	put := func() {
 		if cur != nil {
 			f.Packages[cur.Name] = *cur
 		}
 	}
-	for l := range strings.Lines(string(out)) {
+	for l := range strings.Lines(string(p.packages)) {
+		if err := p.part(); err != nil {
+			return err
+		}
 		l = strings.TrimRight(l, "\n")
 		switch {
 		case strings.TrimSpace(l) == "":
@@ -263,7 +319,7 @@ func readPackages(f *tasks.Known, out []byte) error {
 			}
 			cur.Conffiles[w[0]] = w[1]
 		default:
-			w := strings.Split(l, "\t")
+			w := strings.SplitN(l, "\t", 4)
 			if len(w) != 3 {
 				return fmt.Errorf("%w: dpkg-query printed %q", tasks.ErrUnknown, l)
 			}
@@ -283,6 +339,9 @@ func readPackages(f *tasks.Known, out []byte) error {
 				continue
 			}
 			if v, ok := strings.CutPrefix(strings.TrimSpace(l), "Candidate: "); ok && name != "" && v != "(none)" {
+				if err := p.part(); err != nil {
+					return err
+				}
 				s := f.Packages[name]
 				s.Name, s.Candidate = name, v
 				f.Packages[name] = s
@@ -299,15 +358,17 @@ func readUnits(f *tasks.Known, c tasks.CommandState, names []string, sysv map[st
 		}
 		return fmt.Errorf("%w: systemctl show: exit status %d: %s", tasks.ErrUnknown, c.Code, bytes.TrimSpace(c.Stderr))
 	}
-	blocks := strings.Split(strings.TrimSpace(string(c.Stdout)), "\n\n")
-	if len(blocks) != len(names) {
-		return fmt.Errorf("%w: systemctl show told of %d units, asked for %d", tasks.ErrUnknown, len(blocks), len(names))
+	text := strings.TrimSpace(string(c.Stdout))
+	if n := strings.Count(text, "\n\n") + 1; n != len(names) {
+		return fmt.Errorf("%w: systemctl show told of %d units, asked for %d", tasks.ErrUnknown, n, len(names))
 	}
-	for i, b := range blocks {
-		kv := map[string]string{}
+	for i, b := range strings.Split(text, "\n\n") {
+		kv := map[string]string{"LoadState": "", "ActiveState": "", "UnitFileState": "", "ActiveEnterTimestampMonotonic": ""}
 		for l := range strings.Lines(b) {
 			k, v, _ := strings.Cut(strings.TrimRight(l, "\n"), "=")
-			kv[k] = v
+			if _, ok := kv[k]; ok {
+				kv[k] = v
+			}
 		}
 		u := tasks.UnitState{
 			Name: names[i], Loaded: kv["LoadState"] == "loaded", Active: kv["ActiveState"],

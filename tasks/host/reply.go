@@ -51,14 +51,16 @@ type Replies struct {
 
 // Write implements io.Writer. It never fails.
 func (r *Replies) Write(b []byte) (int, error) {
-	r.buf = append(r.buf, b...)
+	n := len(b)
 	for {
-		line, rest, ok := bytes.Cut(r.buf, []byte("\n"))
+		// only what is new is looked at: a line without end may come byte by byte
+		line, rest, ok := bytes.Cut(b, []byte("\n"))
+		r.buf = append(r.buf, line...)
 		if !ok {
-			return len(b), nil
+			return n, nil
 		}
-		r.line(string(line))
-		r.buf = rest
+		r.line(string(r.buf))
+		r.buf, b = r.buf[:0], rest
 	}
 }
 

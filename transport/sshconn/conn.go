@@ -1,7 +1,6 @@
 package sshconn
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -46,7 +45,7 @@ func (c *conn) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, er
 	if ctx.Err() != nil {
 		return transport.Result{}, context.Cause(ctx)
 	}
-	out := newOutput(cmd.Stdout)
+	out := newOutput(c.become.name, cmd)
 	done := make(chan error, 1)
 	p := &process{}
 	go func() { done <- p.run(c, line, cmd.Stdin, out) }()
@@ -73,6 +72,8 @@ func (c *conn) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, er
 		if err != nil && !errors.As(err, &exit) {
 			err = c.client.why
 		}
+	case <-out.full:
+		c.client.close(out.endless) // or it would print on
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
@@ -254,67 +255,6 @@ func feed(w io.Writer, begins <-chan string, over <-chan struct{}, stdin io.Read
 			return &inputError{err}
 		}
 	}
-}
-
-// output takes what a program prints until its Run returns.
-type output struct {
-	stdout, stderr sink
-	streamed       bool
-	out, errs      bytes.Buffer
-}
-
-func newOutput(stdout io.Writer) *output {
-	o := &output{}
-	o.stdout.w, o.stderr.w = &o.out, &o.errs
-	if stdout != nil {
-		o.stdout.w, o.streamed = stdout, true
-	}
-	return o
-}
-
-// finish closes both sinks and makes Run's answer of a program that ended
-// with err.
-func (o *output) finish(b *become, err error) (transport.Result, error) {
-	writeErr := o.stdout.close()
-	o.stderr.close()
-	stderr, err := b.outcome(o.errs.Bytes(), err)
-	var exit *transport.ExitError
-	switch {
-	case errors.As(err, &exit):
-		exit.Stderr = stderr
-	case err != nil:
-		return transport.Result{}, err
-	}
-	if writeErr != nil {
-		return transport.Result{}, fmt.Errorf("pass on the output of %s: %w", b.name, writeErr)
-	}
-	return transport.Result{Stdout: o.out.Bytes(), Stderr: stderr}, err
-}
-
-// sink passes writes on until it is closed or one fails, and drops the rest: a
-// reader that stops would block the program.
-type sink struct {
-	mu     sync.Mutex
-	w      io.Writer
-	err    error
-	closed bool
-}
-
-func (s *sink) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed && s.err == nil {
-		_, s.err = s.w.Write(p)
-	}
-	return len(p), nil
-}
-
-// close ends the writing and gives the error of a write that failed.
-func (s *sink) close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	return s.err
 }
 
 // counted counts what passes, to see whether something still does.

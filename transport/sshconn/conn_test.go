@@ -1,9 +1,11 @@
 package sshconn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -119,5 +121,72 @@ Host b.lan
 		if !errors.As(err, &exit) || exit.ExitCode() != 3 || out.String() != "through stdin\n" || errs.String() != "err\n" {
 			t.Errorf("ssh %s: %v, stdout %q, stderr %q", host, err, out.String(), errs.String())
 		}
+	}
+}
+
+// without plays a host that prints without end. It gives up by itself in the end, so that
+// a test which fails leaves some memory.
+func without(end io.Writer) {
+	chunk := bytes.Repeat([]byte("x"), 32<<10)
+	for range 64 << 20 / len(chunk) {
+		if _, err := end.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+// A host that prints without end ends its own run, over SSH and on this machine, and not
+// the memory of all.
+func TestEndlessOutput(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	const most = 1 << 20
+	for _, tt := range []struct {
+		name, what string
+		play       func(transporttest.Player)
+		script     string // that does so on this machine
+		cmd        transport.Cmd
+	}{
+		{name: "output", what: "more than 1024 KiB of output", play: func(p transporttest.Player) { without(p.Stdout) },
+			script: "exec cat /dev/zero", cmd: transport.Cmd{MaxStdout: most}},
+		{name: "output that is streamed", what: "more than 1024 KiB of output", play: func(p transporttest.Player) { without(p.Stdout) },
+			script: "exec cat /dev/zero", cmd: transport.Cmd{MaxStdout: most, Stdout: io.Discard}},
+		{name: "output where nobody set a limit", what: "more than 16384 KiB of output", play: func(p transporttest.Player) { without(p.Stdout) },
+			script: "exec cat /dev/zero"},
+		{name: "messages", what: "more than 256 KiB of messages", play: func(p transporttest.Player) { without(p.Stderr) },
+			script: "exec cat /dev/zero >&2", cmd: transport.Cmd{MaxStdout: most}},
+	} {
+		check := func(t *testing.T, c transport.Conn) {
+			res, err := c.Run(t.Context(), tt.cmd)
+			if !errors.Is(err, transport.ErrEndless) || !strings.Contains(err.Error(), tt.what) || errors.Is(err, transport.ErrLost) {
+				t.Errorf("err = %v, want %v: %s", err, transport.ErrEndless, tt.what)
+			}
+			if len(res.Stdout)+len(res.Stderr) > 0 {
+				t.Errorf("a result of half an output: %d bytes", len(res.Stdout))
+			}
+		}
+		t.Run(tt.name+", over SSH", func(t *testing.T) {
+			s.OnExec(func(int, string) transporttest.Fault { return transporttest.Fault{Play: tt.play} })
+			c := dial(t, dialer(t, serverTarget("tokyo", s)))
+			tt.cmd.Script = "true"
+			check(t, c)
+			if _, err := c.Run(t.Context(), transport.Cmd{Script: "true"}); !errors.Is(err, transport.ErrEndless) {
+				t.Errorf("the connection goes on: %v", err)
+			}
+		})
+		t.Run(tt.name+", on this machine", func(t *testing.T) {
+			c := dial(t, dialer(t, Target{Name: "here", Local: true, Become: "never"}))
+			tt.cmd.Script = tt.script
+			check(t, c)
+		})
+	}
+}
+
+// What is just as long as may be is an answer.
+func TestLongestOutput(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	c := dial(t, dialer(t, serverTarget("tokyo", s)))
+	res, err := c.Run(t.Context(), transport.Cmd{Script: "head -c 100000 /dev/zero", MaxStdout: 100_000})
+	if err != nil || len(res.Stdout) != 100_000 {
+		t.Errorf("%d bytes, %v", len(res.Stdout), err)
 	}
 }

@@ -58,7 +58,7 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 	if err := ctx.Err(); err != nil {
 		return transport.Result{}, context.Cause(ctx)
 	}
-	out := newOutput(cmd.Stdout)
+	out := newOutput(l.become.name, cmd)
 	argv := l.become.argv(cmd.Script)
 	c := exec.Command(argv[0], argv[1:]...)
 	c.Dir = "/"
@@ -95,6 +95,8 @@ func (l *local) Run(ctx context.Context, cmd transport.Cmd) (transport.Result, e
 		if errors.As(err, &bad) {
 			c.Process.Kill()
 		}
+	case <-out.full:
+		syscall.Kill(-c.Process.Pid, syscall.SIGKILL)
 	case <-l.gone:
 		err = errClosed
 	case <-ctx.Done():

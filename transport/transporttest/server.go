@@ -136,6 +136,15 @@ type Fault struct {
 	// StatusThenDrop: the exit status is sent, then the connection is cut
 	// before the output is.
 	StatusThenDrop bool
+	// Play answers in the place of the program, as a host would that is no longer its
+	// owner's. The channel is closed when it returns.
+	Play func(Player)
+}
+
+// Player is the host's side of an exec. Writes fail once the client has gone.
+type Player struct {
+	Stdout, Stderr io.Writer
+	Exit           func(status int) // tells the exit status, and not more
 }
 
 // Counts is what a Server has seen.
@@ -409,6 +418,14 @@ func (s *Server) session(raw net.Conn, user string, nc ssh.NewChannel) {
 // exec runs command as sshd does without a terminal: the program gets pipes,
 // its exit is told at once, and its output until nobody holds it open.
 func (s *Server) exec(raw net.Conn, ch ssh.Channel, r *ssh.Request, user, command string, f Fault) error {
+	exit := func(status int) {
+		ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(status)}))
+	}
+	if f.Play != nil {
+		r.Reply(true, nil)
+		f.Play(Player{Stdout: ch, Stderr: ch.Stderr(), Exit: exit})
+		return nil
+	}
 	var cmd *exec.Cmd
 	if s.opts.Root != nil {
 		var err error
@@ -483,7 +500,7 @@ func (s *Server) exec(raw net.Conn, ch ssh.Channel, r *ssh.Request, user, comman
 				Lang   string
 			}{Signal: strings.TrimPrefix(unix.SignalName(ws.Signal()), "SIG")}))
 		} else {
-			ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{uint32(ws.ExitStatus())}))
+			exit(ws.ExitStatus())
 		}
 	}
 	if f.StatusThenDrop {
