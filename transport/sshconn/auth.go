@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -80,7 +81,10 @@ func (d *Dialer) offers(ctx context.Context, s *settings) (*offers, error) {
 	var comments []string
 	if s.agent != "" {
 		var err error
-		if inAgent, comments, err = o.openAgent(ctx, s.agent); err != nil {
+		if inAgent, comments, err = d.askAgent(ctx, o, s.agent); err != nil {
+			if ctx.Err() != nil {
+				return o, context.Cause(ctx)
+			}
 			o.skip("agent: %v", err)
 		}
 	}
@@ -169,8 +173,35 @@ func (d *Dialer) offers(ctx context.Context, s *settings) (*offers, error) {
 	return o, nil
 }
 
+// agentWait is how long an agent may take to tell its keys.
+const agentWait = 10 * time.Second
+
+// askAgent is openAgent with an end: an agent that is locked may never answer. One that
+// did not is not asked again for each of a thousand hosts.
+func (d *Dialer) askAgent(ctx context.Context, o *offers, socket string) (signers []ssh.Signer, comments []string, err error) {
+	mute := fmt.Errorf("%w: it may be locked, or wait for a click", timeoutError(d.agentWait))
+	d.mu.Lock()
+	skip := d.mute[socket]
+	d.mu.Unlock()
+	if skip {
+		return nil, nil, mute
+	}
+	limited, cancel := context.WithTimeoutCause(ctx, d.agentWait, mute)
+	defer cancel()
+	signers, comments, err = o.openAgent(limited, socket)
+	if limited.Err() == nil {
+		return signers, comments, err
+	}
+	if ctx.Err() == nil {
+		d.mu.Lock()
+		d.mute[socket] = true
+		d.mu.Unlock()
+	}
+	return nil, nil, context.Cause(limited)
+}
+
 // openAgent returns the agent's keys, which need its connection until they have
-// signed.
+// signed. The end of ctx closes that.
 func (o *offers) openAgent(ctx context.Context, socket string) ([]ssh.Signer, []string, error) {
 	var nd net.Dialer
 	c, err := nd.DialContext(ctx, "unix", socket)
@@ -178,6 +209,7 @@ func (o *offers) openAgent(ctx context.Context, socket string) ([]ssh.Signer, []
 		return nil, nil, err
 	}
 	o.agent = c
+	defer context.AfterFunc(ctx, func() { c.Close() })()
 	client := agent.NewClient(c)
 	keys, err := client.List()
 	if err != nil {

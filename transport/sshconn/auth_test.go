@@ -1,6 +1,7 @@
 package sshconn
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/pem"
@@ -13,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
@@ -34,6 +36,12 @@ func serveAgent(t *testing.T, wrong int, keys ...ed25519.PrivateKey) string {
 			t.Fatal(err)
 		}
 	}
+	return listenAgent(t, func(c net.Conn) { agent.ServeAgent(ring, c) })
+}
+
+// listenAgent gives a socket on which every connection is served.
+func listenAgent(t *testing.T, serve func(net.Conn)) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "agent") // a socket's name must be short
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +59,7 @@ func serveAgent(t *testing.T, wrong int, keys ...ed25519.PrivateKey) string {
 			if err != nil {
 				return
 			}
-			go agent.ServeAgent(ring, c)
+			go serve(c)
 		}
 	}()
 	return path
@@ -101,6 +109,51 @@ func TestExplicitKeyBeforeAgent(t *testing.T) {
 	d := dialer(t, serverTarget("tokyo", s))
 	t.Setenv("SSH_AUTH_SOCK", serveAgent(t, 8))
 	dial(t, d)
+}
+
+// An agent that is locked, or waits for a click, may answer never: it is waited for once,
+// and the other keys are tried.
+func TestAgentThatDoesNotAnswer(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	var asked atomic.Int32
+	sock := listenAgent(t, func(net.Conn) { asked.Add(1) })
+
+	t.Run("another key is let in", func(t *testing.T) {
+		other := serverTarget("osaka", s)
+		d := dialer(t, serverTarget("tokyo", s), other)
+		d.agentWait = 10 * time.Millisecond
+		t.Setenv("SSH_AUTH_SOCK", sock)
+		dial(t, d)
+		c, err := d.Dial(t.Context(), other.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		if n := asked.Load(); n != 1 {
+			t.Errorf("it was asked %d times", n)
+		}
+	})
+	t.Run("no other key", func(t *testing.T) {
+		tt := serverTarget("tokyo", s)
+		tt.IdentityFile = ""
+		d := dialer(t, tt)
+		d.agentWait = 10 * time.Millisecond
+		t.Setenv("HOME", t.TempDir())
+		t.Setenv("SSH_AUTH_SOCK", sock)
+		err := fails(t, d, transport.ErrAuth)
+		if want := "agent: no answer within 10ms: it may be locked, or wait for a click"; !strings.Contains(err.Error(), want) {
+			t.Errorf("err = %v, want %q in it", err, want)
+		}
+	})
+	t.Run("Ctrl-C", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := dialer(t, serverTarget("tokyo", s))
+		d.agentWait = time.Hour
+		t.Setenv("SSH_AUTH_SOCK", listenAgent(t, func(net.Conn) { cancel() }))
+		if _, err := d.Dial(ctx, "tokyo"); !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v", err)
+		}
+	})
 }
 
 func TestAgent(t *testing.T) {

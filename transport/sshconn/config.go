@@ -92,6 +92,9 @@ func (d *Dialer) settings(ctx context.Context, h hop) (*settings, error) {
 	}).wait(ctx)
 }
 
+// configWait is how long ssh may take to tell what its configuration says.
+const configWait = 30 * time.Second
+
 // options asks ssh itself what its configuration says, because its parser is
 // the only right one; without an ssh they are read here.
 func (d *Dialer) options(t *Target) ([]option, error) {
@@ -113,11 +116,17 @@ func (d *Dialer) options(t *Target) ([]option, error) {
 	if t.Port != 0 {
 		args = append(args, "-p", strconv.Itoa(t.Port))
 	}
-	cmd := exec.Command(ssh, append(args, "--", host)...)
+	limited, cancel := context.WithTimeout(context.Background(), d.configWait)
+	defer cancel()
+	cmd := exec.CommandContext(limited, ssh, append(args, "--", host)...)
+	cmd.WaitDelay = time.Second // a `Match exec` may hold its output
 	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		switch {
+		case limited.Err() != nil:
+			err = fmt.Errorf("ssh -G: %w: a `Match exec` may hang", timeoutError(d.configWait))
+		case errors.As(err, &exit):
 			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
 		}
 		return nil, transport.WithHint(fmt.Errorf("read ssh_config: %w", err), "try it by hand: ssh -G %s", host)

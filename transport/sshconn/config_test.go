@@ -141,3 +141,17 @@ func FuzzOptions(f *testing.F) {
 		}
 	})
 }
+
+// A command in ssh_config that hangs does not hold the run for ever.
+func TestConfigThatHangs(t *testing.T) {
+	if _, err := exec.LookPath("ssh"); err != nil {
+		t.Skip("no ssh on this machine")
+	}
+	config := writeFile(t, filepath.Join(t.TempDir(), "config"), "Match exec \"sleep 30\"\n\tUser admin\n")
+	d := dialer(t, Target{Name: "tokyo"})
+	d.SSHConfig, d.configWait = config, 10*time.Millisecond
+	err := fails(t, d, nil)
+	if want := "read ssh_config: ssh -G: no answer within 10ms: a `Match exec` may hang"; !strings.Contains(err.Error(), want) {
+		t.Errorf("err = %v, want %q in it", err, want)
+	}
+}

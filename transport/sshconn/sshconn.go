@@ -75,12 +75,15 @@ type Dialer struct {
 	once      sync.Once
 	targets   map[string]*Target
 	keepalive time.Duration // between keepalives; for tests, 0: keepaliveInterval
+	// What is waited for on this machine; for tests, 0: agentWait and configWait.
+	agentWait, configWait time.Duration
 
 	mu       sync.Mutex
 	closed   bool
 	resolved map[string]*lazy[*settings]
 	jumps    map[string]*lazy[*client]
 	keys     map[string]*lazy[*keyFile]
+	mute     map[string]bool // sockets of agents that did not answer
 	hosts    hostKeys
 }
 
@@ -130,8 +133,15 @@ func (d *Dialer) init() {
 		d.jumps = make(map[string]*lazy[*client])
 		d.keys = make(map[string]*lazy[*keyFile])
 		d.hosts.warn = d.Warn
+		d.mute = make(map[string]bool)
 		if d.keepalive == 0 {
 			d.keepalive = keepaliveInterval
+		}
+		if d.agentWait == 0 {
+			d.agentWait = agentWait
+		}
+		if d.configWait == 0 {
+			d.configWait = configWait
 		}
 	})
 }
