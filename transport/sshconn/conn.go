@@ -1,6 +1,7 @@
 package sshconn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,16 @@ import (
 // process that it left behind may hold its output open for ever.
 const outputGrace = 2 * time.Second
 
+// drainWait is how long output may go on after the program has ended. What was on its way
+// then is 2 MiB at most, the window of a channel, and 35 KB/s bring that; what comes later
+// is of a process that was left behind, or of a host that lies.
+const drainWait = time.Minute
+
 // conn is a transport.Conn over SSH.
 type conn struct {
 	client *client
 	become become
+	drain  time.Duration // for tests; 0: drainWait
 }
 
 // Close implements transport.Conn.
@@ -194,9 +201,12 @@ func (p *process) run(c *conn, line string, stdin io.Reader, out *output) error 
 	}
 	drained := make(chan struct{})
 	go func() { copies.Wait(); close(drained) }()
+	end := time.NewTimer(cmp.Or(c.drain, drainWait))
+	defer end.Stop()
 	for before := moved.Load(); ; {
 		select {
 		case <-drained:
+		case <-end.C:
 		case <-time.After(outputGrace):
 			if now := moved.Load(); now != before {
 				before = now

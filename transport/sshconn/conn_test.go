@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
@@ -178,6 +179,30 @@ func TestEndlessOutput(t *testing.T) {
 			tt.cmd.Script = tt.script
 			check(t, c)
 		})
+	}
+}
+
+// Output that drips on after the exit status does not hold the run for ever.
+func TestOutputDrips(t *testing.T) {
+	s := transporttest.NewServer(t, transporttest.Options{})
+	s.OnExec(func(int, string) transporttest.Fault {
+		return transporttest.Fault{Play: func(p transporttest.Player) {
+			io.WriteString(p.Stdout, "all of it\n")
+			p.Exit(3)
+			for t.Context().Err() == nil {
+				time.Sleep(time.Millisecond)
+				if _, err := io.WriteString(p.Stdout, "."); err != nil {
+					return
+				}
+			}
+		}}
+	})
+	c := dial(t, dialer(t, serverTarget("tokyo", s))).(*conn)
+	c.drain = 50 * time.Millisecond
+	res, err := c.Run(t.Context(), transport.Cmd{Script: "true"})
+	var exit *transport.ExitError
+	if !errors.As(err, &exit) || exit.Code != 3 || !strings.HasPrefix(string(res.Stdout), "all of it\n") {
+		t.Errorf("%.40q, %v", res.Stdout, err)
 	}
 }
 
