@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -26,14 +25,9 @@ const (
 	// guardSlack is what the script adds to the confirmation's time for its own
 	// work (main_run in tasks/host/txn.sh).
 	guardSlack = 240 * time.Second
-	// deadLine is how long nothing may be heard of a host that is being changed.
-	deadLine = 8 * time.Second
-	// followTries is how often the script that follows a run may end without an
-	// answer.
-	followTries = 20
 )
 
-var errTooLate = errors.New("contact was lost until it was too late to confirm")
+var errTooLate = errors.New("it did not answer until it was too late to confirm")
 
 // attempt is the apply on one host, from its start until it is known how it came out.
 type attempt struct {
@@ -236,89 +230,6 @@ func summary(cs []tasks.Change) string {
 	return strings.Join(s, ", ")
 }
 
-// launch runs the apply script and waits for its end, over as many connections as that
-// takes. An error means that its outcome is not known.
-func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
-	script, err := a.x.Script()
-	if err != nil {
-		return host.Reply{}, err
-	}
-	conn, err := a.e.conn(ctx, a.h.Name)
-	if err != nil {
-		return host.Reply{Status: host.StatusFailed, Stage: stageConnect, Message: err.Error()}, nil
-	}
-	var silent time.Time // since when nothing is heard of it
-	alive := a.mistrust(ctx)
-	defer alive("")
-	heard := func(stage, task string) {
-		silent = time.Time{}
-		alive(stage)
-		a.observe(stage, task)
-	}
-	most := host.MaxAnswer(len(a.h.Tunnels))
-	said := &host.Replies{Event: heard}
-	_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Launch(), Stdin: strings.NewReader(script.Reveal()), Stdout: said, MaxStdout: most})
-	if host.NotStarted(err) {
-		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
-	}
-	for ends := 0; err != nil; {
-		if silent.IsZero() {
-			silent = time.Now()
-		}
-		var exit *transport.ExitError
-		if errors.As(err, &exit) {
-			ends++
-		}
-		if ctx.Err() != nil || errors.Is(err, transport.ErrEndless) || ends > followTries || time.Since(silent) > a.x.ConfirmTimeout+guardSlack {
-			return host.Reply{}, err
-		}
-		a.observe(stageConnect, "connection lost; trying again")
-		sleep(ctx, time.Second)
-		a.e.drop(a.h.Name)
-		if conn, err = a.e.redial(ctx, a.h.Name); err != nil {
-			continue
-		}
-		said = &host.Replies{Event: heard}
-		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said, MaxStdout: most})
-	}
-	return said.Reply(), nil
-}
-
-// mistrust makes a new connection to the host, which closes the old one, whenever nothing
-// was heard over that for a while although much should be: the way that it
-// goes may be what has changed, and a line that is dead is seen as such only when the host
-// is about to put everything back. The function that it returns is called with the stage
-// of what was heard, and with none at the end.
-func (a *attempt) mistrust(ctx context.Context) func(stage string) {
-	var mu sync.Mutex
-	var stage string
-	var timer *time.Timer
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(deadLine, func() {
-		mu.Lock()
-		at := stage
-		mu.Unlock()
-		if at != "" && at != host.StagePackages { // packages take as long as they take
-			_, _ = a.e.redial(ctx, a.h.Name) // the old line may yet bring something
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		if stage != "" {
-			timer.Reset(deadLine)
-		}
-	})
-	return func(s string) {
-		mu.Lock()
-		defer mu.Unlock()
-		if stage = s; s == "" {
-			timer.Stop()
-			return
-		}
-		timer.Reset(deadLine)
-	}
-}
-
 // verify looks at the host over a new connection. Where it is not as planned,
 // the host puts back what was there.
 func (a *attempt) verify(ctx context.Context) {
@@ -335,10 +246,7 @@ func (a *attempt) verify(ctx context.Context) {
 		return
 	}
 	a.conn = conn
-	facts, why := a.converged(ctx)
-	if why == nil {
-		why = a.tunnelsHold(ctx, facts)
-	}
+	why := a.looksGood(ctx)
 	if why == nil {
 		return
 	}
@@ -348,6 +256,18 @@ func (a *attempt) verify(ctx context.Context) {
 		return
 	}
 	a.revert(ctx, why)
+}
+
+// looksGood looks at the host until it is too late to keep what it has; an error says why
+// it is not to be kept.
+func (a *attempt) looksGood(ctx context.Context) error {
+	ctx, cancel := context.WithDeadlineCause(ctx, a.deadline, errTooLate)
+	defer cancel()
+	facts, err := a.converged(ctx)
+	if err != nil {
+		return err
+	}
+	return a.tunnelsHold(ctx, facts)
 }
 
 // converged reads the host again; an error says why it is not as planned.
@@ -385,7 +305,7 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		if !a.broken.was && !dialled {
 			// somebody took it down by hand, or the hub refused it at the time
 			dialled = true
-			_, _ = a.conn.Run(ctx, transport.Cmd{Script: a.h.daemon(facts).Dial(a.broken.Tunnel.Conn)})
+			_, _ = run(ctx, a.conn, tunnelWait, transport.Cmd{Script: a.h.daemon(facts).Dial(a.broken.Tunnel.Conn)})
 		}
 		sleep(ctx, time.Second)
 		var err error
@@ -485,7 +405,7 @@ func (a *attempt) lookAgain(ctx context.Context, expected map[string]bool) {
 func (a *attempt) keep(ctx context.Context) {
 	a.observe(host.StageConfirm, "")
 	for conn := a.conn; ; {
-		_, err := conn.Run(ctx, transport.Cmd{Script: a.x.Confirm()})
+		_, err := run(ctx, conn, confirmWait, transport.Cmd{Script: a.x.Confirm(), MaxStdout: maxWord})
 		if err == nil {
 			a.kept()
 			return
@@ -535,16 +455,18 @@ func (a *attempt) kept() {
 }
 
 // revert tells the host to put back what was there, and waits until it has. The line may
-// be the very thing that broke, so a second try goes over a new one.
+// be the very thing that broke, so a second try goes over a new one; a host that is only
+// silent has heard it.
 func (a *attempt) revert(ctx context.Context, why error) {
 	for _, connect := range []func(context.Context, string) (transport.Conn, error){a.e.conn, a.e.redial} {
 		conn, err := connect(ctx, a.h.Name)
 		if err != nil {
 			continue
 		}
-		_, err = conn.Run(ctx, transport.Cmd{Script: a.x.Revert(oneLine(why))})
+		_, err = run(ctx, conn, revertWait, transport.Cmd{Script: a.x.Revert(oneLine(why))})
 		var exit *transport.ExitError
-		if err == nil || errors.As(err, &exit) {
+		var silent silentError
+		if err == nil || errors.As(err, &exit) || errors.As(err, &silent) {
 			break // its exit status says nothing that the outcome does not say better
 		}
 	}
@@ -573,7 +495,7 @@ func (a *attempt) awaitRevert(ctx context.Context, why error) {
 // outcome asks the host what has become of the apply: host.OutcomePending or how it
 // ended, with the reason behind a tab.
 func (a *attempt) outcome(ctx context.Context, conn transport.Conn) (string, error) {
-	res, err := conn.Run(ctx, transport.Cmd{Script: a.x.Outcome()})
+	res, err := run(ctx, conn, deadLine, transport.Cmd{Script: a.x.Outcome(), MaxStdout: maxWord})
 	word := strings.TrimSpace(string(res.Stdout))
 	if a.armed && a.h.Leave && word == host.OutcomeUntouched {
 		// The host was armed, and has no trace of it: a host that is left forgets all

@@ -131,10 +131,14 @@ func TestAttempt(t *testing.T) {
 		{name: "the shell that follows it ends with the host's own", m: &machine{before: noConf, after: goodConf,
 			cut: at("launch", 1, exit(255)), fault: at("follow", 1, exit(1))}, want: Changed, did: "launch follow confirm", stands: "after"},
 		{name: "every shell that follows it ends", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut), fault: from("follow", 1, exit(1))},
+			want: RolledBack, says: "until it was too late to confirm; the host stands as before (not confirmed within its time)", did: "launch", stands: "before"},
+		{name: "every shell there ends", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut), fault: either(from("follow", 1, exit(1)), from("outcome", 1, exit(1)))},
 			want: Unknown, says: "exit status 1 | the host puts everything back by itself when nobody confirms within 4m10s", did: "launch", stands: "before"},
 		{name: "it takes every connection, and drops each", m: &machine{before: noConf, after: goodConf,
-			cut: at("launch", 1, errCut), fault: from("follow", 1, errCut)},
-			want: Unknown, says: "connection lost: broken pipe | the host puts everything back by itself", did: "launch", stands: "before"},
+			cut: at("launch", 1, errCut), fault: either(from("follow", 1, errCut), from("outcome", 1, errCut))},
+			want: Unknown, says: " | the host puts everything back by itself", did: "launch", stands: "before"},
+		{name: "it tells of itself without end", m: &machine{before: noConf, fault: at("launch", 1, transport.ErrEndless)},
+			want: Unknown, says: "the host answers without end | the host puts everything back by itself", did: "", stands: "before"},
 		{name: "it is reached again for a while only", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut),
 			fault: func(what string, n int) error {
 				if what == "dial" && (n == 2 || n == 3) {
@@ -557,7 +561,7 @@ func (f observer) Observe(e Event) { f(e) }
 func TestDeadLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := fresh()
-		m.dead = true
+		m.cut = at("launch", 1, errHangs)
 		w := newWorld(t, map[string]*machine{"tokyo": m}, wanting("tokyo", tasks.RoleSite))
 		start := time.Now()
 		r := w.apply(context.Background())

@@ -45,8 +45,8 @@ type machine struct {
 	// the place of its answer.
 	fault, cut func(what string, n int) error
 
-	// dead says that the line over which it is launched is, once it is.
-	dead bool
+	// silent says that what follows its apply hangs, and tells nothing.
+	silent bool
 	// writes says that what it becomes is what the apply script puts there, at every
 	// apply anew, and not after.
 	writes bool
@@ -60,6 +60,9 @@ type machine struct {
 }
 
 var errCut = fmt.Errorf("%w: broken pipe", transport.ErrLost)
+
+// errHangs is of a host that does not answer, over a line that lives.
+var errHangs = errors.New("hangs")
 
 // at returns a fault that happens at the n-th time of what.
 func at(what string, n int, err error) func(string, int) error {
@@ -76,6 +79,18 @@ func from(what string, n int, err error) func(string, int) error {
 	return func(w string, i int) error {
 		if w == what && i >= n {
 			return err
+		}
+		return nil
+	}
+}
+
+// either is a fault that is one of several.
+func either(faults ...func(string, int) error) func(string, int) error {
+	return func(w string, i int) error {
+		for _, f := range faults {
+			if err := f(w, i); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -160,22 +175,42 @@ func (c *machineConn) Run(ctx context.Context, cmd transport.Cmd) (transport.Res
 	}
 	what, m := scripts[i].name, c.ms.all[c.name]
 	if err := c.ms.count(m, what, m.fault); err != nil {
-		return transport.Result{}, err
+		return c.fail(ctx, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return transport.Result{}, err
 	}
+	follows := what == "launch" || what == "follow"
+	if follows && m.silent {
+		cmd.Stdout = io.Discard
+	}
 	res, err := c.ms.run(c.name, what, cmd)
-	if m.dead && what == "launch" {
-		<-c.closed // nobody says so: packets go nowhere
-		return transport.Result{}, errCut
+	if follows && m.silent {
+		return c.hang(ctx)
 	}
 	if m.cut != nil {
 		if cut := m.cut(what, m.times[what]); cut != nil {
-			return transport.Result{}, cut
+			return c.fail(ctx, cut)
 		}
 	}
 	return res, err
+}
+
+// fail returns err; that of a host that hangs comes when its client gives up.
+func (c *machineConn) fail(ctx context.Context, err error) (transport.Result, error) {
+	if err == errHangs {
+		return c.hang(ctx)
+	}
+	return transport.Result{}, err
+}
+
+func (c *machineConn) hang(ctx context.Context) (transport.Result, error) {
+	select {
+	case <-ctx.Done():
+		return transport.Result{}, context.Cause(ctx)
+	case <-c.closed:
+		return transport.Result{}, errCut
+	}
 }
 
 var confirmTimeout = regexp.MustCompile(`(?m)^confirm_timeout=(\d+)$`)

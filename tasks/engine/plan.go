@@ -267,11 +267,15 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	if err != nil {
 		return tasks.Facts{}, Failed, err
 	}
-	res, err := conn.Run(ctx, transport.Cmd{Script: script, MaxStdout: host.MaxAnswer(len(h.Tunnels))})
+	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: script, MaxStdout: host.MaxAnswer(len(h.Tunnels))})
 	var exit *transport.ExitError
+	var silent silentError
 	switch {
 	case errors.As(err, &exit), errors.Is(err, transport.ErrEndless):
 		return tasks.Facts{}, Failed, fmt.Errorf("read facts: %w", err)
+	case errors.As(err, &silent):
+		return tasks.Facts{}, Unreachable, transport.WithHint(fmt.Errorf("read facts: %w", err),
+			"log in to %s and look for what hangs: `systemctl status`, a disk (`df`), `dmesg`", h.Name)
 	case err != nil:
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
 	}

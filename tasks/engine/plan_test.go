@@ -35,6 +35,9 @@ func TestPlan(t *testing.T) {
 		{name: "who is at work is not known", m: busy("?"), want: Failed, says: "vpnpush-run"},
 		{name: "the probe fails", m: &machine{cut: at("probe", 1, &transport.ExitError{Code: 3})}, want: Failed, says: "read facts: exit status 3"},
 		{name: "the line is cut", m: &machine{cut: at("probe", 1, errCut)}, want: Unreachable, says: "read facts: connection lost"},
+		{name: "it takes the probe and does not answer", m: &machine{fault: from("probe", 1, errHangs)}, want: Unreachable,
+			says: "read facts: it takes commands, and did not answer within 2m0s | log in to tokyo and look for what hangs"},
+		{name: "it answers without end", m: &machine{fault: at("probe", 1, transport.ErrEndless)}, want: Failed, says: "read facts: the host answers without end"},
 		{name: "what the probe needs is not in its answer", m: &machine{before: answer{}}, want: Failed, says: "check file:/etc/f"},
 		{name: "a pattern that no probe reads", m: fresh(), set: func(h *Host) {
 			h.Reads = []tasks.Read{{Kind: tasks.ReadGlob, Arg: "/etc/*/x"}}
