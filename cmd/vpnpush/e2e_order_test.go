@@ -67,6 +67,29 @@ func TestE2EOrder(t *testing.T) {
 	vpnpush(t, l, 0, "apply", "--yes")
 	unchanged(t, l)
 
+	// a site whose line lives and where what follows the apply hangs: it puts everything
+	// back by itself, and is asked for that
+	write(t, l, inv(35))
+	l.Put("nagoya", "/usr/local/sbin/systemctl", `#!/bin/sh
+case $* in *is-active*vpnpush-apply-*) exec sleep 60;; esac
+exec /usr/bin/systemctl "$@"
+`)
+	l.MustRun("nagoya", "chmod", "755", "/usr/local/sbin/systemctl")
+	start := time.Now()
+	r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "10s")
+	l.MustRun("nagoya", "rm", "-f", "/usr/local/sbin/systemctl")
+	want := map[string]string{"vps": "changed", "nagoya": "rolled back", "osaka": "skipped", "tokyo": "skipped"}
+	if got := results(r.Stdout); r.Code != 5 || fmt.Sprint(got) != fmt.Sprint(want) || !strings.Contains(r.Stdout, "not confirmed within 10 s") {
+		t.Errorf("nagoya silent: exit code %d, %v, want 5, %v\n%s", r.Code, got, want, r.Stdout)
+	}
+	if took := time.Since(start); took > 40*time.Second {
+		t.Errorf("nagoya silent: the others were held for %v", took)
+	} else {
+		t.Logf("nagoya silent: over after %v", took)
+	}
+	vpnpush(t, l, 0, "apply", "--yes")
+	unchanged(t, l)
+
 	// Ctrl-C once: the host at work ends well, no other is begun
 	write(t, l, inv(36))
 	l.MustRun("vps", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) sleep 3;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
