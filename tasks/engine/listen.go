@@ -25,10 +25,16 @@ const (
 	// packageTime is how long a run may take that installs packages (RuntimeMaxSec of
 	// host.Txn.Launch).
 	packageTime = 30 * time.Minute
+	// packageLine is deadLine where packages are installed, which tell nothing for minutes.
+	packageLine = 30 * time.Second
 )
 
-// errOver ends the listening to an apply that the host has told the outcome of.
-var errOver = errors.New("the host has told how it ended")
+var (
+	// errOver ends the listening to an apply that the host has told the outcome of.
+	errOver = errors.New("the host has told how it ended")
+	// errOverdue ends that to one that tells of its work for longer than any may take.
+	errOverdue = fmt.Errorf("%w: it should long be through with the apply", transport.ErrEndless)
+)
 
 // listener hears what an apply tells while it runs. Whenever that is nothing for a while
 // it asks the host over a new connection what has become of it: the line may be dead, as
@@ -71,9 +77,23 @@ func (l *listener) done() string {
 func (l *listener) event(stage, task string) {
 	l.mu.Lock()
 	l.stage, l.heard = stage, time.Now()
-	l.timer.Reset(deadLine)
+	if l.heard.After(l.end) {
+		l.stop(errOverdue)
+	}
+	l.timer.Reset(l.patience())
 	l.mu.Unlock()
 	l.a.observe(stage, task)
+}
+
+// packages reports whether packages are being installed.
+func (l *listener) packages() bool { return l.stage == host.StagePackages && l.a.installs() }
+
+// patience returns for how long nothing may be heard before the host is asked.
+func (l *listener) patience() time.Duration {
+	if l.packages() {
+		return packageLine
+	}
+	return deadLine
 }
 
 // sent is told that the host takes what is sent to it: its time begins when it has all.
@@ -122,21 +142,20 @@ func (l *listener) mistrust() {
 		return
 	}
 	silence := time.Since(l.heard)
-	packages := l.stage == host.StagePackages && l.a.installs()
 	switch {
 	case err == nil && ended(word):
 		l.outcome = word
 		l.stop(errOver)
-	case time.Now().After(l.end), conn != nil && err != nil && !packages && silence > l.a.x.ConfirmTimeout+silentSlack:
+	case time.Now().After(l.end), conn != nil && err != nil && !l.packages() && silence > l.a.x.ConfirmTimeout+silentSlack:
 		l.stop(fmt.Errorf("%w, and told nothing for %s", silentError(deadLine), silence.Round(time.Second)))
 	}
 	if conn != nil {
 		conn.Close()
-		if l.stage != "" && !packages && silence >= deadLine {
+		if l.stage != "" && !l.packages() && silence >= deadLine {
 			l.a.e.drop(l.a.h.Name) // the run is taken up over a line that is known to live
 		}
 	}
-	l.timer.Reset(deadLine)
+	l.timer.Reset(l.patience())
 }
 
 // ended reports whether an outcome is one that stays.

@@ -100,6 +100,23 @@ func TestSilentHostInterrupted(t *testing.T) {
 	}
 }
 
+// A host that tells of its work for ever is never silent, and is given up all the same.
+func TestEndlessApply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &Engine{Dialer: (&machines{t: t, all: map[string]*machine{}}), ConfirmTimeout: 10 * time.Second}
+		l := e.newAttempt(Host{Name: "tokyo"}, &HostPlan{}).listen(context.Background())
+		start := time.Now()
+		for l.ctx.Err() == nil && time.Since(start) < time.Hour {
+			time.Sleep(5 * time.Second)
+			l.event("write", "file:/etc/f")
+		}
+		if took := time.Since(start); took > 5*time.Minute || !errors.Is(context.Cause(l.ctx), transport.ErrEndless) {
+			t.Errorf("it was heard for %v: %v", took, context.Cause(l.ctx))
+		}
+		l.done()
+	})
+}
+
 // A script on its way over a slow line is no silence, and neither are packages on theirs: a
 // line that is given up then ends an apply that would have been well.
 func TestSlowIsNotSilent(t *testing.T) {

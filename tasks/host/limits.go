@@ -4,7 +4,7 @@ package host
 // must not take the memory of a run over a thousand.
 const (
 	// answerBase is for a host with few tunnels. A whole answer of one with Debian's own
-	// packages, its packet filter and 1,000 lines of charon's log has some 200 KiB; the
+	// packages, its packet filter and 1,000 lines of charon's log has some 70 KiB; the
 	// rest is for what an admin keeps there, such as 30,000 rules of a block list.
 	answerBase = 4 << 20
 	// answerPerTunnel is for what grows with them, on the hub of a large network: a conn
@@ -16,6 +16,10 @@ const (
 	bytesPerPart = 1 << 10
 	// maxOSRelease is more than any os-release has.
 	maxOSRelease = 64 << 10
+	// maxLine is more than any line has that an apply tells of itself, and maxLog more
+	// than the end of its log that it sends; the rest is dropped.
+	maxLine = 4 << 10
+	maxLog  = 16 << 10
 )
 
 // MaxAnswer returns how many bytes the answer of a host with so many tunnels may have: to

@@ -137,3 +137,17 @@ func TestFactsOfALargeHub(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What an apply tells of itself is shown, so what is too much of it is dropped.
+func TestRepliesBounded(t *testing.T) {
+	r := &Replies{}
+	long := strings.Repeat("x", 1<<20)
+	fmt.Fprintf(r, "status\tfailed\nmessage\t%s\nlog\n", long)
+	for range 1000 {
+		fmt.Fprintf(r, "%s\n", long[:1000])
+	}
+	fmt.Fprint(r, long)
+	if got := r.Reply(); got.Status != StatusFailed || len(got.Message) > maxLine || len(got.Log) > maxLog+2*maxLine {
+		t.Errorf("%s, a message of %d bytes, a log of %d", got.Status, len(got.Message), len(got.Log))
+	}
+}

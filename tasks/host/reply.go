@@ -55,7 +55,7 @@ func (r *Replies) Write(b []byte) (int, error) {
 	for {
 		// only what is new is looked at: a line without end may come byte by byte
 		line, rest, ok := bytes.Cut(b, []byte("\n"))
-		r.buf = append(r.buf, line...)
+		r.buf = append(r.buf, line[:min(len(line), maxLine-len(r.buf))]...)
 		if !ok {
 			return n, nil
 		}
@@ -66,7 +66,9 @@ func (r *Replies) Write(b []byte) (int, error) {
 
 func (r *Replies) line(l string) {
 	if r.tail {
-		r.log.WriteString(l + "\n")
+		if r.log.Len() < maxLog {
+			r.log.WriteString(l + "\n")
+		}
 		return
 	}
 	w := append(strings.Split(l, "\t"), "", "", "")
