@@ -69,12 +69,18 @@ type ExitError struct {
 	Stderr []byte // whole
 }
 
+// maxTold is how much of Stderr an error's text shows: its end, where programs say why.
+const maxTold = 4 << 10
+
 func (e *ExitError) Error() string {
 	what := fmt.Sprintf("exit status %d", e.Code)
 	if e.Signal != "" {
 		what = "killed by SIG" + e.Signal
 	}
 	if s := strings.TrimSpace(string(e.Stderr)); s != "" {
+		if len(s) > maxTold {
+			s = "(...)" + strings.ToValidUTF8(s[len(s)-maxTold:], "")
+		}
 		what += ": " + s
 	}
 	return what

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"strings"
 	"testing"
 )
 
@@ -34,6 +35,7 @@ func TestExitErrorText(t *testing.T) {
 		{ExitError{Code: 3}, "exit status 3"},
 		{ExitError{Code: 3, Stderr: []byte("no space\n")}, "exit status 3: no space"},
 		{ExitError{Signal: "KILL"}, "killed by SIGKILL"},
+		{ExitError{Code: 3, Stderr: []byte(strings.Repeat("x", 8<<10))}, "exit status 3: (...)" + strings.Repeat("x", 4<<10)},
 	} {
 		if got := tt.err.Error(); got != tt.want {
 			t.Errorf("got %q, want %q", got, tt.want)

@@ -29,7 +29,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 		}
 		hosts = append(hosts, engine.Host{
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
-			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(),
+			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(), TunnelCount: len(r.Tunnels()),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: r.Preflight, Security: r.Security, Tasks: r.Tasks,
 			Beside:      func(f tasks.Facts) []string { return append(r.ForeignKeys(f), r.Beside(f)...) },

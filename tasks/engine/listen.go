@@ -192,8 +192,7 @@ func (l *listener) launch(conn transport.Conn, script string) (host.Reply, error
 		l.event(stage, task)
 	}
 	said := &host.Replies{Event: heard}
-	most := host.MaxAnswer(len(a.h.Tunnels))
-	_, err := conn.Run(l.ctx, transport.Cmd{Script: a.x.Launch(), Stdin: l.sending(strings.NewReader(script)), Stdout: said, MaxStdout: most})
+	_, err := conn.Run(l.ctx, transport.Cmd{Script: a.x.Launch(), Stdin: l.sending(strings.NewReader(script)), Stdout: said, MaxStdout: a.h.maxAnswer()})
 	if host.NotStarted(err) {
 		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
 	}
@@ -215,7 +214,7 @@ func (l *listener) launch(conn transport.Conn, script string) (host.Reply, error
 			continue
 		}
 		said = &host.Replies{Event: heard}
-		_, err = conn.Run(l.ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said, MaxStdout: most})
+		_, err = conn.Run(l.ctx, transport.Cmd{Script: a.x.Follow(), Stdout: said, MaxStdout: a.h.maxAnswer()})
 	}
 	return said.Reply(), nil
 }

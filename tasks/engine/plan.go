@@ -267,7 +267,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	if err != nil {
 		return tasks.Facts{}, Failed, err
 	}
-	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: script, MaxStdout: host.MaxAnswer(len(h.Tunnels))})
+	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: script, MaxStdout: h.maxAnswer()})
 	var exit *transport.ExitError
 	var silent silentError
 	switch {

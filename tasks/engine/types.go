@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/tasks/security"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -26,6 +27,9 @@ type Host struct {
 	Name  string
 	Role  string // tasks.RoleHub, tasks.RoleSite
 	Reads []tasks.Read
+	// TunnelCount is how many tunnels the inventory has on it, whatever is wanted of them:
+	// what it answers grows with them.
+	TunnelCount int
 	// Preflight returns what the host cannot carry, and what is worth a warning.
 	// Pure; nil: nothing.
 	Preflight func(tasks.Facts) (refusals []error, warnings []string)
@@ -58,6 +62,9 @@ type Host struct {
 	Beside      func(tasks.Facts) []string
 	BesideReads []tasks.Read
 }
+
+// maxAnswer returns how many bytes the host may answer.
+func (h Host) maxAnswer() int { return host.MaxAnswer(h.Role, h.TunnelCount) }
 
 func (h Host) daemon(f tasks.Facts) tasks.Daemon {
 	if h.Daemon == nil {
