@@ -136,7 +136,7 @@ func TestAttempt(t *testing.T) {
 			want: Unknown, says: "exit status 1 | the host puts everything back by itself when nobody confirms within 4m10s", did: "launch", stands: "before"},
 		{name: "it takes every connection, and drops each", m: &machine{before: noConf, after: goodConf,
 			cut: at("launch", 1, errCut), fault: either(from("follow", 1, errCut), from("outcome", 1, errCut))},
-			want: Unknown, says: " | the host puts everything back by itself", did: "launch", stands: "before"},
+			want: Unknown, says: "broken pipe | the host puts everything back by itself", did: "launch", stands: "before"},
 		{name: "it tells of itself without end", m: &machine{before: noConf, fault: at("launch", 1, transport.ErrEndless)},
 			want: Unknown, says: "the host answers without end | the host puts everything back by itself", did: "", stands: "before"},
 		{name: "it is reached again for a while only", m: &machine{before: noConf, after: goodConf, cut: at("launch", 1, errCut),

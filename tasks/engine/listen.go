@@ -32,8 +32,8 @@ const (
 var (
 	// errOver ends the listening to an apply that the host has told the outcome of.
 	errOver = errors.New("the host has told how it ended")
-	// errOverdue ends that to one that tells of its work for longer than any may take.
-	errOverdue = fmt.Errorf("%w: it should long be through with the apply", transport.ErrEndless)
+	// errOverdue ends that to one that has had the time of any.
+	errOverdue = errors.New("it should long be through with the apply")
 )
 
 // listener hears what an apply tells while it runs. Whenever that is nothing for a while
@@ -78,7 +78,7 @@ func (l *listener) event(stage, task string) {
 	l.mu.Lock()
 	l.stage, l.heard = stage, time.Now()
 	if l.heard.After(l.end) {
-		l.stop(errOverdue)
+		l.stop(fmt.Errorf("%w: %w", transport.ErrEndless, errOverdue))
 	}
 	l.timer.Reset(l.patience())
 	l.mu.Unlock()
@@ -142,12 +142,18 @@ func (l *listener) mistrust() {
 		return
 	}
 	silence := time.Since(l.heard)
+	told := ", and told nothing for " + silence.Round(time.Second).String()
+	var mute silentError
 	switch {
 	case err == nil && ended(word):
 		l.outcome = word
 		l.stop(errOver)
-	case time.Now().After(l.end), conn != nil && err != nil && !l.packages() && silence > l.a.x.ConfirmTimeout+silentSlack:
-		l.stop(fmt.Errorf("%w, and told nothing for %s", silentError(deadLine), silence.Round(time.Second)))
+	case conn == nil && time.Now().After(l.end):
+		l.stop(err)
+	case time.Now().After(l.end):
+		l.stop(fmt.Errorf("%w%s", errOverdue, told))
+	case errors.As(err, &mute) && !l.packages() && silence > l.a.x.ConfirmTimeout+silentSlack:
+		l.stop(fmt.Errorf("%w%s", mute, told))
 	}
 	if conn != nil {
 		conn.Close()
