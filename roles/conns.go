@@ -116,6 +116,18 @@ func (t tunnel) hub() netip.Addr {
 	return t.local
 }
 
+// widest returns the prefixes of ps that no other one holds. That is what charon makes of
+// a list (get_traffic_selectors in child_cfg.c).
+func widest(ps []netip.Prefix) []netip.Prefix {
+	var out []netip.Prefix
+	for i, p := range ps {
+		if !slices.ContainsFunc(ps, func(o netip.Prefix) bool { return o.Bits() < p.Bits() && o.Contains(p.Addr()) }) && !slices.Contains(ps[:i], p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
 // sorted returns prefixes as strongSwan prints them, sorted.
 func sorted(ps []netip.Prefix) []string {
 	out := texts(ps)

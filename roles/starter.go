@@ -144,7 +144,7 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 		}
 		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: []string{
 			"local of " + c.Name + " is " + c.LocalID, "remote of " + c.Name + " is " + c.PeerID,
-			c.Name + " joins " + strings.Join(texts(local), " ") + " === " + strings.Join(texts(remote), " "),
+			c.Name + " joins " + strings.Join(sorted(widest(local)), " ") + " === " + strings.Join(sorted(widest(remote)), " "),
 		}}
 		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
 			return nil, nil, err
