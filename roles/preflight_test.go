@@ -35,7 +35,6 @@ func TestPreflight(t *testing.T) {
 		{name: "sid has no number", inv: minimal, host: func(h *probed) { h.os = "ID=debian\nVERSION_CODENAME=sid\n" }},
 		{name: "Ubuntu", inv: minimal, host: func(h *probed) { h.os = "ID=ubuntu\nPRETTY_NAME=\"Ubuntu 24.04\"\n" }, refusal: "Ubuntu 24.04", mend: "Debian"},
 		{name: "no systemd", inv: minimal, host: func(h *probed) { h.systemd = false }, refusal: "systemd", mend: "boot"},
-		{name: "not root", inv: minimal, host: func(h *probed) { h.uid = 1000 }, refusal: "uid 1000", mend: "ssh.become"},
 		{name: "read-only /etc", inv: minimal, host: func(h *probed) { h.readOnly = []string{"/etc"} }, refusal: "/etc cannot be written", mend: "remount"},
 		{name: "no room for packages", inv: minimal, host: func(h *probed) { h.free["/var"] = 49 << 10 }, refusal: "free for /var", mend: "apt-get clean"},
 		{name: "room enough where nothing is to be installed", inv: minimal, host: func(h *probed) {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // ErrUnknown is what Facts answer for something the probe did not bring, or
@@ -80,6 +82,16 @@ func (p Platform) Debian() string {
 		return v
 	}
 	return p.OS["VERSION_CODENAME"]
+}
+
+// Root returns an error where a probe did not run as root: what it was not let in to it
+// took for absent.
+func (p Platform) Root() error {
+	if p.UID == 0 {
+		return nil
+	}
+	return transport.WithHint(fmt.Errorf("not root on the host, but uid %d", p.UID),
+		`log in as root, or set ssh.become = "auto" for a user who may use sudo`)
 }
 
 // FileState is a file as it stands on the host.

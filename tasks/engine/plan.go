@@ -280,8 +280,14 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
 	}
 	f, err := host.ParseFacts(bytes.NewReader(res.Stdout))
+	if said := bytes.TrimSpace(res.Stderr); errors.Is(err, tasks.ErrUnknown) && len(said) > 0 {
+		err = fmt.Errorf("%w\n%s", err, said)
+	}
 	if err != nil {
 		return f, Failed, err
+	}
+	if err := f.Host.Root(); err != nil {
+		return f, Failed, fmt.Errorf("read facts: %w", err)
 	}
 	return f, OK, nil
 }

@@ -18,7 +18,7 @@ import (
 
 // answerOf is an answer with these sections and this archive.
 func answerOf(sections, archive string) []byte {
-	return []byte("vpnpush-facts 1\n\x01host\tuid\n0" + sections + tarMark + archive + endMark)
+	return []byte("vpnpush-facts 1\n\x01host\tuid\n0" + sections + tarMark + archive + endMark + "0\n")
 }
 
 // tarOf is an archive of one entry without content.

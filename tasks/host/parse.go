@@ -45,9 +45,9 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 	if !ok {
 		return f, fmt.Errorf("%w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(data))
 	}
-	archive, ok = bytes.CutSuffix(archive, []byte(endMark))
+	archive, tarStatus, ok := cutEnd(archive)
 	if !ok {
-		return f, fmt.Errorf("%w: the files were not read to the end: %.60q", tasks.ErrUnknown, archive[max(0, len(archive)-60):])
+		return f, fmt.Errorf("%w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(data))
 	}
 	p := sections{partsLeft: partsBase + len(data)/bytesPerPart}
 	_, text, more := bytes.Cut(text, []byte("\n"+sectionMark))
@@ -62,6 +62,13 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 			return f, err
 		}
 	}
+	if tarStatus != "0" {
+		if err := f.Host.Root(); err != nil {
+			return f, err // which is why
+		}
+		return f, transport.WithHint(fmt.Errorf("%w: the files were not read to the end: tar: exit status %s", tasks.ErrUnknown, tarStatus),
+			"try again: a file may have changed while it was read; else look for a disk error on the host (dmesg)")
+	}
 	if err := p.files(f, archive); err != nil {
 		return f, err
 	}
@@ -69,6 +76,17 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 		return f, err
 	}
 	return f, nil
+}
+
+// cutEnd cuts off the last line of an answer, and returns the status of tar that stands
+// in it.
+func cutEnd(archive []byte) (files []byte, tarStatus string, ok bool) {
+	i := bytes.LastIndex(archive, []byte(endMark))
+	if i < 0 {
+		return nil, "", false
+	}
+	tarStatus, ok = strings.CutSuffix(string(archive[i+len(endMark):]), "\n")
+	return archive[:i], tarStatus, ok && tarStatus != "" && strings.Trim(tarStatus, "0123456789") == ""
 }
 
 // sections collects what has to be put together from more than one section.

@@ -12,11 +12,11 @@ import (
 // The answer of a probe is a list of sections. A section starts with a line
 // that begins with sectionMark and names it, and goes on to the next newline
 // followed by sectionMark; the files come last, as one tar archive; and the
-// whole ends with endMark, without which it is not complete.
+// whole ends with the line of endMark, without which it is not complete.
 const (
 	sectionMark = "\x01"
 	tarMark     = "\n" + sectionMark + "files\n"
-	endMark     = "\n" + sectionMark + "end\t0\n"
+	endMark     = "\n" + sectionMark + "end\t" // and the status of tar
 )
 
 const probeHead = `export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

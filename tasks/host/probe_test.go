@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts) {
@@ -132,6 +133,29 @@ func TestFactsNeverGuess(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// An answer in which tar was not let in to a file tells that nobody is root there, and in
+// no case shows the bytes of an archive.
+func TestFactsOfNoRoot(t *testing.T) {
+	answer := func(uid, status string) string {
+		return "vpnpush-facts 1\n\x01host\tuid\n" + uid + "\n\x01files\n" + strings.Repeat("\x00", 1024) + "\n\x01end\t" + status + "\n"
+	}
+	_, err := ParseFacts(strings.NewReader(answer("1000", "2")))
+	var h transport.Hinter
+	if err == nil || !strings.Contains(err.Error(), "not root on the host, but uid 1000") || !errors.As(err, &h) || !strings.Contains(h.Hint(), "ssh.become") {
+		t.Errorf("as uid 1000: %v", err)
+	}
+	_, err = ParseFacts(strings.NewReader(answer("0", "1")))
+	if !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), "tar: exit status 1") || !errors.As(err, &h) {
+		t.Errorf("a file that changed while it was read: %v", err)
+	}
+	for _, cut := range []string{"", "2", "x\n"} {
+		_, err = ParseFacts(strings.NewReader(strings.TrimSuffix(answer("0", ""), "\n") + cut))
+		if !errors.Is(err, tasks.ErrUnknown) || strings.Contains(err.Error(), `\x00`) {
+			t.Errorf("cut after %q: %v", cut, err)
+		}
+	}
+}
 
 // A greeting printed by a login script does not spoil an answer.
 func TestFactsAfterNoise(t *testing.T) {
