@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -35,6 +36,7 @@ const oldestDebian = 11
 const (
 	roomPackages = 50 << 10
 	roomFiles    = 1 << 10
+	roomNotes    = 256
 )
 
 // Preflight tells what a host cannot carry, before anything is touched: every
@@ -119,41 +121,49 @@ func (c *check) platform(b backend) bool {
 	return h.Debian() != "" && h.Systemd
 }
 
+// room refuses where a file system is too full for what an apply writes there. One that
+// several of the paths are on is told once, by the one that takes the most.
 func (c *check) room(packages []tasks.Package) {
-	needVar, why := int64(roomFiles), "the backups"
+	type want struct {
+		path, what string
+		kib        int64
+	}
+	wants := []want{
+		{"/var", "the backups", roomFiles}, {tasks.StateDir, "the backups", roomFiles},
+		{"/etc", "the files", roomFiles}, {"/run", "the notes of what is loaded", roomNotes},
+	}
 	for _, pkg := range packages {
 		st, err := c.facts.Package(pkg.Name)
 		if c.unknown(err) {
 			return
 		}
 		if !st.Installed {
-			needVar, why = roomPackages, "the packages"
+			wants = append(wants, want{"/var", "the packages", roomPackages}, want{"/usr", "the packages", roomPackages})
+			break
 		}
 	}
-	for _, d := range []struct {
-		path string
-		need int64
-		why  string
-	}{{"/var", needVar, why}, {"/etc", roomFiles, "the files"}} {
-		if free, ok := freeKiB(c.facts.Host.FreeKiB, d.path); ok && free < d.need {
-			c.refuse("free some room (apt-get clean, journalctl --vacuum-size=50M)",
-				"%d KiB are free for %s, %s take %d KiB", free, d.path, d.why, d.need)
+	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(b.kib, a.kib) })
+	told := map[string]bool{}
+	for _, w := range wants {
+		mount, free, ok := mountOf(c.facts.Host.FreeKiB, w.path)
+		if !ok || free >= w.kib || told[mount] {
+			continue
 		}
+		told[mount] = true
+		c.refuse(fmt.Sprintf("free some room there: `du -xm %s | sort -n | tail` shows what takes it; apt-get clean and journalctl --vacuum-size=50M often help", mount),
+			"%d KiB are free for %s, %s take %d KiB", free, w.path, w.what, w.kib)
 	}
 }
 
-// freeKiB returns the room of the file system a path is on: the longest mount point
-// above it.
-func freeKiB(mounts map[string]int64, path string) (free int64, ok bool) {
-	best := -1
-	for m, n := range mounts {
-		if m == path || m == "/" || strings.HasPrefix(path, m+"/") {
-			if len(m) > best {
-				best, free, ok = len(m), n, true
-			}
+// mountOf returns the file system that a path is on, the longest mount point above it,
+// and its room.
+func mountOf(freeKiB map[string]int64, path string) (mount string, free int64, ok bool) {
+	for m, n := range freeKiB {
+		if (m == path || m == "/" || strings.HasPrefix(path, m+"/")) && len(m) > len(mount) {
+			mount, free, ok = m, n, true
 		}
 	}
-	return free, ok
+	return mount, free, ok
 }
 
 // rivals refuses where one of them runs.

@@ -59,6 +59,9 @@ func TestPreflight(t *testing.T) {
 		{name: "a stray file among ours", inv: minimal, host: func(h *probed) {
 			h.files = map[string]string{"/etc/ipsec.d/vpnpush/mine.conf": "conn mine\n"}
 		}, warning: "mine.conf is not vpnpush's"},
+		{name: "no room for backups", inv: minimal, host: func(h *probed) { h.free["/var/lib/vpnpush"] = 0 }, refusal: "0 KiB are free for /var/lib/vpnpush, the backups take 1024 KiB", mend: "du -xm /var/lib/vpnpush"},
+		{name: "no room for notes", inv: minimal, host: func(h *probed) { h.free["/run"] = 128 }, refusal: "128 KiB are free for /run", mend: "du -xm /run"},
+		{name: "no room where packages go", inv: minimal, host: func(h *probed) { h.free["/usr"] = 49 << 10 }, refusal: "free for /usr", mend: "apt-get clean"},
 		{name: "no room for a file", inv: minimal, host: func(h *probed) { h.free["/etc"] = 100 }, refusal: "free for /etc", mend: "free some room"},
 		{name: "l2tp on strongSwan 6.1", inv: full, host: func(h *probed) {
 			h.os = "ID=debian\nVERSION_CODENAME=sid\n"

@@ -37,7 +37,7 @@ s host arch; dpkg --print-architecture 2>/dev/null
 [ ! -d /run/systemd/system ] || s host systemd
 if [ -e /dev/ppp ] || modprobe -qn ppp_generic 2>/dev/null; then s host ppp; fi
 for d in /etc /var/lib /run; do [ -w "$d" ] || s host readonly "$d"; done
-s host df; df -Pk /etc /usr /var 2>/dev/null | while read -r _ _ _ k _ m; do echo "$k $m"; done
+s host df; df -Pk /etc /usr /var /var/lib/vpnpush /run 2>/dev/null | while read -r _ _ _ k _ m; do echo "$k $m"; done
 `
 
 // probeFiles collects the files that are there as the positional parameters:
