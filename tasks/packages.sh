@@ -10,8 +10,9 @@ install_packages() {
     # never take a package away to make room for one of ours
     # shellcheck disable=SC2086
     set -- -qq -y --no-remove -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold install $packages
-    # lists that are too old, or a dpkg that was cut short
-    apt-get "$@" || { dpkg --configure -a; apt-get -qq -o DPkg::Lock::Timeout=120 update && apt-get "$@"; }
+    # lists that are too old, or a dpkg that was cut short; no && here: set -e does not
+    # see what fails before one
+    apt-get "$@" || { dpkg --configure -a; apt-get -qq -o DPkg::Lock::Timeout=120 update || :; apt-get "$@"; }
     # shellcheck disable=SC2034 # the parts below look at it
     installed=$packages
 }

@@ -229,6 +229,14 @@ func TestE2EFaultsApt(t *testing.T) {
 			t.Errorf("%s: apt failed, and there is\n%s", host, out)
 		}
 	}
+	mirror := func(from, to string) {
+		l.MustRun("vps", "sed", "-i", "s,"+from+" ,"+to+" ,", "/etc/apt/sources.list.d/lab.list")
+	}
+	mirror("/srv/aptrepo", "/srv/is-down")
+	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "install packages strongswan-starter", "hint: see what apt says: `apt-get update`", "not tried: the hub vps comes first")
+	untouched("vps")
+	mirror("/srv/is-down", "/srv/aptrepo")
+
 	dpkg("vps", "echo 'dpkg: no, not today' >&2; exit 1")
 	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "packages may have come", "not today", "not tried: the hub vps comes first")
 	untouched("vps")

@@ -163,16 +163,16 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 		}
 		a.revert(ctx, cut)
 	case host.StatusFailed:
-		but := "nothing was changed"
 		if reply.Stage == host.StagePackages {
-			but = "nothing else was changed, but packages may have come"
+			a.fail(Failed, noPackages(reply))
+			return
 		}
 		if reply.Stage == host.StageTry {
 			a.fail(Failed, transport.WithHint(fmt.Errorf("apply%s: strongSwan does not take what was to be written; it was tried on the host beforehand, and nothing was changed\n%s",
 				reply.Where(), reply.Log), "mend it where it says, and apply again"))
 			return
 		}
-		a.fail(Failed, fmt.Errorf("apply%s: %s; %s\n%s", reply.Where(), reply.Message, but, reply.Log))
+		a.fail(Failed, fmt.Errorf("apply%s: %s; nothing was changed\n%s", reply.Where(), reply.Message, reply.Log))
 	case host.StatusRevertFailed:
 		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s",
@@ -180,6 +180,13 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 	default:
 		a.fail(Unknown, fmt.Errorf("apply %s: it ended without a result (%s)\n%s", a.x.ID, reply.Status, reply.Log))
 	}
+}
+
+// noPackages returns the error of an apply that ended while packages were installed.
+func noPackages(reply host.Reply) error {
+	what := strings.TrimSpace(strings.TrimPrefix(reply.Task, "packages:"))
+	return transport.WithHint(fmt.Errorf("install packages %s: %s; nothing else was changed, but packages may have come\n%s", what, reply.Message, reply.Log),
+		"see what apt says: `apt-get update` on the host tells whether it reaches its mirror, `apt-get -s install %s` what else is in the way; then apply again", what)
 }
 
 // txn returns the transaction that makes the plan's changes.

@@ -96,6 +96,9 @@ func TestAttempt(t *testing.T) {
 			says: "did not converge", did: "launch undo", stands: "before"},
 
 		// begin: every word of the script
+		{name: "packages do not come", m: &machine{before: noConf,
+			says: "status\tfailed\nstage\tpackages\ntask\tpackages: xl2tpd ppp\nmessage\texit status 100\nlog\nE: Failed to fetch\n"}, want: Failed,
+			says: "install packages xl2tpd ppp: exit status 100; nothing else was changed, but packages may have come\nE: Failed to fetch | see what apt says: `apt-get update`", did: "launch", stands: "before"},
 		{name: "another run is at work", m: &machine{before: noConf, says: "status\tlocked\nmessage\troot@x, apply 7\n"}, want: Locked,
 			says: "another run is at work there: root@x, apply 7 | wait for it", did: "launch", stands: "before"},
 		{name: "a file was edited since the plan", m: &machine{before: noConf, says: "status\tstale\nmessage\t/etc/f is not what it was\n"}, want: Stale,

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
 // That an earlier revert failed is not forgotten because a later one did not:
@@ -22,6 +24,37 @@ cat "$state/revert-failed" "$txn/outcome"
 [ ! -e "$pending" ] && rm "$txn/outcome"`, "")
 		if err != nil || out != "earlier\nreverted\twhy\n" {
 			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+}
+
+// A package that does not come ends an apply there, before anything is armed: also where
+// the mirror is down, so that the lists could not be fetched anew either. Lists of another
+// mirror that is down are no reason to end.
+func TestPackagesThatDoNotCome(t *testing.T) {
+	for _, tt := range []struct {
+		what, apt string // the program apt-get, in a folder of its own
+		comes     bool
+	}{
+		{"the mirror is down", "exit 100", false},
+		{"the lists are too old", "case $* in *update) : >fresh ;; *) [ -e fresh ] || exit 100 ;; esac", true},
+		{"the lists of another mirror are not fetched", "case $* in *update) exit 100 ;; *) [ -e tried ] || { : >tried; exit 100; } ;; esac", true},
+	} {
+		for name, argv := range shells(t) {
+			dir := t.TempDir()
+			for program, text := range map[string]string{"apt-get": "cd " + dir + "\n" + tt.apt, "dpkg": ":"} {
+				if err := os.WriteFile(filepath.Join(dir, program), []byte("#!/bin/sh\n"+text+"\n"), 0o755); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, err := inScript(t, argv, "PATH="+dir+":$PATH\nat() { echo \"at $1\"; }\npackages=' xl2tpd'\ninstall_packages\necho \"came:$installed\"", "", tasks.PartPackages)
+			want := "at packages: xl2tpd\n"
+			if tt.comes {
+				want += "came: xl2tpd\n"
+			}
+			if (err == nil) != tt.comes || out != want {
+				t.Errorf("%s, %s: %v, %q", tt.what, name, err, out)
+			}
 		}
 	}
 }
