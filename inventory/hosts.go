@@ -84,6 +84,27 @@ func (inv *Inventory) hops(jump string) []string {
 	return hops
 }
 
+// selectError is a choice of hosts that cannot be made.
+type selectError struct{ says, mend string }
+
+// Error implements error.
+func (e *selectError) Error() string { return "select hosts: " + e.says }
+
+// Hint is the mend, for the user.
+func (e *selectError) Hint() string { return e.mend }
+
+// meant returns which hosts a pattern that matches none of names may have meant.
+func meant(pattern string, names []string) string {
+	if n := nearest(pattern, names); n != "" {
+		return fmt.Sprintf("did you mean %q?", n)
+	}
+	const few = 8
+	if len(names) > few {
+		return fmt.Sprintf("the inventory has %s and %d more", strings.Join(names[:few], ", "), len(names)-few)
+	}
+	return "the inventory has " + strings.Join(names, ", ")
+}
+
 // Select returns the names of the hosts that patterns choose, in the order of
 // Hosts. A pattern is a name, "hub", or a glob as in path.Match; "!" before it
 // takes its hosts out again, whatever the order. Without a pattern that adds,
@@ -107,17 +128,14 @@ func (inv *Inventory) Select(patterns []string) ([]string, error) {
 		for _, name := range names {
 			ok, err := path.Match(glob, name)
 			if err != nil {
-				return nil, fmt.Errorf("select hosts: pattern %q: %w", p, err)
+				return nil, &selectError{fmt.Sprintf("pattern %q: %v", p, err), "a name, or a glob with * and ?; a [ opens a list of characters, and ] ends it"}
 			}
 			if ok || glob == "hub" && name == inv.Hub.Name {
 				set[name], found = true, true
 			}
 		}
 		if !found {
-			if n := nearest(glob, names); n != "" {
-				return nil, fmt.Errorf("select hosts: no host matches %q; did you mean %q?", p, n)
-			}
-			return nil, fmt.Errorf("select hosts: no host matches %q", p)
+			return nil, &selectError{fmt.Sprintf("no host matches %q", p), meant(glob, names)}
 		}
 	}
 	var selected []string
@@ -127,7 +145,7 @@ func (inv *Inventory) Select(patterns []string) ([]string, error) {
 		}
 	}
 	if len(selected) == 0 {
-		return nil, fmt.Errorf("select hosts: %q leave no host", patterns)
+		return nil, &selectError{fmt.Sprintf("%q leave no host", patterns), "take out a pattern that begins with !"}
 	}
 	return selected, nil
 }

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"errors"
 	"net/netip"
 	"strings"
 	"testing"
@@ -109,18 +110,22 @@ func TestSelect(t *testing.T) {
 		{"!hub !lab-?", "osaka tokyo", ""},
 		{"*o* !tokyo", "osaka", ""},
 		{"!tokyo *", "vps lab-1 osaka", ""},
-		{"tokio", "", `did you mean "tokyo"?`},
-		{"!tokio", "", `did you mean "tokyo"?`},
-		{"tokyo site-*", "", `no host matches "site-*"`},
-		{"tokyo !tokyo", "", "leave no host"},
-		{"[", "", "syntax error in pattern"},
+		{"tokio", "", `no host matches "tokio" | did you mean "tokyo"?`},
+		{"!tokio", "", `no host matches "!tokio" | did you mean "tokyo"?`},
+		{"tokyo site-*", "", `no host matches "site-*" | the inventory has vps, lab-1, osaka, tokyo`},
+		{"tokyo !tokyo", "", "leave no host | take out a pattern"},
+		{"[", "", "syntax error in pattern | a name, or a glob"},
 	} {
 		got, err := inv.Select(strings.Fields(tt.patterns))
 		if strings.Join(got, " ") != tt.want {
 			t.Errorf("%q selects %q, want %q", tt.patterns, got, tt.want)
 		}
-		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
-			t.Errorf("%q: error %v, want %q", tt.patterns, err, tt.err)
+		var said string
+		if mended := (interface{ Hint() string })(nil); errors.As(err, &mended) {
+			said = err.Error() + " | " + mended.Hint()
+		}
+		if (err != nil) != (tt.err != "") || !strings.Contains(said, tt.err) {
+			t.Errorf("%q: error %v %q, want %q", tt.patterns, err, said, tt.err)
 		}
 	}
 }

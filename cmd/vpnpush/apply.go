@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -50,7 +51,12 @@ Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed, or
 its tunnel is not up;
 5 a host put back what was there; 7 another run is at work, or something has
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return transport.WithHint(fmt.Errorf("apply: it takes one saved plan, not %q", args), "hosts are chosen by --limit: vpnpush apply --limit %s", strings.Join(args, ","))
+			}
+			return nil
+		},
 	}, func(ctx context.Context, o *operation, args []string) error {
 		if len(args) > 0 {
 			var err error

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -23,8 +22,9 @@ changes nothing. What is looked at, and what cannot be known: docs/doctor.md.
 
 Exit codes: 0 nothing stops a tunnel (there may be warnings); 1 usage or
 inventory; 2 a problem was found; 4 a host was not reached; 6 both.`,
+		ValidArgsFunction: a.completeHosts,
 	}, func(ctx context.Context, o *operation, args []string) error {
-		return o.doctor(ctx, slices.Concat(a.limit, args), a.view)
+		return o.doctor(ctx, a.patterns(args), a.view)
 	})
 }
 

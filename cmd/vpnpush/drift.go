@@ -17,14 +17,15 @@ import (
 func (a *app) driftCmd() *cobra.Command {
 	var f driftFlags
 	cmd := a.reaching(&cobra.Command{
-		Use:   "drift",
+		Use:   "drift [HOST...]",
 		Short: "Report what has changed on the hosts since it was applied; for cron",
 		Long: `Drift reads every host and compares three things: what the inventory says, what
 stands on the host, and what was last applied to it. It also looks at what runs:
 services, kernel parameters, packet filter chains, loaded conns, tunnels.
 
 It prints nothing when all is well, so that cron mails only news. It asks
-nothing, changes nothing on a host and takes no lock.
+nothing, changes nothing on a host and takes no lock. HOST is a name or a glob, as
+in --limit.
 
   drifted  the host is not as it was left
   pending  it is, but the inventory has moved on: vpnpush apply
@@ -35,17 +36,17 @@ docs/cron.md for a crontab line, a systemd timer and the metrics.
 
 Exit codes: 0 all is well; 1 usage or inventory; 2 drift; 4 a host was not
 checked; 6 both.`,
-		PreRun: func(*cobra.Command, []string) { a.forCron = true },
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.NoArgs(cmd, args); err != nil {
-				return err
-			}
+		ValidArgsFunction: a.completeHosts,
+		PreRun:            func(*cobra.Command, []string) { a.forCron = true },
+		Args: func(*cobra.Command, []string) error {
 			if a.askBecome {
 				return transport.WithHint(errors.New("drift asks no questions: --ask-become-pass cannot be used with it"), "set ssh.become_password, or allow sudo without a password")
 			}
 			return nil
 		},
-	}, func(ctx context.Context, o *operation, _ []string) error { return o.drift(ctx, f, a.view) })
+	}, func(ctx context.Context, o *operation, args []string) error {
+		return o.drift(ctx, a.patterns(args), f, a.view)
+	})
 	cmd.Flags().StringVar(&f.prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector")
 	cmd.Flags().BoolVar(&f.changedOnly, "changed-only", false, "print nothing unless something is new since the last run, with this flag or without")
 	return cmd
@@ -60,8 +61,8 @@ type driftView interface {
 	Drift(*engine.Drift, view.DriftOptions) error
 }
 
-func (o *operation) drift(ctx context.Context, f driftFlags, v driftView) error {
-	hosts, err := o.hosts(o.app.limit)
+func (o *operation) drift(ctx context.Context, patterns []string, f driftFlags, v driftView) error {
+	hosts, err := o.hosts(patterns)
 	if err != nil {
 		return err
 	}

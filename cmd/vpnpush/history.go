@@ -15,7 +15,8 @@ func (a *app) historyCmd() *cobra.Command {
 		Long: `History shows what was applied, rolled back and reverted on a host, the newest
 first: when, by the host's clock, who, and what; -v shows all changes. BACKUP
 says to before which applies ` + "`vpnpush rollback HOST APPLY`" + ` can go back.`,
-		Args: a.oneHost(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeHost,
+		Args:              a.oneHost(cobra.ExactArgs(1)),
 	}, func(ctx context.Context, o *operation, args []string) error { return o.history(ctx, args[0], a.view) })
 }
 

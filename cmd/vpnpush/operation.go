@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,6 +73,10 @@ func (o *operation) hosts(patterns []string) ([]engine.Host, error) {
 	o.app.view.Hosts(len(names))
 	return engineHosts(o.inv, names)
 }
+
+// patterns returns what chooses the hosts of a verb that takes their names as arguments:
+// they count as more of --limit.
+func (a *app) patterns(args []string) []string { return slices.Concat(a.limit, args) }
 
 // host returns the one host of a verb that takes one.
 func (o *operation) host(verb, name string) (engine.Host, error) {

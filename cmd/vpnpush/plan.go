@@ -12,17 +12,20 @@ func (a *app) planCmd() *cobra.Command {
 	var detailed bool
 	var out string
 	cmd := a.reaching(&cobra.Command{
-		Use:   "plan",
+		Use:   "plan [HOST...]",
 		Short: "Show as diffs what an apply would change",
 		Long: `Plan reads every host, all in parallel, one connection and one program each, and
-shows what an apply would change. It changes nothing. With --out the plan is saved
-for ` + "`vpnpush apply FILE`" + `: digests of it, no secrets.
+shows what an apply would change. It changes nothing. HOST is a name or a glob, as
+in --limit. With --out the plan is saved for ` + "`vpnpush apply FILE`" + `: digests of it,
+no secrets.
 
 Exit codes: 0 done; 1 usage or inventory; 4 a host was not reached or cannot
 carry what is asked. With --detailed-exitcode 2 means that there are changes,
 6 both.`,
-		Args: cobra.NoArgs,
-	}, func(ctx context.Context, o *operation, _ []string) error { return o.plan(ctx, out, detailed, a.view) })
+		ValidArgsFunction: a.completeHosts,
+	}, func(ctx context.Context, o *operation, args []string) error {
+		return o.plan(ctx, a.patterns(args), out, detailed, a.view)
+	})
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE` for apply")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
@@ -35,8 +38,8 @@ type planView interface {
 
 // plan shows what an apply would change, and saves it to a file when one is
 // named.
-func (o *operation) plan(ctx context.Context, file string, detailed bool, v planView) error {
-	hosts, err := o.hosts(o.app.limit)
+func (o *operation) plan(ctx context.Context, patterns []string, file string, detailed bool, v planView) error {
+	hosts, err := o.hosts(patterns)
 	if err != nil {
 		return err
 	}

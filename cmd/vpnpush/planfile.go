@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"time"
 
@@ -48,6 +49,11 @@ func (a *app) savedPlan(inv *inventory.Inventory, path string, f applyFlags) (*e
 		return nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
 	}
 	s, err := engine.ReadSaved(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, no := inv.Select([]string{path}); no == nil {
+			return nil, transport.WithHint(err, "apply takes a saved plan; hosts are chosen by --limit: vpnpush apply --limit %s", path)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,8 @@ apply: armed, and kept only when confirmed over a new connection.
 Packages stay, and so do live kernel parameters until the next boot. To close a
 site: remove SITE, then delete it from the inventory and apply, which takes it
 off the hub.`,
-		Args: a.oneHost(cobra.ExactArgs(1)),
+		ValidArgsFunction: a.completeHost,
+		Args:              a.oneHost(cobra.ExactArgs(1)),
 	}, func(ctx context.Context, o *operation, args []string) error {
 		h, err := o.host("remove", args[0])
 		if err != nil {

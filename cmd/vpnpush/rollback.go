@@ -23,7 +23,8 @@ apply. In files that are shared only vpnpush's part is put back.
 
 Packages stay installed. The inventory stays as it is too: until it is changed,
 plan shows the same changes again. docs/rollback.md says more.`,
-		Args: a.oneHost(cobra.RangeArgs(1, 2)),
+		ValidArgsFunction: a.completeHost,
+		Args:              a.oneHost(cobra.RangeArgs(1, 2)),
 	}, func(ctx context.Context, o *operation, args []string) error {
 		txn := ""
 		if len(args) > 1 {

@@ -75,6 +75,7 @@ func (a *app) untilStopped(ctx context.Context) (context.Context, context.Cancel
 }
 
 func (a *app) root() *cobra.Command {
+	var showVersion bool
 	root := &cobra.Command{
 		Use:   "vpnpush",
 		Short: "Join offices behind NAT to a hub with strongSwan, from one inventory, over SSH",
@@ -88,7 +89,12 @@ host needs sshd and a shell, nothing else.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.NoArgs,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if showVersion {
+				return a.version(a.view)
+			}
+			return cmd.Help()
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.makeView(); err != nil {
 				return err
@@ -114,6 +120,10 @@ host needs sshd and a shell, nothing else.
 	f.StringVar(&a.color, "color", "auto", "use colour: `WHEN` is auto, always or never")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "report on standard error what is being done")
 	f.BoolVarP(&a.askBecome, "ask-become-pass", "K", false, "ask once for the password that sudo wants")
+	root.Flags().BoolVar(&showVersion, "version", false, "print the version")
+	must(root.RegisterFlagCompletionFunc("limit", a.completeLimit))
+	must(root.RegisterFlagCompletionFunc("color", cobra.FixedCompletions([]cobra.Completion{"auto", "always", "never"}, cobra.ShellCompDirectiveNoFileComp)))
+	must(root.MarkPersistentFlagFilename("inventory", "toml"))
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
@@ -123,6 +133,13 @@ host needs sshd and a shell, nothing else.
 		c.Args = withHint(c.Args)
 	}
 	return root
+}
+
+// must panics where a flag that is set up has no such name, which is a bug.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
 }
 
 // withHint returns check with a hint for its errors.

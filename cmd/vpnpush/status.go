@@ -18,19 +18,18 @@ func (a *app) statusCmd() *cobra.Command {
 	var watch bool
 	var interval time.Duration
 	cmd := a.reaching(&cobra.Command{
-		Use:   "status",
+		Use:   "status [HOST...]",
 		Short: "Show the tunnels and L2TP sessions as they run now",
 		Long: `Status asks the hub, which sees every tunnel: since when it is up, what went
 through it, and the address behind which the site is. It shows the sessions of
-L2TP clients, too. Where the hub does not answer, the sites are asked. --limit
-chooses the sites that are shown. See docs/status.md for what the columns say.
+L2TP clients, too. Where the hub does not answer, the sites are asked. HOST, a name
+or a glob as in --limit, chooses the sites that are shown. See docs/status.md for
+what the columns say.
 
 Exit codes: 0 all tunnels are up; 1 usage or inventory; 2 one is down; 4 the hub
 was not reached; 6 both.`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if err := cobra.NoArgs(cmd, args); err != nil {
-				return err
-			}
+		ValidArgsFunction: a.completeHosts,
+		Args: func(*cobra.Command, []string) error {
 			if watch && a.json {
 				return transport.WithHint(errors.New("status: --watch and --json cannot be used together"), "leave one of them out")
 			}
@@ -39,11 +38,11 @@ was not reached; 6 both.`,
 			}
 			return wholeSeconds("interval", interval, time.Second)
 		},
-	}, func(ctx context.Context, o *operation, _ []string) error {
+	}, func(ctx context.Context, o *operation, args []string) error {
 		if !watch {
-			return o.status(ctx, a.view)
+			return o.status(ctx, a.patterns(args), a.view)
 		}
-		return o.watch(ctx, interval, a.view)
+		return o.watch(ctx, a.patterns(args), interval, a.view)
 	})
 	f := cmd.Flags()
 	f.BoolVar(&watch, "watch", false, "look again and again, until Ctrl-C")
@@ -58,8 +57,8 @@ type statusView interface {
 }
 
 // status looks once.
-func (o *operation) status(ctx context.Context, v statusView) error {
-	ask, opts, err := o.asked()
+func (o *operation) status(ctx context.Context, patterns []string, v statusView) error {
+	ask, opts, err := o.asked(patterns)
 	if err != nil {
 		return err
 	}
@@ -75,8 +74,8 @@ func (o *operation) status(ctx context.Context, v statusView) error {
 }
 
 // watch looks again and again, until ctx ends.
-func (o *operation) watch(ctx context.Context, interval time.Duration, v statusView) error {
-	ask, opts, err := o.asked()
+func (o *operation) watch(ctx context.Context, patterns []string, interval time.Duration, v statusView) error {
+	ask, opts, err := o.asked(patterns)
 	if err != nil {
 		return err
 	}
@@ -97,9 +96,9 @@ func (o *operation) watch(ctx context.Context, interval time.Duration, v statusV
 	return exitWith(statusCode(s))
 }
 
-// asked returns what a status asks, and how it is shown.
-func (o *operation) asked() (engine.StatusAsk, view.StatusOptions, error) {
-	selected, err := o.inv.Select(o.app.limit)
+// asked returns what a status asks of the hosts that patterns choose, and how it is shown.
+func (o *operation) asked(patterns []string) (engine.StatusAsk, view.StatusOptions, error) {
+	selected, err := o.inv.Select(patterns)
 	if err != nil {
 		return engine.StatusAsk{}, view.StatusOptions{}, err
 	}

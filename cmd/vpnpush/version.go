@@ -17,11 +17,16 @@ func (a *app) versionCmd() *cobra.Command {
 		Use:   "version",
 		Short: "Print the version",
 		Args:  cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			bi, _ := debug.ReadBuildInfo()
-			return a.view.Version(view.Build{Version: versionOf(version, bi), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH})
-		},
+		RunE:  func(*cobra.Command, []string) error { return a.version(a.view) },
 	}
+}
+
+type versionView interface{ Version(view.Build) error }
+
+// version writes what the program was built of; the flag --version does as well.
+func (a *app) version(v versionView) error {
+	bi, _ := debug.ReadBuildInfo()
+	return v.Version(view.Build{Version: versionOf(version, bi), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH})
 }
 
 // versionOf returns the version that was set when the program was built; else

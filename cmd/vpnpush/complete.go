@@ -1,0 +1,67 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/inventory"
+)
+
+// A shell asks for completions at each press of a key, and shows nothing but them. So
+// they come of the text of the inventory alone: no secret's command is run and no host is
+// asked, and an inventory that is not there or has faults completes nothing.
+
+// hostNames returns the names of the inventory's hosts.
+func (a *app) hostNames() []string {
+	text, err := os.ReadFile(a.inventory)
+	if err != nil {
+		return nil
+	}
+	inv, _ := inventory.Parse(a.inventory, text)
+	if inv == nil {
+		return nil
+	}
+	var names []string
+	for _, h := range inv.Hosts() {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// completeHosts completes the names of hosts, each once.
+func (a *app) completeHosts(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.hostsAfter("", args, begun), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeHost completes the name of the one host that a verb takes, its first argument.
+func (a *app) completeHost(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeHosts(cmd, args, begun)
+}
+
+// completeLimit completes the last name of a list of them.
+func (a *app) completeLimit(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	i := strings.LastIndexByte(begun, ',') + 1
+	return a.hostsAfter(begun[:i], strings.Split(begun[:i], ","), begun[i:]), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// hostsAfter returns the hosts whose names go on from begun and are not among had, each
+// behind lead. One that is excluded, !NAME, is completed as well.
+func (a *app) hostsAfter(lead string, had []string, begun string) []cobra.Completion {
+	name, exclude := strings.CutPrefix(begun, "!")
+	if exclude {
+		lead += "!"
+	}
+	var out []cobra.Completion
+	for _, n := range a.hostNames() {
+		if strings.HasPrefix(n, name) && !slices.Contains(had, n) && !slices.Contains(had, "!"+n) {
+			out = append(out, lead+n)
+		}
+	}
+	return out
+}
