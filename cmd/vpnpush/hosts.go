@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/user"
@@ -79,6 +80,12 @@ func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 	return false
 }
 
+// behindTunnel is the mend where a site is not reached whose way in is its own tunnel.
+func behindTunnel(site string) string {
+	return fmt.Sprintf("it is reached through its own tunnel: `vpnpush status %s` tells how that stands; "+
+		"a box that has none yet, or not any more, is set up on the box itself or over a line that it opens: docs/ssh.md, \"A box that nothing reaches yet\"", site)
+}
+
 // dialer returns what connects to the hosts of an inventory, those too that are
 // only on the way to another. Its questions end with ctx.
 func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dialer {
@@ -92,6 +99,9 @@ func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dia
 	for _, h := range inv.Hosts() {
 		t := a.target(h)
 		t.Ways = ways(inv, h)
+		if inTunnel(inv, h) {
+			t.Beyond = behindTunnel(h.Name)
+		}
 		d.Targets = append(d.Targets, t)
 	}
 	return d

@@ -62,10 +62,10 @@ func newBecome(t *Target) (become, error) {
 	case "never":
 		b.never = true
 	default:
-		return b, fmt.Errorf("connect to %s: become %q is neither auto nor never", t.Name, t.Become)
+		return b, transport.WithHint(fmt.Errorf("connect to %s: become %q is neither auto nor never", t.Name, t.Become), "set ssh.become to one of them")
 	}
 	if b.password != nil && strings.ContainsAny(b.password(), "\n\x00") {
-		return b, fmt.Errorf("connect to %s: the become password holds a line break or a zero byte", t.Name)
+		return b, transport.WithHint(fmt.Errorf("connect to %s: the become password holds a line break or a zero byte", t.Name), "sudo reads one line: give ssh.become_password as one")
 	}
 	return b, nil
 }
@@ -125,7 +125,7 @@ func (b *become) outcome(stderr []byte, err error) ([]byte, error) {
 		return []byte(rest), err
 	}
 	if err == nil {
-		return stderr, fmt.Errorf("become root on %s: the shell did not start", b.name)
+		return stderr, transport.WithHint(fmt.Errorf("become root on %s: the shell did not start", b.name), "does sudo on the host run a command at all? `sudo sh -c id` there tells")
 	}
 	var exit *transport.ExitError
 	if !errors.As(err, &exit) {

@@ -40,6 +40,7 @@ type settings struct {
 	accept   bool
 	timeout  time.Duration
 	jump     []hop
+	beyond   string // Target.Beyond
 }
 
 // addr is what is dialed.
@@ -186,6 +187,7 @@ func newSettings(t *Target, opts []option) (*settings, error) {
 		accept:  t.AcceptNew,
 		timeout: t.ConnectTimeout,
 		port:    22,
+		beyond:  t.Beyond,
 	}
 	if s.host == "" {
 		s.host = t.Host

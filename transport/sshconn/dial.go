@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -59,7 +60,7 @@ func (d *Dialer) connect(ctx context.Context, s *settings, seen []string) (*clie
 		case limited.Err() != nil:
 			err = context.Cause(limited)
 		case errors.As(err, &refused):
-			return fail(fmt.Errorf("not reached from %s: %s", via.s.name, refused.Message))
+			return fail(unreached(s, via, fmt.Errorf("not reached from %s: %s", via.s.name, refused.Message)))
 		case errors.As(err, &op):
 			err = op.Err // its text repeats the address
 		}
@@ -68,15 +69,35 @@ func (d *Dialer) connect(ctx context.Context, s *settings, seen []string) (*clie
 			go via.probe(s.timeout)
 			err = fmt.Errorf("through %s: %w", via.s.name, err)
 		}
-		return fail(err)
+		return fail(unreached(s, via, err))
 	}
 
 	w := &wire{Conn: raw}
 	c, err := handshake(limited, w, s, keys, host)
+	if late := timeoutError(0); errors.As(err, &late) {
+		err = transport.WithHint(err, "something answers there, but not as sshd does in time: look at its load and its sshd log; ssh.connect_timeout gives it longer")
+	}
 	if err != nil {
 		return fail(err)
 	}
 	return watch(c, s, w, d.keepalive), nil
+}
+
+// unreached returns err, which kept a connection from s, with its mend. via is the jump
+// host that it was to go through, nil for none.
+func unreached(s *settings, via *client, err error) error {
+	var lookup *net.DNSError
+	switch {
+	case via != nil && s.beyond != "":
+		return transport.WithHint(err, "%s", s.beyond)
+	case via != nil:
+		return transport.WithHint(err, "look from %s: `nc -vz %s %d` there tells whether the address is right and sshd answers", via.s.name, s.host, s.port)
+	case errors.As(err, &lookup):
+		return transport.WithHint(err, "set ssh.host to its address, or to a name that is known here")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return transport.WithHint(err, "the machine is there, but no sshd answers on that port: start it, or set ssh.port")
+	}
+	return transport.WithHint(err, "is the host up, is that its address, and does no firewall drop the port? ssh.connect_timeout gives it longer")
 }
 
 // handshake makes raw an SSH connection or closes it. ssh.ClientConfig.Timeout
@@ -135,10 +156,12 @@ func explain(err error, s *settings, keys *offers, host *verifier) error {
 	case strings.Contains(text, "unable to authenticate"), strings.Contains(text, "Too many authentication failures"):
 		return keys.refused(s)
 	case errors.As(err, &algo):
-		return fmt.Errorf("ssh handshake: %s", strings.TrimPrefix(algo.Error(), "ssh: "))
+		return transport.WithHint(fmt.Errorf("ssh handshake: %s", strings.TrimPrefix(algo.Error(), "ssh: ")),
+			"upgrade its sshd, or let its sshd_config have one of what is offered here")
 	case errors.Is(err, io.EOF):
 		return transport.WithHint(errors.New("ssh handshake: the host closed the connection"),
 			"look at its sshd log; MaxStartups and PerSourcePenalties of sshd_config do this when many connect at once")
 	}
-	return fmt.Errorf("ssh handshake: %s", strings.TrimPrefix(text, "ssh: handshake failed: "))
+	return transport.WithHint(fmt.Errorf("ssh handshake: %s", strings.TrimPrefix(text, "ssh: handshake failed: ")),
+		"is it sshd that listens there? `ssh -v` to the same host shows where it ends")
 }

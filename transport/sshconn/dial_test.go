@@ -25,6 +25,15 @@ func closedPort(t *testing.T) int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// mended fails where an error does not say what mends it.
+func mended(t *testing.T, err error) {
+	t.Helper()
+	var h transport.Hinter
+	if !errors.As(err, &h) || h.Hint() == "" {
+		t.Errorf("%v has no hint", err)
+	}
+}
+
 // What cannot be reached says which host, where, and why, once.
 func TestDialErrors(t *testing.T) {
 	id := transporttest.NewIdentity(t)
@@ -45,6 +54,7 @@ func TestDialErrors(t *testing.T) {
 			if !strings.HasPrefix(err.Error(), "connect to tokyo") || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("err = %v, want %q", err, tt.want)
 			}
+			mended(t, err)
 			for _, not := range []error{transport.ErrAuth, transport.ErrHostKey, transport.ErrLost} {
 				if errors.Is(err, not) {
 					t.Errorf("%v is %v", err, not)
@@ -68,6 +78,7 @@ func TestHandshakeTimeout(t *testing.T) {
 	if want := "connect to tokyo (" + s.Addr() + "): no answer within 100ms"; err.Error() != want {
 		t.Errorf("err = %v, want %s", err, want)
 	}
+	mended(t, err)
 
 	// Through a jump host, whose channels know no deadlines.
 	hub := transporttest.NewServer(t, transporttest.Options{Identity: s.Identity})

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // hop is a host on the way, or at its end.
@@ -40,7 +42,7 @@ func (d *Dialer) parseJump(t *Target, list string, inventory bool) ([]hop, error
 			}
 			if via := d.targets[name]; via != nil {
 				if via.Name == t.Name {
-					return nil, fmt.Errorf("jump %q: the host jumps through itself", text)
+					return nil, badJump(t, fmt.Errorf("jump %q: the host jumps through itself", text))
 				}
 				if via.Local {
 					// Jumping through this machine is not jumping.
@@ -52,7 +54,7 @@ func (d *Dialer) parseJump(t *Target, list string, inventory bool) ([]hop, error
 		}
 		user, host, port, err := splitHop(text)
 		if err != nil {
-			return nil, fmt.Errorf("jump %q: %w", text, err)
+			return nil, badJump(t, fmt.Errorf("jump %q: %w", text, err))
 		}
 		// What the inventory says of its hosts in general holds for a host that
 		// it only passes through.
@@ -62,6 +64,11 @@ func (d *Dialer) parseJump(t *Target, list string, inventory bool) ([]hop, error
 		}})
 	}
 	return hops, nil
+}
+
+// badJump returns an error of t's jump with its mend.
+func badJump(t *Target, err error) error {
+	return transport.WithHint(err, `set ssh.jump of %s, or ProxyJump in ssh_config: "hub", another host, [user@]host[:port], or "none"`, t.Name)
 }
 
 // splitHop splits [ssh://][user@]host[:port]; an IPv6 address with a port is
@@ -100,7 +107,7 @@ func (d *Dialer) via(ctx context.Context, hops []hop, seen []string) (*client, e
 	end := hops[len(hops)-1]
 	key := strings.Join(keys, "\x01")
 	if slices.Contains(seen, end.key()) {
-		return nil, fmt.Errorf("jump through %s: hosts jump through each other", end.target.Name)
+		return nil, badJump(end.target, fmt.Errorf("jump through %s: hosts jump through each other", end.target.Name))
 	}
 	s, err := d.settings(ctx, end)
 	if err != nil {

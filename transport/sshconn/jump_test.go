@@ -205,7 +205,14 @@ func TestJumpFailures(t *testing.T) {
 			if !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("err = %v, want %q", err, tt.want)
 			}
+			mended(t, err)
 		})
+	}
+
+	base.Jump, base.Beyond = "vps", "dig a tunnel"
+	err := fails(t, dialer(t, base, serverTarget("vps", hub)), nil)
+	if h := transport.Hinter(nil); !errors.As(err, &h) || h.Hint() != "dig a tunnel" {
+		t.Errorf("the mend of one beyond its jump host: %v", err)
 	}
 }
 

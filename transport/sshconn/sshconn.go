@@ -46,6 +46,9 @@ type Target struct {
 	// says.
 	Jump  string
 	Local bool // run here, without SSH
+	// Beyond is the mend where the last of its jump hosts was reached and it is not from
+	// there; "": a general one.
+	Beyond string
 	// Ways are tried besides by DialAnyWay.
 	Ways []Way
 }
