@@ -13,6 +13,7 @@ import (
 	"github.com/vpnpush/vpnpush/roles"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport/sshconn"
 )
 
@@ -32,7 +33,14 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
 			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(), TunnelCount: len(r.Tunnels()),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
-			Preflight: r.Preflight, Security: r.Security, Tasks: r.Tasks,
+			Preflight: func(f tasks.Facts) ([]error, []string) {
+				refusals, warnings := r.Preflight(f)
+				if says := lineBreaks(inv, h, r.Tunnels(), f); says != "" {
+					warnings = append(warnings, says)
+				}
+				return refusals, warnings
+			},
+			Security: r.Security, Tasks: r.Tasks,
 			Beside:      func(f tasks.Facts) []string { return append(r.ForeignKeys(f), r.Beside(f)...) },
 			BesideReads: r.BesideReads(),
 		})
@@ -109,7 +117,8 @@ func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dia
 
 // ways returns the other ways to a host that the inventory knows: a change can close the
 // one that led to it. The hub has its addresses, and a site is reached straight, or from
-// the hub by an address of its LAN.
+// the hub by an address of its LAN. Of a line that a site opens itself only the end is on
+// the loopback of the jump host: it is no way by another, and its port no other address's.
 func ways(inv *inventory.Inventory, h inventory.Host) []sshconn.Way {
 	hosts, jumps := []string{h.SSH.Host}, []string{h.SSH.Jump, "none"}
 	add := func(a netip.Addr) {
@@ -129,15 +138,50 @@ func ways(inv *inventory.Inventory, h inventory.Host) []sshconn.Way {
 		}
 	}
 	var out []sshconn.Way
+	port := 0
+	if opened(h) {
+		hosts, port = hosts[1:], sshPort
+	}
 	for _, host := range hosts {
 		for i, jump := range jumps {
 			if host == h.SSH.Host && jump == h.SSH.Jump || slices.Contains(jumps[:i], jump) || jump == "" {
 				continue // the way that it has, or one more time
 			}
-			out = append(out, sshconn.Way{Host: host, Jump: jump})
+			out = append(out, sshconn.Way{Host: host, Port: port, Jump: jump})
 		}
 	}
 	return out
+}
+
+const sshPort = 22
+
+// opened reports whether the way to a host is a line that it has opened itself, as ssh -R
+// does: it ends on the loopback of a jump host.
+func opened(h inventory.Host) bool {
+	addr, err := netip.ParseAddr(h.SSH.Host)
+	loopback := err == nil && addr.IsLoopback() || h.SSH.Host == "localhost"
+	return loopback && h.SSH.Jump != "" && h.SSH.Jump != "none" && h.SSH.Connection != "local"
+}
+
+// lineBreaks returns a warning where the way to a site is a line that it has opened to the
+// hub, and its tunnel, which is not up yet, will carry what is for the hub's address: what
+// runs there dies then. "": it stays.
+func lineBreaks(inv *inventory.Inventory, h inventory.Host, tunnels []strongswan.Tunnel, f tasks.Facts) string {
+	hops := strings.Split(h.SSH.Jump, ",")
+	carried := slices.ContainsFunc(inv.Hub.Subnets, func(p netip.Prefix) bool { return p.Contains(inv.Hub.Address) })
+	if h.Role != inventory.RoleSite || !opened(h) || hops[len(hops)-1] != inv.Hub.Name || !carried {
+		return ""
+	}
+	if sas, err := tasks.SAsFrom(f); err == nil && !slices.ContainsFunc(strongswan.CheckTunnels(sas, tunnels), func(t strongswan.TunnelState) bool { return !t.Up }) {
+		return "" // it goes through the tunnel, or round it
+	}
+	says := fmt.Sprintf("the way in is a line that this box opens to the hub, and %s is in hub.subnets: the line breaks when the tunnel comes up", inv.Hub.Address)
+	for _, s := range inv.Sites {
+		if s.Name == h.Name && s.Address.IsValid() {
+			return fmt.Sprintf("%s; the apply goes on through the tunnel, to %s: set ssh.host to that afterwards, and take ssh.port out (docs/ssh.md)", says, s.Address)
+		}
+	}
+	return says + fmt.Sprintf(", and all is put back, for nothing else leads here: set sites.%s.address, or keep the line as docs/ssh.md says", h.Name)
 }
 
 func (a *app) target(h inventory.Host) sshconn.Target {

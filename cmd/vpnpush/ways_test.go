@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/tasks"
 )
 
 // After a change each way to a host is tried that the inventory knows, and none twice.
@@ -28,6 +29,11 @@ ssh = { host = "192.168.2.10", jump = "hub" }
 subnets = ["192.168.3.0/24"]
 psk = "0123456789abcdef-kobe"
 ssh = { host = "kobe.example.com" }
+[sites.nara]
+subnets = ["192.168.4.0/24"]
+psk = "0123456789abcdef-nara"
+address = "192.168.4.10"
+ssh = { host = "127.0.0.1", port = 2204, jump = "hub" }
 `))
 	if inv == nil {
 		t.Fatal(diags)
@@ -37,14 +43,43 @@ ssh = { host = "kobe.example.com" }
 		"tokyo": "192.168.1.10 by none, 192.168.1.10 by vps",
 		"osaka": "192.168.2.10 by none",
 		"kobe":  "kobe.example.com by none, kobe.example.com by vps",
+		"nara":  "192.168.4.10:22 by vps, 192.168.4.10:22 by none",
 	}
 	for _, h := range inv.Hosts() {
 		var got []string
 		for _, w := range ways(inv, h) {
-			got = append(got, fmt.Sprintf("%s by %s", w.Host, w.Jump))
+			port := ""
+			if w.Port != 0 {
+				port = fmt.Sprintf(":%d", w.Port)
+			}
+			got = append(got, fmt.Sprintf("%s%s by %s", w.Host, port, w.Jump))
 		}
 		if s := strings.Join(got, ", "); s != want[h.Name] {
 			t.Errorf("%s: %s, want %s", h.Name, s, want[h.Name])
+		}
+	}
+}
+
+// A line that a site opens to the hub is told to break where its tunnel, not yet up, will
+// carry what is for the hub; and not where that goes past the tunnel, or nobody opened one.
+func TestLineBreaks(t *testing.T) {
+	const line = `{ host = "127.0.0.1", port = 2201, jump = "hub" }`
+	for _, tt := range []struct{ name, hub, ssh, address, want string }{
+		{"with an address", "", line, `address = "192.168.1.10"`, "goes on through the tunnel, to 192.168.1.10"},
+		{"without one", "", line, "", "all is put back, for nothing else leads here: set sites.tokyo.address"},
+		{"by name", "", `{ host = "localhost", port = 2201, jump = "hub" }`, "", "the line breaks"},
+		{"past the tunnel", `subnets = ["10.10.0.0/24"]`, line, "", ""},
+		{"to another machine", "", `{ host = "127.0.0.1", port = 2201, jump = "root@198.51.100.7" }`, "", ""},
+		{"through the tunnel", "", `{ host = "192.168.1.10", jump = "hub" }`, "", ""},
+	} {
+		inv, diags := inventory.Parse("vpnpush.toml", []byte("[hub]\nname = \"vps\"\naddress = \"203.0.113.10\"\n"+tt.hub+
+			"\n[sites.tokyo]\nsubnets = [\"192.168.1.0/24\"]\npsk = \"0123456789abcdef-tokyo\"\n"+tt.address+"\nssh = "+tt.ssh+"\n"))
+		if inv == nil {
+			t.Fatalf("%s: %v", tt.name, diags)
+		}
+		got := lineBreaks(inv, inv.Hosts()[1], nil, tasks.Facts{})
+		if (got != "") != (tt.want != "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.name, got, tt.want)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 // at its end must have the target's own host key, by the name under which that is known.
 type Way struct {
 	Host string // "": the target's own
+	Port int    // 0: the target's own
 	Jump string // as Target.Jump
 }
 
@@ -89,6 +90,9 @@ func (d *Dialer) dialWay(ctx context.Context, t *Target, w Way) (transport.Conn,
 		s.accept, s.keyName = false, known.keyAddr()
 		if w.Host != "" {
 			s.host = w.Host
+		}
+		if w.Port != 0 {
+			s.port = w.Port
 		}
 		var err error
 		s.jump, err = d.parseJump(t, w.Jump, true)

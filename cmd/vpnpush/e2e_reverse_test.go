@@ -1,0 +1,46 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
+)
+
+// A box that nothing reaches is set up over a line that it opens to the hub, although the
+// tunnel takes what is for the hub's address, the line with it: the plan says so, and the
+// apply is confirmed through the tunnel.
+func TestE2EReverseLine(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	line := `
+address = "192.168.1.10"
+ssh = { host = "127.0.0.1", port = 2201, jump = "hub", accept_new = true }
+`
+	hub := strings.Replace(labHub, "[\"10.10", "[\"203.0.113.10/32\", \"10.10", 1)
+	write(t, l, hub, labTokyo+line)
+	// the operator is not on the office's LAN
+	if out, code := l.Control("ip", "route", "del", "192.168.1.0/24"); code != 0 {
+		t.Fatalf("take away the route to the LAN: %s", out)
+	}
+	key, _ := l.Control("cat", l.Dir+"/id_ed25519")
+	l.Put("tokyo", "/root/key", key)
+	l.MustRun("tokyo", "sh", "-ec", `chmod 600 /root/key
+systemd-run --quiet --unit=line ssh -i /root/key -o StrictHostKeyChecking=no -o ServerAliveInterval=5 -o ServerAliveCountMax=2 -N -R 2201:127.0.0.1:22 root@203.0.113.10`)
+	l.Wait(10*time.Second, "the line is there", func() bool {
+		_, code := l.Run("vps", "sh", "-c", "ss -Hltn 'sport = 2201' | grep -q .")
+		return code == 0
+	})
+
+	mustSay(t, vpnpush(t, l, 0, "plan", "tokyo"), "warning: the way in is a line that this box opens to the hub, and 203.0.113.10 is in hub.subnets")
+	mustSay(t, vpnpush(t, l, 0, "apply", "--yes"), "tokyo  site  changed", "1 of 1 tunnel up")
+
+	// and from then on it is reached through the tunnel; 2201 is no port of ssh any more
+	write(t, l, hub, labTokyo+strings.NewReplacer("127.0.0.1", "192.168.1.10", "port = 2201, ", "").Replace(line))
+	out := vpnpush(t, l, 0, "plan", "tokyo")
+	mustSay(t, out, "tokyo (site): 2 changes")
+	if strings.Contains(out.Stdout, "warning:") {
+		t.Errorf("the line is not the way in any more:\n%s", out.Stdout)
+	}
+}
