@@ -145,7 +145,9 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	}
 	for _, n := range gone {
 		c.Attrs = append(c.Attrs, Attr{Name: "conn " + n, Old: []byte("loaded"), New: []byte("taken down")})
+		c.Ends = append(c.Ends, connWords(f, n))
 	}
+	c.Blinks = changed
 	unit, d := transport.Quote(t.Daemon.Unit), t.Daemon.Name
 	c.Backups = []string{loadedPath(t.Daemon.Unit)}
 	noteSAs := "" // those that are to be made anew
@@ -183,6 +185,16 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	}
 	c.Undo = []Step{{Phase: PhaseServices, Shell: undo}}
 	return c, nil
+}
+
+// connWords names a conn that was applied, for people.
+func connWords(f Facts, conn string) string {
+	if m, err := ReadManifest(f); err == nil {
+		if was := m.Conn(conn); was != nil && was.Tunnel != nil {
+			return "tunnel " + conn
+		}
+	}
+	return "conn " + conn
 }
 
 // takes returns the conns that are to fit more, or less, of what the other end may have

@@ -99,11 +99,13 @@ func (t Sessions) Check(f Facts) (*Change, error) {
 			a.Name, a.New = strings.TrimSuffix(a.Name, " of "), []byte("cut off")
 		}
 		c.Attrs = append(c.Attrs, a)
+		c.Ends = append(c.Ends, fmt.Sprintf("%s (%s)", a.Name, a.Old))
 	}
 	if len(out) == 0 && !newKey {
 		return nil, nil
 	}
 	slices.SortStableFunc(c.Attrs, func(a, b Attr) int { return strings.Compare(a.Name, b.Name) })
+	slices.Sort(c.Ends)
 	c.Note = note(out, newKey)
 	if c.Attrs == nil {
 		c.Note += "; nobody is on with it now"

@@ -141,6 +141,9 @@ func TestSessions(t *testing.T) {
 			if d := cmp.Diff(tc.do, do); d != "" {
 				t.Error(d)
 			}
+			if len(c.Ends) != len(tc.attrs) { // each once more at the end of a plan
+				t.Errorf("it ends %q", c.Ends)
+			}
 			if c.Note != tc.note {
 				t.Errorf("the note is %q, want %q", c.Note, tc.note)
 			}

@@ -52,6 +52,9 @@ type Change struct {
 	// Blocked, if set, says why vpnpush will not make this change, and Mend
 	// what would let it. A plan with a blocked change is not applied.
 	Blocked, Mend string
+	// Ends is what ends with the change, for people: "tunnel tokyo". Blinks are the tunnels
+	// that go down with it and come up again.
+	Ends, Blinks []string
 	// Pre must still hold on the host when the change is made.
 	Pre []Precondition
 	// Backups are the paths that Do may change; they are backed up first and put back

@@ -27,7 +27,7 @@ ssh = { host = "127.0.0.1", port = 2201, jump = "hub", accept_new = true }
 	key, _ := l.Control("cat", l.Dir+"/id_ed25519")
 	l.Put("tokyo", "/root/key", key)
 	l.MustRun("tokyo", "sh", "-ec", `chmod 600 /root/key
-systemd-run --quiet --unit=line ssh -i /root/key -o StrictHostKeyChecking=no -o ServerAliveInterval=5 -o ServerAliveCountMax=2 -N -R 2201:127.0.0.1:22 root@203.0.113.10`)
+systemd-run --quiet --unit=line -p Restart=always -p RestartSec=1 ssh -i /root/key -o StrictHostKeyChecking=no -o ServerAliveInterval=5 -o ServerAliveCountMax=2 -N -R 2201:127.0.0.1:22 root@203.0.113.10`)
 	l.Wait(10*time.Second, "the line is there", func() bool {
 		_, code := l.Run("vps", "sh", "-c", "ss -Hltn 'sport = 2201' | grep -q .")
 		return code == 0
@@ -35,6 +35,11 @@ systemd-run --quiet --unit=line ssh -i /root/key -o StrictHostKeyChecking=no -o 
 
 	mustSay(t, vpnpush(t, l, 0, "plan", "tokyo"), "warning: the way in is a line that this box opens to the hub, and 203.0.113.10 is in hub.subnets")
 	mustSay(t, vpnpush(t, l, 0, "apply", "--yes"), "tokyo  site  changed", "1 of 1 tunnel up")
+
+	l.Wait(20*time.Second, "the line is there again, through the tunnel", func() bool {
+		_, code := l.Run("vps", "sh", "-c", "ss -Hltn 'sport = 2201' | grep -q . && ss -Htn state established 'sport = 22' | grep -q 192.168.1.10")
+		return code == 0
+	})
 
 	// and from then on it is reached through the tunnel; 2201 is no port of ssh any more
 	write(t, l, hub, labTokyo+strings.NewReplacer("127.0.0.1", "192.168.1.10", "port = 2201, ", "").Replace(line))

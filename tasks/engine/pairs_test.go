@@ -176,7 +176,7 @@ func TestPairs(t *testing.T) {
 				}
 			},
 			results: "vps failed, osaka unknown", has: "osaka=either", did: "vps launch, vps confirm",
-			says: "it still takes what its sites had before: interrupted before it was read",
+			says: "it still takes what its sites had before: interrupted before being read",
 		},
 		{
 			name: "without a first one all sites are tried", sites: []string{"osaka", "tokyo"}, set: map[string]func(*machine){"osaka": dies},

@@ -257,7 +257,7 @@ func cutOff(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != ctx.Err() {
 		return cause // the time was up: ErrTime
 	}
-	return errors.New("interrupted before it was read")
+	return errors.New("interrupted before being read")
 }
 
 // read reads what the Reads of a host ask for, over conn.

@@ -92,7 +92,7 @@ func TestPlanInterrupted(t *testing.T) {
 		w.e.Forks = 1
 		p, err := w.e.Plan(ctx, w.hosts)
 		for _, h := range p.Hosts {
-			if h.Result != Skipped || !says(h.Err, "interrupted before it was read") || err == nil {
+			if h.Result != Skipped || !says(h.Err, "interrupted before being read") || err == nil {
 				t.Errorf("%s: %s, %v", h.Name, h.Result, h.Err)
 			}
 		}

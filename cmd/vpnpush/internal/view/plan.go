@@ -2,6 +2,8 @@ package view
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
@@ -36,6 +38,10 @@ func (v *View) planPage(plan *engine.Plan) *page {
 	var t tally
 	var fine []string
 	installs := false
+	lots, among := gather(plan.Hosts)
+	if v.o.Verbose {
+		lots, among = nil, func(string) bool { return false }
+	}
 	for _, h := range plan.Hosts {
 		t.host(h.Result)
 		for _, c := range h.Changes {
@@ -46,8 +52,14 @@ func (v *View) planPage(plan *engine.Plan) *page {
 			fine = append(fine, h.Name)
 			continue
 		}
+		if among(h.Name) {
+			continue
+		}
 		v.hostPlan(p, h)
 		p.WriteString("\n")
+	}
+	for _, a := range lots {
+		v.alike(p, a)
 	}
 	if t.clean() {
 		fine = nil // the last line says it
@@ -60,6 +72,7 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		p.line("", plain, "Packages stay once they are installed, also where an apply is reverted.")
 		p.WriteString("\n")
 	}
+	v.losses(p, plan)
 	last := t.planLine()
 	if plan.Rollback && t.clean() {
 		last = "No changes. " + words.Count(t.hosts, "host") + " as before that apply."
@@ -81,12 +94,45 @@ func (v *View) hostPlan(p *page, h engine.HostPlan) {
 	}
 	p.line("", bold, clean(title))
 	p.trouble(h.Err)
-	for _, c := range h.Changes {
+	for i, c := range h.Changes {
+		if sameRules(c, h.Changes[:i]) {
+			c.Attrs, c.Note = nil, "the same rules, as they run"
+		}
 		p.change(c)
 	}
 	for _, w := range h.Warnings {
 		p.line("  ", yellow, "warning: "+oneLine(w))
 	}
+}
+
+// sameRules reports whether a change of the packet filter as it runs adds and takes the
+// very rules that one before it does in the filter's file: what differs besides is what a
+// file has around them. It is told once.
+func sameRules(c tasks.Change, before []tasks.Change) bool {
+	if c.Task != (tasks.Firewall{}).ID() || c.Blocked != "" {
+		return false
+	}
+	live := rules(c)
+	return live != "" && slices.ContainsFunc(before, func(b tasks.Change) bool { return b.Blocked == "" && rules(b) == live })
+}
+
+// rules returns the rules of iptables that a change adds and takes, in order.
+func rules(c tasks.Change) string {
+	var out strings.Builder
+	for _, a := range c.Attrs {
+		if a.Name != "content" {
+			continue
+		}
+		hs, _ := hunks(a)
+		for _, h := range hs {
+			for _, l := range h.Lines {
+				if l.Kind != diff.Equal && strings.HasPrefix(l.Text, "-A ") {
+					out.WriteString(string(rune(l.Kind)) + l.Text + "\n")
+				}
+			}
+		}
+	}
+	return out.String()
 }
 
 // change adds a change with its diff.

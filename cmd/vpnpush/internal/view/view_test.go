@@ -129,6 +129,52 @@ func trouble() *engine.Plan {
 	}}
 }
 
+// cutShort is a plan of a hundred hosts that was interrupted, with a dead hub before some
+// of them.
+func cutShort() *engine.Plan {
+	p := &engine.Plan{Hosts: []engine.HostPlan{{Name: "vps", Role: "hub", Result: engine.Unreachable, Err: errDial}}}
+	for i := range 99 {
+		h := engine.HostPlan{Name: fmt.Sprintf("site-%02d", i), Role: "site", Result: engine.Skipped, Err: errors.New("interrupted before being read")}
+		switch {
+		case i < 5:
+			h.Result, h.Err = engine.Unreachable, transport.WithHint(fmt.Errorf("connect to %s (192.168.%d.10:22): jump: %w", h.Name, i, errDial), "is the site's router up?")
+		case i < 8:
+			h = okHost(h.Name, "site")
+		}
+		p.Hosts = append(p.Hosts, h)
+	}
+	return p
+}
+
+// losing is a plan that takes things away on many hosts, and changes the packet filter's
+// file and the filter alike on one and not on another.
+func losing() *engine.Plan {
+	rules := func(fileRest, live string) []tasks.Change {
+		return []tasks.Change{
+			{Task: "file:/etc/iptables/rules.v4", Action: tasks.Update, Attrs: []tasks.Attr{content(mask.Plain, "*filter\n:INPUT ACCEPT [0:0]\n-A VPNPUSH-IN -p esp -j ACCEPT\nCOMMIT\n", "*filter\n:INPUT ACCEPT [0:0]\n-A VPNPUSH-IN -s 203.0.113.10/32 -p esp -j ACCEPT\n"+fileRest)}},
+			{Task: "firewall:live", Action: tasks.Update, Attrs: []tasks.Attr{content(mask.Plain, "*filter\n-A VPNPUSH-IN -p esp -j ACCEPT\n", live)}},
+		}
+	}
+	p := &engine.Plan{Hosts: []engine.HostPlan{
+		{Name: "vps", Role: "hub", Result: engine.Changed, Changes: append(rules("COMMIT\n# end\n", "*filter\n-A VPNPUSH-IN -s 203.0.113.10/32 -p esp -j ACCEPT\n"),
+			tasks.Change{Task: "l2tp:sessions", Action: tasks.Delete, Note: "new password: bob", Ends: []string{"session of bob (192.168.200.20 on ppp1)"}},
+			tasks.Change{Task: "file:/etc/xl2tpd/xl2tpd.conf", Action: tasks.Delete, Blocked: "it was edited", Mend: "look at it"},
+			tasks.Change{Task: "ipsec:loaded", Action: tasks.Reload, Ends: []string{"tunnel nara"}},
+			tasks.Change{Task: "unit:xl2tpd.service", Action: tasks.Restart})},
+		{Name: "osaka", Role: "site", Result: engine.Changed, Changes: rules("COMMIT\n", "*filter\n-A VPNPUSH-IN -j DROP\n-A VPNPUSH-IN -s 203.0.113.10/32 -p esp -j ACCEPT\n")},
+	}}
+	for i := range 98 {
+		name := fmt.Sprintf("site-%02d", i)
+		h := engine.HostPlan{Name: name, Role: "site", Result: engine.Changed, Changes: []tasks.Change{
+			{Task: "file:/etc/old", Action: tasks.Delete}, {Task: "ipsec:loaded", Action: tasks.Reload, Blinks: []string{name}}}}
+		if i < 20 {
+			h.Changes[0].Task = "file:/etc/old-" + name
+		}
+		p.Hosts = append(p.Hosts, h)
+	}
+	return p
+}
+
 // rotated is a plan in which only secrets differ.
 func rotated() *engine.Plan {
 	return &engine.Plan{Hosts: []engine.HostPlan{
@@ -165,6 +211,8 @@ func TestHuman(t *testing.T) {
 		"plan_mixed.txt":      func(v *View) error { return v.Plan(mixed()) },
 		"plan_hundred.txt":    func(v *View) error { return v.Plan(hundred()) },
 		"plan_trouble.txt":    func(v *View) error { return v.Plan(trouble()) },
+		"plan_cut_short.txt":  func(v *View) error { return v.Plan(cutShort()) },
+		"plan_losing.txt":     func(v *View) error { return v.Plan(losing()) },
 		"plan_secret.txt":     func(v *View) error { return v.Plan(rotated()) },
 		"plan_no_changes.txt": func(v *View) error { return v.Plan(match) },
 		"apply_report.txt":    func(v *View) error { return v.Report(report(), ReportOptions{Command: "apply"}) },

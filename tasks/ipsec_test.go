@@ -1,0 +1,31 @@
+package tasks
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// A reload says which tunnels it takes down for good and which for a moment: a plan ends
+// with that. A conn that only answers, or is new, interrupts nothing.
+func TestReloadSaysWhatItInterrupts(t *testing.T) {
+	conn := func(name string, initiates bool) Conn {
+		dir := testDaemon.Dir + "/"
+		return Conn{Name: name, Conf: dir + name + ".conf", Secrets: dir + name + ".secrets", Initiates: initiates,
+			ConfSHA: SHA256([]byte("new\n")), SecretsSHA: SHA256([]byte("keys\n"))}
+	}
+	task := IPsec{Daemon: testDaemon, Conns: []Conn{conn("answers", false), conn("dials", true), conn("fresh", true)}}
+	f := Bare(task.Reads())
+	f.units[testDaemon.Unit] = UnitState{Name: testDaemon.Unit, Loaded: true, Active: "active", Started: time.Unix(1, 0)}
+	f.commands[readStroke.Arg] = says("Connections:\n     answers:  203.0.113.10...%any  IKEv2\n       dials:  192.168.1.10...203.0.113.10  IKEv2\n        gone:  192.168.1.10...203.0.113.10  IKEv2\n" +
+		"Security Associations (0 up, 0 connecting):\n  none\n")
+	note := ""
+	for _, name := range []string{"answers", "dials", "gone"} {
+		note += SHA256([]byte("old\n")) + "  " + testDaemon.Dir + "/" + name + ".conf\n"
+	}
+	f.files[loadedPath(testDaemon.Unit)] = FileState{Path: loadedPath(testDaemon.Unit), Exists: true, Type: '0', Content: []byte(note)}
+	c := mustCheck(t, task, f)
+	if c == nil || !slices.Equal(c.Blinks, []string{"dials"}) || !slices.Equal(c.Ends, []string{"conn gone"}) {
+		t.Errorf("%+v", c)
+	}
+}
