@@ -15,6 +15,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // Host is one host's place in the network.
@@ -49,7 +50,7 @@ func Of(inv *inventory.Inventory, name string) (Host, error) {
 			return h, nil
 		}
 	}
-	return Host{}, fmt.Errorf("host %q is not in the inventory", name)
+	return Host{}, transport.Bug(fmt.Errorf("host %q is not in the inventory", name))
 }
 
 // Reads returns everything that must be read on a host for its tasks to be told

@@ -53,7 +53,7 @@ func (t Restore) Check(f Facts) (*Change, error) {
 		return nil, err
 	}
 	if !was.Exists {
-		return nil, fmt.Errorf("file %s: the backup of %s is not there", t.Backup, t.Path)
+		return nil, transport.WithHint(fmt.Errorf("file %s: the backup of %s is not there", t.Backup, t.Path), "somebody has taken it away: go back to a later apply, which `vpnpush history` lists, or put the file right by hand")
 	}
 	same := now.Exists && now.Type == was.Type
 	switch {

@@ -44,7 +44,7 @@ func (t Sysctl) Check(f Facts) (*Change, error) {
 		return nil, err
 	}
 	if !s.Exists {
-		return nil, fmt.Errorf("sysctl %s: this kernel has no such parameter", t.Key)
+		return nil, transport.WithHint(fmt.Errorf("sysctl %s: this kernel has no such parameter", t.Key), "boot one of Debian's kernels, or, in a container, let the machine around it have it")
 	}
 	if s.Value == t.Value {
 		return nil, nil

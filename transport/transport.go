@@ -116,6 +116,20 @@ func WithHint(err error, format string, a ...any) error {
 	return &HintError{Err: err, Mend: fmt.Sprintf(format, a...)}
 }
 
+// Hinted returns err with a mend where it has none of its own.
+func Hinted(err error, format string, a ...any) error {
+	var h Hinter
+	if errors.As(err, &h) {
+		return err
+	}
+	return WithHint(err, format, a...)
+}
+
+// Bug returns an error that only a fault of vpnpush's own can cause.
+func Bug(err error) error {
+	return Hinted(err, "this is a fault of vpnpush's own, and nothing on the host or in the inventory is wrong: please report it, with what `vpnpush version` prints")
+}
+
 // Quote makes s one word of a POSIX shell command.
 func Quote(s string) string {
 	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-") == "" {

@@ -85,7 +85,7 @@ func (o *operation) host(verb, name string) (engine.Host, error) {
 		return engine.Host{}, err
 	}
 	if len(hosts) != 1 {
-		return engine.Host{}, fmt.Errorf("%s %s: this matches %s, and %s takes one", verb, name, words.Count(len(hosts), "host"), verb)
+		return engine.Host{}, transport.WithHint(fmt.Errorf("%s %s: this matches %s, and %s takes one", verb, name, words.Count(len(hosts), "host"), verb), "name one of them")
 	}
 	return hosts[0], nil
 }

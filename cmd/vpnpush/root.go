@@ -254,7 +254,7 @@ func (a *app) askBecomePassword(ctx context.Context) error {
 func (a *app) askSecret(ctx context.Context, prompt string) ([]byte, error) {
 	f, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil, errors.New("there is no terminal to ask on")
+		return nil, transport.WithHint(errors.New("there is no terminal to ask on"), "run it on one; without, load keys into an agent and set ssh.become_password")
 	}
 	was, err := term.GetState(int(f.Fd()))
 	if err != nil {

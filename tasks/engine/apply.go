@@ -9,6 +9,7 @@ import (
 	"github.com/hashicorp/go-multierror"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // Apply makes the changes of a plan: the hub first, because its conns and
@@ -99,7 +100,7 @@ func passOver(ctx context.Context, attempts []*attempt, why string, args ...any)
 			a.run(ctx)
 			continue
 		}
-		a.fail(Skipped, fmt.Errorf("not tried: "+why, args...))
+		a.fail(Skipped, transport.WithHint(fmt.Errorf("not tried: "+why, args...), "mend that one, and apply again"))
 	}
 }
 

@@ -118,7 +118,7 @@ func (a *attempt) begin(ctx context.Context) {
 		return
 	}
 	if a.e.stopped() && !a.last || ctx.Err() != nil {
-		a.fail(Skipped, errors.New("not begun: the run was ended before"))
+		a.fail(Skipped, transport.WithHint(errors.New("not begun: the run was ended before"), "apply again"))
 		return
 	}
 	var err error
@@ -152,9 +152,9 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 	case host.StatusStale:
 		a.fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", reply.Message), "plan again"))
 	case host.StatusReverted:
-		a.fail(RolledBack, fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log))
+		a.fail(RolledBack, mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
 	case host.StatusNeverStarted:
-		a.fail(Failed, errors.New("the connection was lost before the apply was begun; nothing was changed"))
+		a.fail(Failed, transport.WithHint(errors.New("the connection was lost before the apply was begun; nothing was changed"), "apply again"))
 	case host.StatusDied:
 		cut := errors.New("the apply was cut short on the host")
 		if reply.Outcome != "" {
@@ -172,14 +172,28 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 				reply.Where(), reply.Log), "mend it where it says, and apply again"))
 			return
 		}
-		a.fail(Failed, fmt.Errorf("apply%s: %s; nothing was changed\n%s", reply.Where(), reply.Message, reply.Log))
+		a.fail(Failed, mendIt(fmt.Errorf("apply%s: %s; nothing was changed\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
 	case host.StatusRevertFailed:
 		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s",
 			reply.Where(), reply.Message, reply.Log)))
 	default:
-		a.fail(Unknown, fmt.Errorf("apply %s: it ended without a result (%s)\n%s", a.x.ID, reply.Status, reply.Log))
+		a.fail(Unknown, a.askAgain(fmt.Errorf("apply %s: it ended without a result (%s)\n%s", a.x.ID, reply.Status, reply.Log)))
 	}
+}
+
+// mendIt returns err, after which the host is as it was, with a mend. log is what its
+// commands said.
+func mendIt(err error, log string) error {
+	if strings.Contains(log, "No space left on device") {
+		return transport.Hinted(err, "a file system of the host is full: `df -h` there tells which, apt-get clean and journalctl --vacuum-size=50M often help; then apply again")
+	}
+	return transport.Hinted(err, "the host is as it was: mend there what is told, and apply again")
+}
+
+// askAgain returns err, after which it is not known how the host stands, with a mend.
+func (a *attempt) askAgain(err error) error {
+	return transport.Hinted(err, "`vpnpush plan --limit %s` tells how it stands", a.h.Name)
 }
 
 // noPackages returns the error of an apply that ended while packages were installed.
@@ -223,7 +237,7 @@ func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 	if h.Rollback != nil {
 		x.Before = h.Rollback.Before
 		if m == nil || m.Generation != h.Rollback.plan.On {
-			return x, errors.New("it was applied to while the rollback was being planned; roll back again")
+			return x, transport.WithHint(errors.New("it was applied to while the rollback was being planned"), "roll back again")
 		}
 	}
 	return x, nil
@@ -321,7 +335,8 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		}
 	}
 	if a.broken != nil && a.broken.was {
-		return fmt.Errorf("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why)
+		return transport.WithHint(fmt.Errorf("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why),
+			"what was there is back; `vpnpush doctor` looks for what stops a tunnel, and `journalctl -u %s` at both ends has charon's own words", a.h.daemon(facts).Service())
 	}
 	return nil
 }
@@ -519,18 +534,18 @@ func (a *attempt) reverted(word string, why error) {
 		a.kept()
 		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
 	case host.OutcomeUntouched:
-		a.fail(Failed, fmt.Errorf("%w; nothing was changed", why))
+		a.fail(Failed, mendIt(fmt.Errorf("%w; nothing was changed", why), ""))
 	case host.OutcomeReverted:
 		err := fmt.Errorf("%w; the host stands as before", why)
 		if how != oneLine(why) {
 			err = fmt.Errorf("%w (%s)", err, how)
 		}
-		a.fail(RolledBack, err)
+		a.fail(RolledBack, mendIt(err, ""))
 	case host.OutcomeRevertFailed:
 		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how)))
 	default:
-		a.fail(Unknown, fmt.Errorf("%w; the host says %q of apply %s", why, word, a.x.ID))
+		a.fail(Unknown, a.askAgain(fmt.Errorf("%w; the host says %q of apply %s", why, word, a.x.ID)))
 	}
 }
 

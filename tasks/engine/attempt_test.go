@@ -106,6 +106,9 @@ func TestAttempt(t *testing.T) {
 		{name: "a step fails, and it puts back", m: &machine{before: noConf,
 			says: "status\treverted\nstage\twrite\ntask\tfile:/etc/f\nmessage\texit status 1\nlog\nno space\n"}, want: RolledBack,
 			says: "apply file:/etc/f (write): exit status 1; the host stands as before\nno space", did: "launch", stands: "before"},
+		{name: "a step fails on a full disk", m: &machine{before: noConf,
+			says: "status\treverted\nstage\twrite\ntask\tfile:/etc/f\nmessage\texit status 1\nlog\ncat: write error: No space left on device\n"}, want: RolledBack,
+			says: "No space left on device | a file system of the host is full: `df -h` there", did: "launch", stands: "before"},
 		{name: "a step fails, and so does putting back", m: &machine{before: noConf,
 			says: "status\trevert-failed\nstage\twrite\nmessage\texit status 1\nlog\nI/O error\n"}, want: Failed,
 			says: "putting back what was there failed too\nI/O error | the backup is on the host", did: "launch", stands: "before"},
@@ -172,6 +175,9 @@ func TestAttempt(t *testing.T) {
 			h := r.Hosts[0]
 			if h.Result != tt.want || !says(h.Err, tt.says) {
 				t.Errorf("%s, %v (%v); want %s, %s", h.Result, h.Err, errHint(h.Err), tt.want, tt.says)
+			}
+			if h.Err != nil && errHint(h.Err) == "" {
+				t.Errorf("%v has no mend", h.Err)
 			}
 			did := strings.ReplaceAll(strings.ReplaceAll(w.order("dial"), "tokyo ", ""), ",", "")
 			if did != tt.did {

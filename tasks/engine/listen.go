@@ -175,7 +175,7 @@ func ended(word string) bool {
 func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 	script, err := a.x.Script()
 	if err != nil {
-		return host.Reply{}, err
+		return host.Reply{}, transport.Bug(err)
 	}
 	conn, err := a.e.conn(ctx, a.h.Name)
 	if err != nil {

@@ -269,7 +269,8 @@ func (c *crossing) tell(peers tasks.Peers, last *attempt) {
 	for _, s := range c.sites {
 		switch has := peers[s.h.Name]; {
 		case has == tasks.PeerOld && len(whole.Changes) == 0:
-			hub.fail(RolledBack, fmt.Errorf("put back together with the other end of the tunnel, because %s %s; the host stands as before", s.h.Name, s.hr.Result.told()))
+			hub.fail(RolledBack, transport.WithHint(fmt.Errorf("put back together with the other end of the tunnel, because %s %s; the host stands as before", s.h.Name, s.hr.Result.told()),
+				"mend %s, and apply to both again", s.h.Name))
 			return
 		case has == tasks.PeerOld:
 			hub.hr.Warnings = append(hub.hr.Warnings, fmt.Sprintf("the tunnel to %s stays as it was, since %s %s", s.h.Name, s.h.Name, s.hr.Result.told()))

@@ -252,12 +252,15 @@ func (e *Engine) reach(ctx context.Context, h Host) HostFacts {
 	return hf
 }
 
+// errInterrupted is why a host was skipped when the run was ended by hand.
+var errInterrupted = errors.New("interrupted before being read")
+
 // cutOff returns why a host was not read to the end when ctx ended first.
 func cutOff(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != ctx.Err() {
 		return cause // the time was up: ErrTime
 	}
-	return errors.New("interrupted before being read")
+	return errInterrupted
 }
 
 // read reads what the Reads of a host ask for, over conn.
@@ -265,7 +268,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	e.observe(Event{Host: h.Name, Stage: stageRead})
 	script, err := host.Probe(h.Reads)
 	if err != nil {
-		return tasks.Facts{}, Failed, err
+		return tasks.Facts{}, Failed, transport.Bug(err)
 	}
 	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: script, MaxStdout: h.maxAnswer()})
 	var exit *transport.ExitError

@@ -239,7 +239,7 @@ func ReadSaved(path string) (*Saved, error) {
 		return nil, transport.WithHint(fmt.Errorf("plan file %s: %w", path, err), "`vpnpush plan --out %s` makes one", path)
 	}
 	if fi.Size() > maxPlanFile {
-		return nil, fmt.Errorf("plan file %s: %d bytes; this is no plan file", path, fi.Size())
+		return nil, transport.WithHint(fmt.Errorf("plan file %s: %d bytes; this is no plan file", path, fi.Size()), "name the file that `vpnpush plan --out FILE` wrote")
 	}
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -286,7 +286,7 @@ var ErrStale = errors.New("the plan is stale")
 func (s *Saved) Check(src Source, now time.Time) (*Fresh, error) {
 	salt, err := hex.DecodeString(s.Salt)
 	if err != nil || len(salt) < 16 {
-		return nil, errors.New("plan file: it is damaged: no salt")
+		return nil, transport.WithHint(errors.New("plan file: it is damaged: no salt"), "plan again")
 	}
 	stale := func(format string, a ...any) error {
 		return transport.WithHint(fmt.Errorf("%w: %s", ErrStale, fmt.Sprintf(format, a...)), "plan again")
@@ -376,7 +376,7 @@ func (f *Fresh) Compare(p *Plan) (out *Plan, fresh bool, err error) {
 	for i := range out.Hosts {
 		if hp := &out.Hosts[i]; !fresh && hp.Result == Changed {
 			hp.Result, hp.Changes = Skipped, nil
-			hp.Err = fmt.Errorf("not tried: the plan is stale on %s", first)
+			hp.Err = transport.WithHint(fmt.Errorf("not tried: the plan is stale on %s", first), "plan again")
 		}
 	}
 	for _, h := range f.saved.Hosts {

@@ -23,6 +23,10 @@ func ParseFacts(r io.Reader) (tasks.Facts, error) {
 		return tasks.Facts{}, fmt.Errorf("read facts: %w", err)
 	}
 	f, err := parseAnswer(data)
+	var mended transport.Hinter
+	if err != nil && !errors.Is(err, tasks.ErrUnknown) && !errors.Is(err, transport.ErrEndless) && !errors.As(err, &mended) {
+		err = fmt.Errorf("%w: %w", tasks.ErrUnknown, err) // garbled
+	}
 	if err != nil {
 		return tasks.Facts{}, fmt.Errorf("read facts: %w", err)
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"path"
@@ -50,7 +51,7 @@ func NewRollback(f tasks.Facts, txn string, daemons []tasks.Daemon) (*Rollback, 
 		}
 	}
 	if last < 0 && txn == "" {
-		return nil, fmt.Errorf("nothing was applied here that could be taken back")
+		return nil, transport.WithHint(errors.New("nothing was applied here that could be taken back"), "there is nothing to mend; `vpnpush history` shows what was done on a host")
 	}
 	if last < 0 {
 		return nil, transport.WithHint(fmt.Errorf("there is no confirmed apply %s here", txn), "`vpnpush history` lists them")
@@ -156,7 +157,7 @@ func (r *Rollback) Plan(f tasks.Facts) (*RollbackPlan, error) {
 		return nil, err
 	}
 	if now == nil {
-		return nil, fmt.Errorf("file %s is not there: this host is not vpnpush's any more", tasks.ManifestPath)
+		return nil, transport.WithHint(fmt.Errorf("file %s is not there: this host is not vpnpush's any more", tasks.ManifestPath), "what stood here before it left is not known any more: `vpnpush apply` begins anew")
 	}
 	was := &tasks.Manifest{FormatVersion: now.FormatVersion, Owner: now.Owner, Host: now.Host}
 	since := []*tasks.Manifest{now}
@@ -170,7 +171,7 @@ func (r *Rollback) Plan(f tasks.Facts) (*RollbackPlan, error) {
 			return nil, err
 		}
 		if m.Owner != now.Owner {
-			return nil, fmt.Errorf("the host belonged to the inventory %q then, now to %q", m.Owner, now.Owner)
+			return nil, transport.WithHint(fmt.Errorf("the host belonged to the inventory %q then, now to %q", m.Owner, now.Owner), "go back to an apply of this inventory: `vpnpush history` lists them")
 		}
 		since = append(since, m)
 		if p == r.copies[tasks.ManifestPath] {

@@ -91,7 +91,7 @@ const maxCommand = 128<<10 - 1
 // command is argv as one shell command.
 func (b *become) command(script string) (string, error) {
 	if err := checkScript(script); err != nil {
-		return "", err
+		return "", transport.Bug(err)
 	}
 	words := []string{"exec"}
 	for _, a := range b.argv(script) {
@@ -99,7 +99,7 @@ func (b *become) command(script string) (string, error) {
 	}
 	cmd := strings.Join(words, " ")
 	if len(cmd) > maxCommand {
-		return "", fmt.Errorf("script of %d bytes: %d as one shell word, more than the %d that fit", len(script), len(cmd), maxCommand)
+		return "", transport.Bug(fmt.Errorf("script of %d bytes: %d as one shell word, more than the %d that fit", len(script), len(cmd), maxCommand))
 	}
 	return cmd, nil
 }

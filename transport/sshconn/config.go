@@ -195,7 +195,7 @@ func newSettings(t *Target, opts []option) (*settings, error) {
 	if p := last(opts, "port"); p != "" {
 		n, err := strconv.ParseUint(p, 10, 16)
 		if err != nil || n == 0 {
-			return nil, fmt.Errorf("ssh_config: port %q is not one", p)
+			return nil, transport.WithHint(fmt.Errorf("ssh_config: port %q is not one", p), "write a number from 1 to 65535")
 		}
 		s.port = int(n)
 	}
@@ -395,7 +395,7 @@ func parseConfig(data []byte) (*ssh_config.Config, error) {
 	for n := 1; sc.Scan(); n++ {
 		f := strings.Fields(strings.Replace(sc.Text(), "=", " ", 1))
 		if len(f) > 3 && strings.EqualFold(f[0], "match") {
-			return nil, fmt.Errorf("line %d: Match with more than one criterion", n)
+			return nil, transport.WithHint(fmt.Errorf("line %d: Match with more than one criterion", n), "install ssh here, whose own reading of the file is used then, or name another file with $VPNPUSH_SSH_CONFIG (none: no file)")
 		}
 	}
 	return ssh_config.DecodeBytes(data)

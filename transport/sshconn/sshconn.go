@@ -155,7 +155,7 @@ func (d *Dialer) Dial(ctx context.Context, name string) (transport.Conn, error) 
 	d.init()
 	t := d.targets[name]
 	if t == nil {
-		return nil, fmt.Errorf("connect to %s: no such host in the inventory", name)
+		return nil, transport.Bug(fmt.Errorf("connect to %s: no such host in the inventory", name))
 	}
 	if t.Local {
 		return newLocal(t)

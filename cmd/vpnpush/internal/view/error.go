@@ -2,8 +2,11 @@ package view
 
 import (
 	"errors"
+	"io/fs"
 	"strings"
+	"syscall"
 
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -66,8 +69,38 @@ func explain(err error) explained {
 	var h transport.Hinter
 	if errors.As(err, &h) {
 		e.hint = oneLine(h.Hint())
+	} else {
+		e.hint = generalMend(err)
 	}
 	return e
+}
+
+// generalMend returns the mend of an error that has none of its own, by what kind it is;
+// "" for one whose text says what is to be done, or that there is nothing to do.
+func generalMend(err error) string {
+	var exit *transport.ExitError
+	var path *fs.PathError
+	switch {
+	case errors.Is(err, transport.ErrLost):
+		return "the line was cut, or the host hangs: run it again; the next plan says how the host stands"
+	case errors.Is(err, transport.ErrEndless):
+		return "a host that is well prints far less: docs/ssh.md, \"What a host may take\", says what it may be"
+	case errors.Is(err, transport.ErrHostKey):
+		return "docs/ssh.md, \"Host keys\", says what is accepted; `ssh -v` to the same host shows what it sends"
+	case errors.As(err, &exit):
+		return "that is what the host's own program said: mend it there, and run this again"
+	case errors.Is(err, tasks.ErrUnknown):
+		return "nothing is guessed from what could not be read or understood: look at it on the host; if it is well there, please report it, with what `vpnpush version` prints"
+	case errors.Is(err, fs.ErrNotExist):
+		return "there is no such file or folder on this machine: make it, or name another"
+	case errors.Is(err, fs.ErrPermission):
+		return "you may not do that with this file here: name another, or change whose it is"
+	case errors.Is(err, syscall.ENOSPC):
+		return "the disk of this machine is full: free some room, or name a file elsewhere"
+	case errors.As(err, &path):
+		return "that is what this machine said of the file: name another, or mend that"
+	}
+	return ""
 }
 
 // flatten returns the errors of errors.Join and go-multierror. An error that

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -377,7 +378,7 @@ func TestError(t *testing.T) {
 		want string
 	}{
 		"hint":         {errDial, "vpnpush: connect to 10.8.0.7:22: i/o timeout\nvpnpush: hint: is the site's router up? `ssh -v 10.8.0.7` shows more\n"},
-		"whole stderr": {errRun, "vpnpush: read facts: exit status 2\n  sh: 3: Syntax error\n  second [31mline\n\n  last line\n"},
+		"whole stderr": {errRun, "vpnpush: read facts: exit status 2\n  sh: 3: Syntax error\n  second [31mline\n\n  last line\nvpnpush: hint: that is what the host's own program said: mend it there, and run this again\n"},
 		"joined":       {errors.Join(errDial, errors.New("b")), "vpnpush: connect to 10.8.0.7:22: i/o timeout\nvpnpush: hint: is the site's router up? `ssh -v 10.8.0.7` shows more\nvpnpush: b\n"},
 		"multierror":   {multierror.Append(nil, errors.New("a"), errors.New("b")), "vpnpush: a\nvpnpush: b\n"},
 		"two in one":   {fmt.Errorf("%w and %w", errors.New("a"), errors.New("b")), "vpnpush: a and b\n"},
@@ -390,6 +391,32 @@ func TestError(t *testing.T) {
 				t.Errorf("stdout %q, stderr (-want +got)\n%s", out, d)
 			}
 		})
+	}
+}
+
+// An error that nobody has given a mend has that of its kind, and only one that says what
+// is to be done has none.
+func TestGeneralMend(t *testing.T) {
+	_, missing := os.ReadFile(filepath.Join(t.TempDir(), "none"))
+	for _, tt := range []struct {
+		err  error
+		want string
+	}{
+		{transport.WithHint(transport.ErrLost, "its own"), "its own"},
+		{fmt.Errorf("read facts: %w: broken pipe", transport.ErrLost), "run it again"},
+		{fmt.Errorf("read facts: %w", transport.ErrEndless), "What a host may take"},
+		{errRun, "mend it there"},
+		{fmt.Errorf("check x: %w: not read", tasks.ErrUnknown), "nothing is guessed"},
+		{fmt.Errorf("write metrics: %w", missing), "no such file or folder on this machine"},
+		{&os.PathError{Op: "open", Path: "/x", Err: os.ErrPermission}, "you may not"},
+		{&os.PathError{Op: "write", Path: "/x", Err: syscall.ENOSPC}, "free some room"},
+		{&os.PathError{Op: "write", Path: "/x", Err: syscall.EIO}, "what this machine said"},
+		{fmt.Errorf("x: %w: key expired", transport.ErrHostKey), "docs/ssh.md"},
+		{errors.New("not applied"), ""},
+	} {
+		if got := explain(tt.err).hint; (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%v: hint %q, want %q", tt.err, got, tt.want)
+		}
 	}
 }
 
