@@ -8,24 +8,26 @@ import "regexp"
 // an option that somebody has put out of use.
 type pppMasker struct{ open bool }
 
-var pppPassword = regexp.MustCompile(`^(.*?(?i:password|secret)["']?)(.*)$`)
+var (
+	pppPassword = regexp.MustCompile(`^(.*?(?i:password|secret)["']?)(.*)$`)
+	// pppGoesOn is a line whose next one may have its secret, whatever stands
+	// before: in "name password password" the first is a name. A comment is no word.
+	pppGoesOn = regexp.MustCompile(`((?i:password|secret)["']?\s*(#.*)?|\\)$`)
+)
 
 func (m *pppMasker) line(line string) masked {
-	open := m.open
-	m.open = false
-	if open && !blank(line) {
-		m.open = line[len(line)-1] == '\\'
-		return hidden(line)
+	if blank(line) {
+		return shown(line) // it does not end what is open
 	}
+	open := m.open
 	p := pppPassword.FindStringSubmatch(line)
-	if p == nil {
-		m.open = open // a blank line does not end it
+	m.open = (open || p != nil) && pppGoesOn.MatchString(line) || open && comment(line)
+	switch {
+	case open:
+		return hidden(line)
+	case p == nil || blank(p[2]):
 		return shown(line)
 	}
 	rest := p[2]
-	m.open = blank(rest) || rest[len(rest)-1] == '\\'
-	if blank(rest) {
-		return shown(line)
-	}
 	return masked{place: "option " + p[1], spans: []span{{text: p[1] + " "}, {text: rest, hide: hideSecret}}}
 }
