@@ -2,61 +2,90 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-// Load reads the inventory at path, checks it, fetches its secrets and checks
-// those (see Resolve). Commands that print secrets run only when nothing else
-// is wrong, so that nobody is asked for a passphrase in vain. The Inventory is
-// nil when there are errors.
+// maxInventory bounds what is read for an inventory; 100,000 sites take 10 MiB.
+const maxInventory = 64 << 20
+
+// Load reads the inventory at path and checks it. The secrets that are kept
+// elsewhere are unset until Resolve. The Inventory is nil when there are errors.
 func Load(ctx context.Context, path string) (*Inventory, Diagnostics) {
-	data, mode, err := readFile(path)
+	inv, diags := read(ctx, path)
+	return inv.good(diags)
+}
+
+// Check is Load and Resolve of all secrets: it returns every fault at once.
+// Commands that print secrets run only when there is no other.
+func Check(ctx context.Context, path string) (*Inventory, Diagnostics) {
+	inv, diags := read(ctx, path)
+	if inv != nil {
+		diags = append(diags, inv.resolve(ctx, nil, len(diags.Errors()) == 0)...)
+	}
+	return inv.good(diags)
+}
+
+// good returns inv with what was found in it, and no inv where that has errors.
+func (inv *Inventory) good(diags Diagnostics) (*Inventory, Diagnostics) {
+	if len(diags.Errors()) > 0 {
+		inv = nil
+	}
+	return inv, diags.sorted()
+}
+
+// Text returns what stands in the inventory at path.
+func Text(ctx context.Context, path string) ([]byte, error) {
+	text, _, err := secret.ReadFile(ctx, path, maxInventory)
+	return text, err
+}
+
+// read also returns an inventory that has faults, as parse does.
+func read(ctx context.Context, path string) (*Inventory, Diagnostics) {
+	data, info, err := secret.ReadFile(ctx, path, maxInventory)
 	if err != nil {
-		d := Diagnostic{File: path, Summary: "read inventory: " + err.Error()}
-		if os.IsNotExist(err) {
+		d := Diagnostic{File: path, Summary: "read inventory: " + err.Error(), Mend: "name a file with --inventory that you can read"}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			d.Mend = "name one with --inventory, or write one with vpnpush init"
+		case errors.Is(err, secret.ErrSlow):
+			d.Mend = "see that something writes to it, or that the server it is on answers"
 		}
 		return nil, Diagnostics{d}
 	}
 	inv, diags := parse(path, data)
-	if inv == nil {
-		return nil, diags
-	}
-	diags = append(diags, inv.modeWarning(mode)...)
-	diags = append(diags, inv.resolve(ctx, func(ref *secretRef) bool { return len(ref.source.Command) == 0 })...)
-	if len(diags.Errors()) == 0 {
-		diags = append(diags, inv.Resolve(ctx)...)
-	}
-	diags = diags.sorted()
-	if len(diags.Errors()) > 0 {
-		return nil, diags
+	if inv != nil {
+		diags = append(diags, inv.modeWarning(info.Mode())...)
+		diags = append(diags, inv.writers(currentCaller(), info)...)
 	}
 	return inv, diags
 }
 
-// readFile returns the content and the mode of one and the same file: it is
-// opened once, so that nothing can be put in its place in between.
-func readFile(path string) ([]byte, os.FileMode, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
+// writers refuses an inventory that others can write where they would run
+// commands with it, or steer what root does, and else warns of it.
+func (inv *Inventory) writers(c caller, info fs.FileInfo) Diagnostics {
+	why := "its commands run as you"
+	fault := slices.ContainsFunc(inv.refs, func(ref *secretRef) bool { return ref.source != nil && len(ref.source.Command) > 0 })
+	if c.root {
+		fault, why = true, "root does as it says"
 	}
-	defer f.Close()
-	fi, err := f.Stat()
-	if err != nil {
-		return nil, 0, err
+	diags := c.check(inv.Path, info, "this inventory", fault, why)
+	for i := range diags {
+		diags[i].File = inv.Path
 	}
-	data, err := io.ReadAll(f)
-	return data, fi.Mode(), err
+	return diags
 }
 
 // modeWarning warns of secrets in a file that other users can read. One
 // warning is enough, as chmod mends them all.
-func (inv *Inventory) modeWarning(mode os.FileMode) Diagnostics {
+func (inv *Inventory) modeWarning(mode fs.FileMode) Diagnostics {
 	if mode.Perm()&0o044 == 0 {
 		return nil
 	}
@@ -64,12 +93,33 @@ func (inv *Inventory) modeWarning(mode os.FileMode) Diagnostics {
 		if ref.source == nil {
 			return Diagnostics{{
 				File: inv.Path, Line: ref.line, Severity: Warning,
-				Summary: fmt.Sprintf("%s stands in a file that other users can read (mode %04o)", ref.name, mode.Perm()),
+				Summary: fmt.Sprintf("%s stands in a file that other users can read (mode %04o)", ref.name(), mode.Perm()),
 				Mend:    "chmod 600 " + inv.Path + ", or keep the secret elsewhere (env, file, command)",
 			}}
 		}
 	}
 	return nil
+}
+
+// fileWarnings warns of a secret's file that others can read, and refuses one
+// that they can write where root takes it.
+func (inv *Inventory) fileWarnings(c caller, ref *secretRef) Diagnostics {
+	info, err := os.Stat(ref.source.File)
+	if err != nil {
+		return nil // it was read a moment ago: what it gave is checked
+	}
+	var diags Diagnostics
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o044 != 0 {
+		diags = append(diags, Diagnostic{
+			Severity: Warning, Summary: fmt.Sprintf("other users can read its file (mode %04o)", mode.Perm()), Mend: "chmod 600 " + ref.source.File,
+		})
+	}
+	diags = append(diags, c.check(ref.source.File, info, "its file", c.root, "root takes a secret from it")...)
+	for i := range diags {
+		diags[i].File, diags[i].Line = inv.Path, ref.line
+		diags[i].Summary = ref.name() + ": " + diags[i].Summary
+	}
+	return diags
 }
 
 // expandPaths makes every path of inv absolute.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,13 +28,26 @@ func writeInventory(t *testing.T, text string, mode os.FileMode) string {
 	return path
 }
 
-// Load fetches every kind of source, makes paths absolute, and puts the values
+// load reads an inventory and fetches the secrets that hosts need, as verbs do; all
+// as validate does.
+func load(path string, hosts ...string) (*Inventory, Diagnostics) {
+	if len(hosts) == 0 {
+		return Check(context.Background(), path)
+	}
+	inv, diags := Load(context.Background(), path)
+	if inv != nil {
+		diags = append(diags, inv.Resolve(context.Background(), hosts...)...)
+	}
+	return inv.good(diags)
+}
+
+// Resolve fetches every kind of source, makes paths absolute, and puts the values
 // where the roles look for them.
 func TestLoadFull(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
 	t.Setenv("VPNPUSH_TEST_SUDO", "sudo-password")
-	inv, diags := Load(context.Background(), filepath.Join(fixtures, "full.toml"))
+	inv, diags := load(filepath.Join(fixtures, "full.toml"))
 	if len(diags.Errors()) > 0 {
 		t.Fatal(diags)
 	}
@@ -73,16 +87,17 @@ func TestLoadFaults(t *testing.T) {
 	t.Setenv("VPNPUSH_TEST_EMPTY", "")
 	const good = `"osaka-Ahquai3ohGhaeXo8"`
 	for _, tt := range []struct{ name, tokyo, osaka, want string }{
-		{"not set", `{ env = "VPNPUSH_TEST_NONE" }`, good, "FILE:5: sites.tokyo.psk: environment variable VPNPUSH_TEST_NONE is not set\n"},
+		{"not set", `{ env = "VPNPUSH_TEST_NONE" }`, good, "FILE:5: sites.tokyo.psk: the environment variable that env names is not set; export it, or check its name\n"},
 		{"empty", `{ env = "VPNPUSH_TEST_EMPTY" }`, good, "FILE:5: sites.tokyo.psk is empty; write a psk\n"},
-		{"no file", `{ file = "none" }`, good, "FILE:5: sites.tokyo.psk: open DIR/none: no such file or directory\n"},
+		{"no file", `{ file = "none" }`, good, "FILE:5: sites.tokyo.psk: read the file that it names: no such file or directory; write the secret into that file, or name another; a relative path starts from the inventory's folder\n"},
 		{
 			"several at once", `{ env = "VPNPUSH_TEST_SHORT" }`, `{ file = "none" }`,
-			"FILE:5: sites.tokyo.psk has 5 characters; write 16 at least, at random\nFILE:8: sites.osaka.psk: open DIR/none: no such file or directory\n",
+			"FILE:5: sites.tokyo.psk has 5 characters; write 16 at least, at random\nFILE:8: sites.osaka.psk: read the file that it names: no such file or directory; write the secret into that file, or name another; a relative path starts from the inventory's folder\n",
 		},
 		{
 			"failing commands", `{ command = ["sh", "-c", "echo hunter2hunter2hunter2; echo store; echo locked >&2; exit 2"] }`, `{ command = ["./no-such"] }`,
-			"FILE:5: sites.tokyo.psk: run sh: exit status 2: locked\nFILE:8: sites.osaka.psk: run ./no-such: fork/exec ./no-such: no such file or directory\n",
+			"FILE:5: sites.tokyo.psk: run sh: exit status 2: locked; run it by hand: it must print the secret, and nothing else, and end with 0\n" +
+				"FILE:8: sites.osaka.psk: there is no such program as its command begins with: no such file or directory; install it, or write its whole path\n",
 		},
 		{
 			"the same by two ways", `{ command = ["echo", "osaka-Ahquai3ohGhaeXo8"] }`, good,
@@ -95,7 +110,7 @@ func TestLoadFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeInventory(t, fmt.Sprintf(siteText, tt.tokyo, tt.osaka), 0o600)
-			inv, diags := Load(context.Background(), path)
+			inv, diags := load(path)
 			if inv != nil {
 				t.Error("accepted")
 			}
@@ -111,24 +126,73 @@ func TestLoadFaults(t *testing.T) {
 	}
 }
 
-// A command that asks for a passphrase runs once per key, and not at all when
-// the file has other faults.
-func TestLoadRunsCommandsOnce(t *testing.T) {
-	for _, tt := range []struct{ name, osaka, ran string }{
-		{"good file", `{ command = ["sh", "-c", "echo ran >> log; echo osaka-Ahquai3ohGhaeXo8"] }`, "ran\nran\n"},
-		{"bad file", `"too short"`, ""},
+// A command that asks for a passphrase runs once, also where several keys name it,
+// only for hosts that need what it prints, and not at all when the file has other
+// faults. The hub needs its sites' keys, a site its own; what only the hub has, such
+// as the L2TP users, is for the hub alone, and each host's sudo password for itself.
+func TestResolveRunsCommandsOnce(t *testing.T) {
+	const text = `[ssh]
+become_password = { command = ["sh", "-c", "echo sudo >> log; echo sudo-password"] }
+[hub]
+name = "vps"
+address = "203.0.113.10"
+[sites.tokyo]
+subnets = ["192.168.1.0/24"]
+psk = { command = ["sh", "-c", "echo tokyo >> log; echo tokyo-Ahquai3ohGhaeXo8"] }
+ssh.become_password = { command = ["sh", "-c", "echo tokyo-sudo >> log; echo tokyo-sudo"] }
+[sites.osaka]
+subnets = ["192.168.2.0/24"]
+psk = %s
+[l2tp]
+psk = { command = ["sh", "-c", "echo l2tp >> log; echo l2tp-Ahquai3ohGhaeXo8"] }
+local_ip = "192.168.200.1"
+pool = "192.168.200.2-192.168.200.32"
+[l2tp.users]
+alice.password = { command = ["sh", "-c", "echo guests >> log; echo guest-password"] }
+bob.password = { command = ["sh", "-c", "echo guests >> log; echo guest-password"] }
+`
+	const osaka = `{ command = ["sh", "-c", "echo osaka >> log; echo osaka-Ahquai3ohGhaeXo8"] }`
+	for _, tt := range []struct {
+		name, osaka string
+		hosts       []string
+		ran         string
+	}{
+		{"all", osaka, nil, "guests l2tp osaka sudo tokyo tokyo-sudo"},
+		{"every host by name", osaka, []string{"vps", "tokyo", "osaka"}, "guests l2tp osaka sudo tokyo tokyo-sudo"},
+		{"hub", osaka, []string{"vps"}, "guests l2tp osaka sudo tokyo"},
+		{"a site", osaka, []string{"osaka"}, "osaka sudo"},
+		{"a site with a sudo password of its own", osaka, []string{"tokyo"}, "tokyo tokyo-sudo"},
+		{"bad file", `"too short"`, nil, ""},
+		{"bad secret elsewhere", `{ env = "VPNPUSH_TEST_NONE" }`, nil, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			path := writeInventory(t, fmt.Sprintf(siteText, `{ command = ["sh", "-c", "echo ran >> log; echo tokyo-Ahquai3ohGhaeXo8"] }`, tt.osaka), 0o600)
-			_, diags := Load(context.Background(), path)
+			path := writeInventory(t, fmt.Sprintf(text, tt.osaka), 0o600)
+			inv, diags := load(path, tt.hosts...)
 			if (tt.ran == "") != (len(diags.Errors()) > 0) {
 				t.Errorf("faults: %v", diags)
 			}
-			ran, err := os.ReadFile(filepath.Join(filepath.Dir(path), "log"))
-			if string(ran) != tt.ran {
-				t.Errorf("ran %q (%v), want %q", ran, err, tt.ran)
+			log, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "log"))
+			ran := strings.Fields(string(log))
+			slices.Sort(ran)
+			if got := strings.Join(ran, " "); got != tt.ran {
+				t.Errorf("ran %q, want %q", got, tt.ran)
+			}
+			if inv != nil && len(tt.hosts) != 1 && inv.L2TP.Users[1].Password.Reveal() != "guest-password" {
+				t.Error("a command that two keys name gave its answer to one")
 			}
 		})
+	}
+}
+
+// What two sites share is found among those secrets that were fetched.
+func TestResolveUnique(t *testing.T) {
+	const key = `{ command = ["echo", "tokyo-Ahquai3ohGhaeXo8"] }`
+	path := writeInventory(t, fmt.Sprintf(siteText, key, key), 0o600)
+	if _, diags := load(path, "tokyo"); len(diags) > 0 {
+		t.Errorf("tokyo alone: %v", diags)
+	}
+	if _, diags := load(path, "hub"); len(diags.Errors()) != 1 || !strings.Contains(diags[0].Summary, "is the same as") {
+		t.Errorf("the hub: %v", diags)
 	}
 }
 
@@ -163,7 +227,7 @@ func TestModeWarning(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeInventory(t, fmt.Sprintf(siteText, env, tt.osaka), tt.mode)
-			inv, diags := Load(context.Background(), path)
+			inv, diags := load(path)
 			if inv == nil || len(diags.Errors()) > 0 {
 				t.Fatalf("refused: %v", diags)
 			}

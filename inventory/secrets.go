@@ -2,10 +2,13 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
+
+	"github.com/BurntSushi/toml"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
@@ -35,7 +38,7 @@ var (
 
 // secretRef is a key that holds a secret.
 type secretRef struct {
-	name    string // "sites.tokyo.psk"
+	path    toml.Key // sites.tokyo.psk
 	line    int
 	rule    rule
 	dst     *secret.Value
@@ -43,57 +46,133 @@ type secretRef struct {
 	checked bool
 }
 
-// Resolve fetches the secrets that are kept outside of the inventory and
-// checks them. A command runs once for each key that names it. "~/" in the
+func (ref *secretRef) name() string { return ref.path.String() }
+
+// Resolve fetches those secrets kept outside of the inventory that hosts need,
+// all of them where no host is named, and checks them. A site needs its own, the
+// hub all but the sites' sudo passwords. Those that were fetched before stay.
+//
+// Commands run only when nothing else is wrong, so that nobody is asked for a
+// passphrase in vain, and one that several keys name runs once. "~/" in the
 // inventory's paths becomes the home directory; relative paths, and commands,
 // start from the directory of inv.Path.
-func (inv *Inventory) Resolve(ctx context.Context) Diagnostics {
-	return inv.resolve(ctx, func(*secretRef) bool { return true })
+func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics {
+	return inv.resolve(ctx, hosts, true)
 }
 
-func (inv *Inventory) resolve(ctx context.Context, want func(*secretRef) bool) Diagnostics {
+func (inv *Inventory) resolve(ctx context.Context, hosts []string, run bool) Diagnostics {
 	if err := inv.expandPaths(); err != nil {
 		return Diagnostics{{File: inv.Path, Summary: err.Error()}}
 	}
-	var todo []*secretRef
+	var still, running []*secretRef
 	for _, ref := range inv.refs {
-		if ref.source != nil && ref.dst.IsZero() && want(ref) {
-			todo = append(todo, ref)
+		switch {
+		case ref.source == nil || !ref.dst.IsZero() || !inv.needed(ref, hosts):
+		case len(ref.source.Command) == 0:
+			still = append(still, ref)
+		default:
+			running = append(running, ref)
 		}
 	}
-	errs := make([]error, len(todo))
-	fetch := func(i int) {
-		v, err := todo[i].source.Read(ctx, filepath.Dir(inv.Path))
+	diags := inv.fetch(ctx, still)
+	diags = append(diags, inv.checkSecrets()...)
+	if run && len(diags.Errors()) == 0 {
+		diags = append(diags, inv.fetch(ctx, running)...)
+		diags = append(diags, inv.checkSecrets()...)
+	}
+	return diags.sorted()
+}
+
+// needed reports whether any of hosts needs a secret; no hosts are all.
+func (inv *Inventory) needed(ref *secretRef, hosts []string) bool {
+	if len(hosts) == 0 {
+		return true
+	}
+	for _, h := range hosts {
+		switch ref.path[0] {
+		case "ssh": // a default
+			if !inv.explicit[h]["become_password"] {
+				return true
+			}
+		case "sites":
+			if h == ref.path[1] || h == inv.Hub.Name && ref.rule.unique {
+				return true
+			}
+		default: // the hub's own, and what only the hub has
+			if h == inv.Hub.Name {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// fetch fetches secrets, each place once.
+func (inv *Inventory) fetch(ctx context.Context, refs []*secretRef) Diagnostics {
+	var places [][]*secretRef
+	known := map[string]int{}
+	for _, ref := range refs {
+		key := ref.source.Key()
+		if _, ok := known[key]; !ok {
+			known[key] = len(places)
+			places = append(places, nil)
+		}
+		i := known[key]
+		places[i] = append(places[i], ref)
+	}
+	whole := ctx
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	errs := make([]error, len(places))
+	one := func(i int) {
+		v, err := places[i][0].source.Read(ctx, filepath.Dir(inv.Path))
 		if err != nil {
 			errs[i] = err
+			if errors.Is(err, secret.ErrSlow) {
+				giveUp() // the others would take as long, one after another
+			}
 			return
 		}
-		*todo[i].dst = v
+		for _, ref := range places[i] {
+			*ref.dst = v
+		}
 	}
 	// The first goes alone: if a password manager has to be unlocked, it asks
 	// once. The others need not wait for each other.
-	if len(todo) > 0 {
-		fetch(0)
+	if len(places) > 0 {
+		one(0)
 	}
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, 8)
-	for i := 1; i < len(todo); i++ {
+	for i := 1; i < len(places); i++ {
+		if ctx.Err() != nil {
+			errs[i] = context.Cause(ctx)
+			continue
+		}
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
-			fetch(i)
+			one(i)
 		})
 	}
 	wg.Wait()
 
 	var diags Diagnostics
 	for i, err := range errs {
-		if err != nil {
-			text := strings.Join(strings.Fields(printable(err.Error())), " ")
-			diags = append(diags, inv.secretFault(todo[i], "", "%s: %s", todo[i].name, text))
+		if err == nil && places[i][0].source.File != "" {
+			diags = append(diags, inv.fileWarnings(currentCaller(), places[i][0])...)
 		}
+		if err == nil || errors.Is(err, context.Canceled) && whole.Err() == nil {
+			continue // one that was given up says no more than the one that was slow
+		}
+		text := strings.Join(strings.Fields(printable(err.Error())), " ")
+		mend := ""
+		if h := (*secret.Error)(nil); errors.As(err, &h) {
+			mend = h.Hint()
+		}
+		diags = append(diags, inv.secretFault(places[i][0], mend, "%s: %s", places[i][0].name(), text))
 	}
-	return append(diags, inv.checkSecrets()...).sorted()
+	return diags
 }
 
 // printable replaces the control characters of s, which a command may have
@@ -124,14 +203,14 @@ func (inv *Inventory) checkSecrets() Diagnostics {
 			if !done {
 				ref.checked = true
 				if fault, mend := ref.rule.check(s); fault != "" {
-					diags = append(diags, inv.secretFault(ref, mend, "%s %s", ref.name, fault))
+					diags = append(diags, inv.secretFault(ref, mend, "%s %s", ref.name(), fault))
 				}
 				if other := holders[s]; ref.rule.unique && s != "" && other != nil {
 					if other.line > ref.line {
 						ref, other = other, ref
 					}
 					diags = append(diags, inv.secretFault(ref, "give each its own: who knows one key must not open another tunnel",
-						"%s is the same as %s (line %d)", ref.name, other.name, other.line))
+						"%s is the same as %s (line %d)", ref.name(), other.name(), other.line))
 					continue
 				}
 			}

@@ -340,7 +340,7 @@ func (t *table) secret(key string, rule rule, dst *secret.Value) bool {
 	if !ok {
 		return false
 	}
-	ref := &secretRef{name: t.name(key), line: t.r.pos.line(t.at(key)), rule: rule, dst: dst}
+	ref := &secretRef{path: t.at(key), line: t.r.pos.line(t.at(key)), rule: rule, dst: dst}
 	switch v := v.(type) {
 	case string:
 		if strings.HasPrefix(v, "age:") {

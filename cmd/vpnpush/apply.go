@@ -58,15 +58,22 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 			return nil
 		},
 	}, func(ctx context.Context, o *operation, args []string) error {
+		chosen := a.limit
+		var saved *engine.Saved
+		var err error
 		if len(args) > 0 {
-			var err error
-			if f.saved, err = a.savedPlan(o.inv, args[0], f); err != nil {
+			if saved, chosen, err = o.readPlan(args[0], f); err != nil {
 				return err
 			}
 		}
-		hosts, err := o.hosts(a.limit)
+		hosts, err := o.hosts(ctx, chosen)
 		if err != nil {
 			return err
+		}
+		if saved != nil {
+			if f.saved, err = o.checkPlan(ctx, saved); err != nil {
+				return err
+			}
 		}
 		return o.planAndApply(ctx, hosts, f, view.ReportOptions{Command: "apply"}, a.view)
 	})

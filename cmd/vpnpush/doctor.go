@@ -31,7 +31,7 @@ inventory; 2 a problem was found; 4 a host was not reached; 6 both.`,
 type doctorView interface{ Doctor(*view.Diagnoses) error }
 
 func (o *operation) doctor(ctx context.Context, patterns []string, v doctorView) error {
-	hosts, err := o.hosts(patterns)
+	hosts, err := o.hosts(ctx, patterns)
 	if err != nil {
 		return err
 	}

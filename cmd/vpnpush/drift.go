@@ -62,7 +62,7 @@ type driftView interface {
 }
 
 func (o *operation) drift(ctx context.Context, patterns []string, f driftFlags, v driftView) error {
-	hosts, err := o.hosts(patterns)
+	hosts, err := o.hosts(ctx, patterns)
 	if err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ says to before which applies ` + "`vpnpush rollback HOST APPLY`" + ` can go back
 type historyView interface{ History(*engine.History) error }
 
 func (o *operation) history(ctx context.Context, name string, v historyView) error {
-	h, err := o.host("history", name)
+	h, err := o.host(ctx, "history", name)
 	if err != nil {
 		return err
 	}

@@ -94,8 +94,8 @@ func behindTunnel(site string) string {
 		"a box that has none yet, or not any more, is set up on the box itself or over a line that it opens: docs/ssh.md, \"A box that nothing reaches yet\"", site)
 }
 
-// dialer returns what connects to the hosts of an inventory, those too that are
-// only on the way to another. Its questions end with ctx.
+// dialer returns what connects to the hosts of an inventory, once it has their
+// targets. Its questions end with ctx.
 func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dialer {
 	d := &sshconn.Dialer{
 		Hub: inv.Hub.Name, SSHConfig: os.Getenv("VPNPUSH_SSH_CONFIG"),
@@ -104,15 +104,22 @@ func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dia
 	if !a.onlyNews() {
 		d.Warn = func(text string) { a.view.Note("vpnpush: warning: " + text) }
 	}
+	return d
+}
+
+// targets returns how each host of an inventory is reached, those too that are
+// only on the way to another, with the password for its sudo where that was fetched.
+func (a *app) targets(inv *inventory.Inventory) []sshconn.Target {
+	var out []sshconn.Target
 	for _, h := range inv.Hosts() {
 		t := a.target(h)
 		t.Ways = ways(inv, h)
 		if inTunnel(inv, h) {
 			t.Beyond = behindTunnel(h.Name)
 		}
-		d.Targets = append(d.Targets, t)
+		out = append(out, t)
 	}
-	return d
+	return out
 }
 
 // ways returns the other ways to a host that the inventory knows: a change can close the

@@ -10,7 +10,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
@@ -26,9 +28,27 @@ func main() {
 		<-sigs // twice: the hosts revert by themselves
 		cancel()
 	}()
+	quit := quitCode(cancel)
 	code := run(ctx, stop, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	cancel()
-	os.Exit(code)
+	os.Exit(max(code, int(quit.Load())))
+}
+
+// quitCode makes SIGQUIT and SIGABRT end the program as a second Ctrl-C does, also
+// where something does not hear that. It returns the exit code then, which is what
+// a shell says of a signal and above every other. Go's own is 2: that means drift.
+func quitCode(cancel context.CancelFunc) *atomic.Int32 {
+	code := &atomic.Int32{}
+	sigs := make(chan os.Signal, 1)
+	signal.Notify(sigs, syscall.SIGQUIT, syscall.SIGABRT)
+	go func() {
+		sig := <-sigs
+		code.Store(128 + int32(sig.(syscall.Signal)))
+		cancel()
+		time.Sleep(time.Second) // for what the terminal was told, such as not to echo
+		os.Exit(int(code.Load()))
+	}()
+	return code
 }
 
 // run is the whole program but for its process. It returns the exit code.

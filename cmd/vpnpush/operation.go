@@ -37,7 +37,8 @@ func (a *app) reaching(cmd *cobra.Command, run func(ctx context.Context, o *oper
 }
 
 // operate loads the inventory and runs do on it. The time that --timeout gives
-// is for all of that, for what a password manager takes too.
+// is for all of that, for what a password manager takes too. The secrets are
+// fetched when the hosts are chosen.
 func (a *app) operate(ctx context.Context, do func(context.Context, *operation) error) error {
 	if a.timeout < 0 {
 		return fmt.Errorf("--timeout %s: it cannot be negative", a.timeout)
@@ -63,13 +64,17 @@ func (a *app) operate(ctx context.Context, do func(context.Context, *operation) 
 	return do(ctx, o)
 }
 
-// hosts returns the hosts that patterns choose, and tells the progress how many
-// they are.
-func (o *operation) hosts(patterns []string) ([]engine.Host, error) {
+// hosts returns the hosts that patterns choose, with the secrets that they need,
+// and tells the progress how many they are.
+func (o *operation) hosts(ctx context.Context, patterns []string) ([]engine.Host, error) {
 	names, err := o.inv.Select(patterns)
 	if err != nil {
 		return nil, err
 	}
+	if err := o.app.fetch(ctx, o.inv, names); err != nil {
+		return nil, err
+	}
+	o.dialer.Targets = o.app.targets(o.inv)
 	o.app.view.Hosts(len(names))
 	return engineHosts(o.inv, names)
 }
@@ -79,8 +84,8 @@ func (o *operation) hosts(patterns []string) ([]engine.Host, error) {
 func (a *app) patterns(args []string) []string { return slices.Concat(a.limit, args) }
 
 // host returns the one host of a verb that takes one.
-func (o *operation) host(verb, name string) (engine.Host, error) {
-	hosts, err := o.hosts([]string{name})
+func (o *operation) host(ctx context.Context, verb, name string) (engine.Host, error) {
+	hosts, err := o.hosts(ctx, []string{name})
 	if err != nil {
 		return engine.Host{}, err
 	}
@@ -103,18 +108,15 @@ func (a *app) oneHost(check cobra.PositionalArgs) cobra.PositionalArgs {
 	}
 }
 
-// load reads the inventory; its faults are told, and end the run.
+// load reads the inventory, whose secrets are masked from here on as far as they
+// stand in it. Its faults are told, and end the run.
 func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
-	inv, diags, err := a.check(ctx)
-	switch {
-	case err != nil:
-		return nil, err
-	case inv == nil:
-		a.view.Diagnostics(diags)
-		return nil, a.faults(diags)
-	case len(diags) > 0 && !a.onlyNews():
-		a.view.Diagnostics(diags)
+	inv, diags := inventory.Load(ctx, a.inventory)
+	if inv == nil {
+		return nil, a.faults(ctx, diags)
 	}
+	a.redact(inv.SecretValues()...)
+	a.warn(diags)
 	return inv, nil
 }
 
@@ -122,20 +124,38 @@ func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
 // would mail it every hour.
 func (a *app) onlyNews() bool { return a.forCron && !a.verbose }
 
-// check reads the inventory, whose secrets are masked from here on; it is nil
-// when it has faults.
-func (a *app) check(ctx context.Context) (*inventory.Inventory, inventory.Diagnostics, error) {
-	inv, diags := inventory.Load(ctx, a.inventory)
-	if inv != nil {
-		a.redact(inv.SecretValues()...)
-	} else if err := ended(ctx); err != nil {
-		return nil, nil, err // a secret's command that was killed is no fault
+// warn tells the warnings of an inventory.
+func (a *app) warn(diags inventory.Diagnostics) {
+	if !a.onlyNews() {
+		a.view.Diagnostics(diags)
 	}
-	return inv, diags, nil
 }
 
-// faults returns how a verb ends whose inventory has faults that were told.
-func (a *app) faults(diags inventory.Diagnostics) error {
+// fetch gets the secrets that hosts need and the inventory does not hold, and
+// masks them from here on. A secret that was not fetched is on none of them, but
+// where somebody brought it by hand, and is known there by its file's syntax.
+func (a *app) fetch(ctx context.Context, inv *inventory.Inventory, hosts []string) error {
+	diags := inv.Resolve(ctx, hosts...)
+	a.redact(inv.SecretValues()...)
+	if len(diags.Errors()) > 0 {
+		return a.faults(ctx, diags)
+	}
+	a.warn(diags)
+	return nil
+}
+
+// faults tells the faults of an inventory, and returns how a verb ends that has
+// them. That a secret's command was killed is none.
+func (a *app) faults(ctx context.Context, diags inventory.Diagnostics) error {
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	a.view.Diagnostics(diags)
+	return a.counted(diags)
+}
+
+// counted returns how a verb ends whose inventory has faults that were told.
+func (a *app) counted(diags inventory.Diagnostics) error {
 	return fmt.Errorf("%s: %s", a.inventory, words.Count(len(diags.Errors()), "fault"))
 }
 

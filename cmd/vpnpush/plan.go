@@ -39,7 +39,7 @@ type planView interface {
 // plan shows what an apply would change, and saves it to a file when one is
 // named.
 func (o *operation) plan(ctx context.Context, patterns []string, file string, detailed bool, v planView) error {
-	hosts, err := o.hosts(patterns)
+	hosts, err := o.hosts(ctx, patterns)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (o *operation) plan(ctx context.Context, patterns []string, file string, de
 		return exitWith(exitInterrupted)
 	}
 	if file != "" {
-		if err := savePlan(o.inv, p, file, v); err != nil {
+		if err := savePlan(ctx, o.inv, p, file, v); err != nil {
 			return err
 		}
 	}

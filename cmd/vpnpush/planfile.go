@@ -1,10 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"slices"
 	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
@@ -15,8 +16,8 @@ import (
 type noteView interface{ Note(string) }
 
 // planSource returns what the plans of an inventory are made of.
-func planSource(inv *inventory.Inventory) (engine.Source, error) {
-	text, err := os.ReadFile(inv.Path)
+func planSource(ctx context.Context, inv *inventory.Inventory) (engine.Source, error) {
+	text, err := inventory.Text(ctx, inv.Path)
 	if err != nil {
 		return engine.Source{}, fmt.Errorf("inventory: %w", err)
 	}
@@ -24,8 +25,8 @@ func planSource(inv *inventory.Inventory) (engine.Source, error) {
 }
 
 // savePlan writes a plan to a file, and tells how long it is good for.
-func savePlan(inv *inventory.Inventory, p *engine.Plan, path string, v noteView) error {
-	src, err := planSource(inv)
+func savePlan(ctx context.Context, inv *inventory.Inventory, p *engine.Plan, path string, v noteView) error {
+	src, err := planSource(ctx, inv)
 	if err != nil {
 		return err
 	}
@@ -40,24 +41,36 @@ func savePlan(inv *inventory.Inventory, p *engine.Plan, path string, v noteView)
 	return nil
 }
 
-// savedPlan reads the plan file that an apply is given.
-func (a *app) savedPlan(inv *inventory.Inventory, path string, f applyFlags) (*engine.Fresh, error) {
+// readPlan reads the plan file that an apply is given, and returns its hosts as
+// far as the inventory has them.
+func (o *operation) readPlan(path string, f applyFlags) (s *engine.Saved, hosts []string, err error) {
 	switch {
-	case len(a.limit) > 0:
-		return nil, transport.WithHint(errors.New("apply: a saved plan names its own hosts; --limit cannot leave some of them out"), "give --limit to `vpnpush plan --out FILE`")
+	case len(o.app.limit) > 0:
+		return nil, nil, transport.WithHint(errors.New("apply: a saved plan names its own hosts; --limit cannot leave some of them out"), "give --limit to `vpnpush plan --out FILE`")
 	case f.adopt:
-		return nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
+		return nil, nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
 	}
-	s, err := engine.ReadSaved(path)
+	s, err = engine.ReadSaved(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, no := inv.Select([]string{path}); no == nil {
-			return nil, transport.WithHint(err, "apply takes a saved plan; hosts are chosen by --limit: vpnpush apply --limit %s", path)
+		if _, no := o.inv.Select([]string{path}); no == nil {
+			return nil, nil, transport.WithHint(err, "apply takes a saved plan; hosts are chosen by --limit: vpnpush apply --limit %s", path)
 		}
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	src, err := planSource(inv)
+	for _, h := range o.inv.Hosts() {
+		if slices.ContainsFunc(s.Hosts, func(was engine.SavedHost) bool { return was.Name == h.Name }) {
+			hosts = append(hosts, h.Name)
+		}
+	}
+	return s, hosts, nil
+}
+
+// checkPlan checks a plan file against the inventory, which has the secrets of its
+// hosts by then.
+func (o *operation) checkPlan(ctx context.Context, s *engine.Saved) (*engine.Fresh, error) {
+	src, err := planSource(ctx, o.inv)
 	if err != nil {
 		return nil, err
 	}

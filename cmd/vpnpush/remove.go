@@ -25,7 +25,7 @@ off the hub.`,
 		ValidArgsFunction: a.completeHost,
 		Args:              a.oneHost(cobra.ExactArgs(1)),
 	}, func(ctx context.Context, o *operation, args []string) error {
-		h, err := o.host("remove", args[0])
+		h, err := o.host(ctx, "remove", args[0])
 		if err != nil {
 			return err
 		}

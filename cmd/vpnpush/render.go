@@ -46,6 +46,9 @@ func (a *app) render(ctx context.Context, folder string, v renderView) error {
 	if err != nil {
 		return err
 	}
+	if err := a.fetch(ctx, inv, hosts); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("render: %w", err)
 	}

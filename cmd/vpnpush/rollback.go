@@ -38,7 +38,7 @@ plan shows the same changes again. docs/rollback.md says more.`,
 }
 
 func (o *operation) rollback(ctx context.Context, name, txn string, f applyFlags, v changeView) error {
-	h, err := o.host("rollback", name)
+	h, err := o.host(ctx, "rollback", name)
 	if err != nil {
 		return err
 	}

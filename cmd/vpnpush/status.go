@@ -58,7 +58,7 @@ type statusView interface {
 
 // status looks once.
 func (o *operation) status(ctx context.Context, patterns []string, v statusView) error {
-	ask, opts, err := o.asked(patterns)
+	ask, opts, err := o.asked(ctx, patterns)
 	if err != nil {
 		return err
 	}
@@ -75,7 +75,7 @@ func (o *operation) status(ctx context.Context, patterns []string, v statusView)
 
 // watch looks again and again, until ctx ends.
 func (o *operation) watch(ctx context.Context, patterns []string, interval time.Duration, v statusView) error {
-	ask, opts, err := o.asked(patterns)
+	ask, opts, err := o.asked(ctx, patterns)
 	if err != nil {
 		return err
 	}
@@ -97,23 +97,31 @@ func (o *operation) watch(ctx context.Context, patterns []string, interval time.
 }
 
 // asked returns what a status asks of the hosts that patterns choose, and how it is shown.
-func (o *operation) asked(patterns []string) (engine.StatusAsk, view.StatusOptions, error) {
+func (o *operation) asked(ctx context.Context, patterns []string) (engine.StatusAsk, view.StatusOptions, error) {
 	selected, err := o.inv.Select(patterns)
 	if err != nil {
 		return engine.StatusAsk{}, view.StatusOptions{}, err
 	}
-	hosts, err := o.hosts(nil) // the hub is asked in any case
+	ask := append(slices.Clone(selected), o.inv.Hub.Name) // the hub is asked in any case
+	if hubAlone(o.inv, selected) {
+		ask = nil
+	}
+	hosts, err := o.hosts(ctx, ask)
 	if err != nil {
 		return engine.StatusAsk{}, view.StatusOptions{}, err
 	}
 	return statusAsk(o.inv, hosts, selected), view.StatusOptions{Inventory: o.inv.ID, L2TP: o.inv.L2TP != nil}, nil
 }
 
+func hubAlone(inv *inventory.Inventory, selected []string) bool {
+	return slices.Equal(selected, []string{inv.Hub.Name})
+}
+
 // statusAsk returns what is to be asked about the selected hosts. The hub alone
 // stands for all of its tunnels.
 func statusAsk(inv *inventory.Inventory, hosts []engine.Host, selected []string) engine.StatusAsk {
 	var ask engine.StatusAsk
-	alone := slices.Equal(selected, []string{inv.Hub.Name})
+	alone := hubAlone(inv, selected)
 	for _, h := range hosts {
 		switch {
 		case h.Name == inv.Hub.Name:

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
 )
 
 func (a *app) validateCmd() *cobra.Command {
@@ -24,8 +25,10 @@ type validateView interface{ Validate(view.Validation) error }
 // validate is done when it has told the faults; there is no document and an
 // error beside it.
 func (a *app) validate(ctx context.Context, v validateView) error {
-	inv, diags, err := a.check(ctx)
-	if err != nil {
+	inv, diags := inventory.Check(ctx, a.inventory)
+	if inv != nil {
+		a.redact(inv.SecretValues()...)
+	} else if err := ended(ctx); err != nil {
 		return err
 	}
 	if err := v.Validate(view.Validation{File: a.inventory, Inventory: inv, Diagnostics: diags}); err != nil {
@@ -37,5 +40,5 @@ func (a *app) validate(ctx context.Context, v validateView) error {
 	case a.json:
 		return exitWith(exitError)
 	}
-	return a.faults(diags)
+	return a.counted(diags)
 }

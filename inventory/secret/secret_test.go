@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -108,14 +110,18 @@ func TestSourceRead(t *testing.T) {
 		wantErr string
 	}{
 		{"env", Source{Env: "VPNPUSH_TEST_SECRET"}, plain, ""},
-		{"env not set", Source{Env: "VPNPUSH_TEST_NONE"}, "", "environment variable VPNPUSH_TEST_NONE is not set"},
+		{"env not set", Source{Env: "VPNPUSH_TEST_NONE"}, "", "environment variable that env names is not set"},
 		{"file from dir", Source{File: "one"}, plain, ""},
 		{"absolute file", Source{File: filepath.Join(dir, "one")}, plain, ""},
 		{"one newline is taken off", Source{File: "two"}, plain + "\n", ""},
 		{"DOS line end", Source{File: "dos"}, plain, ""},
 		{"no file", Source{File: "none"}, "", "no such file"},
 		{"command in dir", Source{Command: []string{"cat", "one"}}, plain, ""},
-		{"no such command", Source{Command: []string{"./no-such-program"}}, "", "run ./no-such-program"},
+		{"no such command", Source{Command: []string{"./no-such-program"}}, "", "no such program as its command begins with: no such file"},
+		{"not in PATH", Source{Command: []string{"no-such-program"}}, "", "no such program as its command begins with: executable file not found"},
+		{"endless file", Source{File: "/dev/zero"}, "", "larger than 64 KiB"},
+		{"endless command", Source{Command: []string{"yes"}}, "", "run yes: it prints more than 64 KiB"},
+		{"endless complaint", Source{Command: []string{"sh", "-c", "yes >&2"}}, "", "run sh: it prints more than 64 KiB"},
 		{"failing command", Source{Command: []string{"sh", "-c", "echo " + plain + "; echo locked >&2; exit 3"}}, "", "run sh: exit status 3: locked"},
 		{"nothing", Source{}, "", "without a source"},
 	} {
@@ -134,13 +140,59 @@ func TestSourceRead(t *testing.T) {
 	}
 }
 
-// An ended context stops a command, also when its child holds the pipes, and is
-// the error that is told.
+// Each way to a secret that gives no answer ends when the run does, and by itself
+// when its own time is up: a FIFO that nobody writes to, and a command.
 func TestSourceReadStops(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	_, err := Source{Command: []string{"sh", "-c", "sleep 5 & wait"}}.Read(ctx, t.TempDir())
-	if !errors.Is(err, context.DeadlineExceeded) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancelCause(context.Background())
+	cutOff := errors.New("cut off")
+	cancel(cutOff)
+	for name, read := range map[string]func(context.Context, time.Duration) error{
+		"file": func(ctx context.Context, limit time.Duration) error {
+			_, _, err := readFile(ctx, limit, fifo, maxText)
+			return err
+		},
+		"command": func(ctx context.Context, limit time.Duration) error {
+			_, err := runCommand(ctx, limit, dir, []string{"sleep", "600"})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := read(ended, time.Hour); !errors.Is(err, cutOff) {
+				t.Errorf("error %v, want why the run ended", err)
+			}
+			if err := read(context.Background(), time.Millisecond); !errors.Is(err, ErrSlow) {
+				t.Errorf("error %v, want that it was too slow", err)
+			}
+		})
+	}
+}
+
+// A command that ignores SIGTERM, and whose child holds its pipes, ends all the
+// same, and leaves no child behind.
+func TestSourceReadLeavesNoChild(t *testing.T) {
+	if onTerminal() {
+		t.Skip("on a terminal Ctrl-C ends what a command started")
+	}
+	dir := t.TempDir()
+	ctx, cancel := context.WithCancel(context.Background())
+	var pid string
+	go func() {
+		defer cancel()
+		for !strings.HasSuffix(pid, "\n") && t.Context().Err() == nil {
+			b, _ := os.ReadFile(filepath.Join(dir, "child"))
+			pid = string(b)
+		}
+	}()
+	_, err := Source{Command: []string{"sh", "-c", "trap '' TERM; sleep 600 & echo $! >child; wait"}}.Read(ctx, dir)
+	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v, want the context's", err)
+	}
+	if state, err := exec.Command("ps", "-o", "stat=", "-p", strings.TrimSpace(pid)).Output(); err == nil && !strings.HasPrefix(string(state), "Z") {
+		t.Errorf("a child is left: %s", state)
 	}
 }

@@ -2,18 +2,35 @@ package view
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
 	"github.com/vpnpush/vpnpush/inventory"
 )
 
-// Diagnostics shows an inventory's faults on standard error, a line each.
+// maxFaults is how many faults are shown to people: who mends those often mends
+// the others with them.
+const maxFaults = 50
+
+// Diagnostics shows an inventory's faults on standard error, a line each; of very
+// many the first, and how many they are, faults before warnings.
 func (v *View) Diagnostics(ds inventory.Diagnostics) {
-	text := ""
-	for _, d := range ds {
-		text += clean(d.String()) + "\n"
+	if len(ds) == 0 {
+		return
 	}
-	v.complain(text)
+	shown := ds
+	if len(ds) > maxFaults {
+		shown = append(ds.Errors(), ds.Warnings()...)[:maxFaults]
+	}
+	var text strings.Builder
+	for _, d := range shown {
+		text.WriteString(clean(d.String()) + "\n")
+	}
+	if rest := len(ds) - len(shown); rest > 0 {
+		fmt.Fprintf(&text, "and %d more, of %s and %s; validate --json has them all\n",
+			rest, words.Count(len(ds.Errors()), "fault"), words.Count(len(ds.Warnings()), "warning"))
+	}
+	v.complain(text.String())
 }
 
 // Validation is what came of checking an inventory.
@@ -29,9 +46,7 @@ func (v *View) Validate(c Validation) error {
 	if v.o.JSON {
 		return v.encode(v.validateDocument(c))
 	}
-	if len(c.Diagnostics) > 0 {
-		v.Diagnostics(c.Diagnostics)
-	}
+	v.Diagnostics(c.Diagnostics)
 	if c.Inventory == nil {
 		v.halt()
 		return nil
