@@ -37,6 +37,7 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 			last := strings.Count(string(data), "\n") + 1
 			d.Line = min(max(perr.Position.Line, 1), last)
 			d.Summary = "not TOML: " + printable(withoutValues(perr.Message))
+			d.Mend = syntaxMend(perr.Message)
 		}
 		return nil, Diagnostics{d}
 	}
@@ -49,22 +50,6 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 	inv.refs = r.refs
 	r.diags = append(r.diags, inv.checkSecrets()...)
 	return inv, r.diags.sorted()
-}
-
-// withoutValues returns a syntax error without what the library quotes of the
-// text, as that may be part of a secret. Single characters and names of keys stay.
-func withoutValues(msg string) string {
-	if strings.HasPrefix(msg, "Key '") {
-		return msg
-	}
-	if strings.Contains(msg, "out of range") {
-		return "number out of range"
-	}
-	rest := regexp.MustCompile(`'\\?.'`).ReplaceAllString(msg, "")
-	if !strings.ContainsAny(rest, `"'`) {
-		return msg
-	}
-	return regexp.MustCompile(`(?s)["'].*["']`).ReplaceAllString(msg, "(text)")
 }
 
 func (r *reader) inventory(top *table) *Inventory {

@@ -142,7 +142,7 @@ func (l *locator) refuse(offset int, mend, format string, a ...any) {
 
 // refuseAgain refuses a key at again that is something else at first.
 func (l *locator) refuseAgain(again byteRange, path toml.Key, what string, first byteRange) {
-	l.refuse(again.start, "write each key once", "not TOML: key %s is already a %s (line %d)", path, what, l.pos.lineAt(first.start))
+	l.refuse(again.start, "write each key once", "not TOML: key %s is already a %s (line %d)", shownKey(path), what, l.pos.lineAt(first.start))
 }
 
 // rangeOf returns a range of the parser as one of the whole text.

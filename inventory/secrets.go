@@ -62,7 +62,7 @@ func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics 
 
 func (inv *Inventory) resolve(ctx context.Context, hosts []string, run bool) Diagnostics {
 	if err := inv.expandPaths(); err != nil {
-		return Diagnostics{{File: inv.Path, Summary: err.Error()}}
+		return Diagnostics{{File: inv.Path, Summary: err.Error(), Mend: "set HOME, or write whole paths"}}
 	}
 	var still, running []*secretRef
 	for _, ref := range inv.refs {

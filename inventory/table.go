@@ -373,16 +373,22 @@ func (t *table) secret(key string, rule rule, dst *secret.Value) bool {
 	return true
 }
 
-// done reports the keys that no getter asked for.
+// done reports the keys that no getter asked for. One that may be a secret in the
+// wrong place is not named: the line leads to it.
 func (t *table) done() {
 	for _, key := range slices.Sorted(maps.Keys(t.m)) {
 		if slices.Contains(t.known, key) {
 			continue
 		}
-		mend := "known here: " + strings.Join(slices.Compact(slices.Sorted(slices.Values(t.known))), ", ")
 		if n := nearest(key, t.known); n != "" {
-			mend = fmt.Sprintf("did you mean %s?", n)
+			t.r.errorf(t.at(key), fmt.Sprintf("did you mean %s?", n), "unknown key %s", t.name(key))
+			continue
 		}
-		t.r.errorf(t.at(key), mend, "unknown key %s", t.name(key))
+		what := "key " + shownKey(t.at(key))
+		if slices.Contains(t.known, "command") { // the table is a secret's
+			what = "key in " + t.name()
+		}
+		mend := "known here: " + strings.Join(slices.Compact(slices.Sorted(slices.Values(t.known))), ", ")
+		t.r.errorf(t.at(key), mend, "unknown %s", what)
 	}
 }
