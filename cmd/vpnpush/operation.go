@@ -115,7 +115,7 @@ func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
 	if inv == nil {
 		return nil, a.faults(ctx, diags)
 	}
-	a.redact(inv.SecretValues()...)
+	a.redact(inv)
 	a.warn(diags)
 	return inv, nil
 }
@@ -136,7 +136,7 @@ func (a *app) warn(diags inventory.Diagnostics) {
 // where somebody brought it by hand, and is known there by its file's syntax.
 func (a *app) fetch(ctx context.Context, inv *inventory.Inventory, hosts []string) error {
 	diags := inv.Resolve(ctx, hosts...)
-	a.redact(inv.SecretValues()...)
+	a.redact(inv)
 	if len(diags.Errors()) > 0 {
 		return a.faults(ctx, diags)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/transport"
 )
@@ -227,12 +229,24 @@ func terminal(w io.Writer) (is bool, width, height int) {
 	return true, width, height
 }
 
-// redact adds secrets to what is masked in everything that is printed.
-func (a *app) redact(vs ...secret.Value) {
+// redact makes secrets what is masked in everything that is printed, and the
+// password that was asked for. A short one that is also the name of a host or a
+// user stays as it is: the mask in its place would tell it.
+func (a *app) redact(inv *inventory.Inventory) {
+	var vs []secret.Value
+	names := []string{os.Getenv("USER"), "root"}
+	if inv != nil {
+		vs = inv.SecretValues()
+		for _, h := range inv.Hosts() {
+			names = append(names, h.Name, h.SSH.Host, h.SSH.User)
+		}
+	}
 	if !a.becomePassword.IsZero() {
 		vs = append(vs, a.becomePassword)
 	}
-	a.redactor = secret.NewRedactor(vs...)
+	a.redactor = secret.NewRedactor(slices.DeleteFunc(vs, func(v secret.Value) bool {
+		return len(v.Reveal()) < secret.Short && slices.Contains(names, v.Reveal())
+	})...)
 }
 
 // askBecomePassword asks for what --ask-become-pass promises.
@@ -246,7 +260,7 @@ func (a *app) askBecomePassword(ctx context.Context) error {
 		return fmt.Errorf("--ask-become-pass: %w", err)
 	}
 	a.becomePassword = secret.New(string(b))
-	a.redact()
+	a.redact(nil)
 	return nil
 }
 

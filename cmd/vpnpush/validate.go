@@ -27,7 +27,7 @@ type validateView interface{ Validate(view.Validation) error }
 func (a *app) validate(ctx context.Context, v validateView) error {
 	inv, diags := inventory.Check(ctx, a.inventory)
 	if inv != nil {
-		a.redact(inv.SecretValues()...)
+		a.redact(inv)
 	} else if err := ended(ctx); err != nil {
 		return err
 	}

@@ -16,12 +16,20 @@ import (
 // quoting, HTML and URL escapes. It is the last net, not the first: a secret
 // that was cut in two or encoded otherwise passes. The zero Redactor masks
 // nothing. It may be used from several goroutines at once.
+//
+// What is shorter than Short is masked only where it stands as a word of its own.
+// "lab" is in many words, and a mask in one that can be guessed, such as a path,
+// tells the secret and makes the path useless.
 type Redactor struct {
 	// by holds the needles under their first two bytes, longest first, so that
 	// a thousand secrets cost about as much as one.
 	by     map[[2]byte][]string
 	single [256]bool // needles of one byte
 }
+
+// Short is how many bytes a secret must have to be masked inside of words. Only
+// passwords for sudo may have fewer.
+const Short = 8
 
 // NewRedactor returns a Redactor of vs. It ignores unset and empty values.
 func NewRedactor(vs ...Value) *Redactor {
@@ -80,19 +88,38 @@ func forms(s string) []string {
 	return out
 }
 
-// match returns the length of the longest needle that b begins with, or 0.
-func (r *Redactor) match(b []byte) int {
-	if len(b) > 1 {
-		for _, needle := range r.by[[2]byte{b[0], b[1]}] {
-			if len(needle) <= len(b) && string(b[:len(needle)]) == needle {
-				return len(needle)
+// match returns the length of the longest needle that begins at b[i], or 0.
+func (r *Redactor) match(b []byte, i int) int {
+	rest := b[i:]
+	if len(rest) > 1 {
+		for _, needle := range r.by[[2]byte{rest[0], rest[1]}] {
+			n := len(needle)
+			if n <= len(rest) && string(rest[:n]) == needle && (n >= Short || isWord(b, i, i+n)) {
+				return n
 			}
 		}
 	}
-	if r.single[b[0]] {
+	if r.single[rest[0]] && isWord(b, i, i+1) {
 		return 1
 	}
 	return 0
+}
+
+// isWord reports whether b[i:j] is a word of its own, and no part of a longer one,
+// of a path, or of a name such as a host's.
+func isWord(b []byte, i, j int) bool {
+	letter := func(k int) bool {
+		if k < 0 || k >= len(b) {
+			return false
+		}
+		c := b[k]
+		return c >= 0x80 || c == '_' || '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'z'
+	}
+	// What stands beside it at k joins it to more: a full stop at the end does not.
+	joined := func(k, beyond int) bool {
+		return letter(k) || k >= 0 && k < len(b) && (b[k] == '/' || strings.IndexByte(".-~@", b[k]) >= 0 && letter(beyond))
+	}
+	return !joined(i-1, i-2) && !joined(j, j+1)
 }
 
 // Redact returns b with every secret replaced by Mask. Secrets that overlap in
@@ -101,7 +128,7 @@ func (r *Redactor) Redact(b []byte) []byte {
 	var out []byte
 	covered := 0 // b[:covered] is written or masked
 	for i := range b {
-		n := r.match(b[i:])
+		n := r.match(b, i)
 		switch {
 		case i < covered:
 		case n > 0:
