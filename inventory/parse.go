@@ -31,13 +31,12 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 	r := &reader{file: name, elems: map[string][]toml.Key{}}
 	m := map[string]any{}
 	if _, err := toml.Decode(string(data), &m); err != nil {
-		d := Diagnostic{File: name, Line: 1, Summary: "not TOML: " + err.Error()}
+		d := Diagnostic{File: name, Line: 1, Summary: "not TOML: " + err.Error(), Mend: syntaxMend(err.Error())}
 		var perr toml.ParseError
 		if errors.As(err, &perr) {
 			last := strings.Count(string(data), "\n") + 1
 			d.Line = min(max(perr.Position.Line, 1), last)
-			d.Summary = "not TOML: " + printable(withoutValues(perr.Message))
-			d.Mend = syntaxMend(perr.Message)
+			d.Summary, d.Mend = "not TOML: "+printable(withoutValues(perr.Message)), syntaxMend(perr.Message)
 		}
 		return nil, Diagnostics{d}
 	}
