@@ -62,7 +62,7 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 		var saved *engine.Saved
 		var err error
 		if len(args) > 0 {
-			if saved, chosen, err = o.readPlan(args[0], f); err != nil {
+			if saved, chosen, err = o.readPlan(ctx, args[0], f); err != nil {
 				return err
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,21 +44,21 @@ func savePlan(ctx context.Context, inv *inventory.Inventory, p *engine.Plan, pat
 
 // readPlan reads the plan file that an apply is given, and returns its hosts as
 // far as the inventory has them.
-func (o *operation) readPlan(path string, f applyFlags) (s *engine.Saved, hosts []string, err error) {
+func (o *operation) readPlan(ctx context.Context, path string, f applyFlags) (s *engine.Saved, hosts []string, err error) {
 	switch {
 	case len(o.app.limit) > 0:
 		return nil, nil, transport.WithHint(errors.New("apply: a saved plan names its own hosts; --limit cannot leave some of them out"), "give --limit to `vpnpush plan --out FILE`")
 	case f.adopt:
 		return nil, nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
 	}
-	s, err = engine.ReadSaved(path)
+	s, err = engine.ReadSaved(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
 		if _, no := o.inv.Select([]string{path}); no == nil {
 			return nil, nil, transport.WithHint(err, "apply takes a saved plan; hosts are chosen by --limit: vpnpush apply --limit %s", path)
 		}
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, cmp.Or(ended(ctx), err)
 	}
 	for _, h := range o.inv.Hosts() {
 		if slices.ContainsFunc(s.Hosts, func(was engine.SavedHost) bool { return was.Name == h.Name }) {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/pbkdf2"
 	"crypto/rand"
@@ -10,8 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -229,21 +228,10 @@ func (s *Saved) Write(path string) error {
 const maxPlanFile = 64 << 20
 
 // ReadSaved reads a plan file. Whether it may be applied is for Fresh to say.
-func ReadSaved(path string) (*Saved, error) {
-	fi, err := os.Stat(path)
+func ReadSaved(ctx context.Context, path string) (*Saved, error) {
+	b, _, err := secret.ReadFile(ctx, path, maxPlanFile)
 	if err != nil {
-		var pe *fs.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
 		return nil, transport.WithHint(fmt.Errorf("plan file %s: %w", path, err), "`vpnpush plan --out %s` makes one", path)
-	}
-	if fi.Size() > maxPlanFile {
-		return nil, transport.WithHint(fmt.Errorf("plan file %s: %d bytes; this is no plan file", path, fi.Size()), "name the file that `vpnpush plan --out FILE` wrote")
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("plan file %s: %w", path, err)
 	}
 	s, err := parseSaved(b)
 	if err != nil {

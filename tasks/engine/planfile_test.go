@@ -116,7 +116,7 @@ func TestSavedPlanRoundTrip(t *testing.T) {
 	if fi, err := os.Stat(path); err != nil || fi.Mode() != 0o600 {
 		t.Errorf("mode %v, %v", fi.Mode(), err)
 	}
-	s, err := ReadSaved(path)
+	s, err := ReadSaved(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -307,11 +307,11 @@ func TestReadSavedRefuses(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := ReadSaved(path); err == nil || !strings.Contains(err.Error(), path) {
+		if s, err := ReadSaved(t.Context(), path); err == nil || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: %v, %v", what, s, err)
 		}
 	}
-	if _, err := ReadSaved(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := ReadSaved(t.Context(), filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a missing file: %v", err)
 	}
 }
