@@ -106,6 +106,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
+	sas, _ := SAsFrom(f) // what is not known is left alone; that it is not is told with the tunnels
 	note, err := f.File(loadedPath(t.Daemon.Unit))
 	if err != nil {
 		return nil, err
@@ -125,7 +126,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		switch had := slices.Contains(known, n.Name); {
 		case !had:
 			created = append(created, n.Name)
-		case slices.Contains(stale, n.Conf) && n.Initiates:
+		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas)):
 			changed = append(changed, n.Name)
 		}
 	}
@@ -195,6 +196,17 @@ func connWords(f Facts, conn string) string {
 		}
 	}
 	return "conn " + conn
+}
+
+// outgrown reports whether an SA of a conn that waits carries something else than is
+// wanted, though the other end has that already: what the two agreed on before stays up,
+// and no rekeying widens it. While the hub takes both, the site ends it and dials.
+func (c Conn) outgrown(sas []strongswan.SA) bool {
+	if c.Tunnel == nil || c.Also != nil {
+		return false
+	}
+	st := strongswan.CheckTunnels(sas, []strongswan.Tunnel{*c.Tunnel})[0]
+	return st.SAs > 0 && !st.Up
 }
 
 // takes returns the conns that are to fit more, or less, of what the other end may have

@@ -93,6 +93,22 @@ func TestE2EPair(t *testing.T) {
 	}
 }
 
+// A box that was set up while the hub had other networks has the narrower tunnel that both
+// ends agree on, and it stays so when the hub follows: the hub ends it, and the box dials
+// what is whole.
+func TestE2EPairLate(t *testing.T) {
+	t.Parallel()
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	l.MustRun("vps", "ip", "addr", "add", "10.20.0.1/24", "dev", "lo")
+	write(t, l, labHub, labTokyo)
+	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
+	write(t, l, strings.Replace(labHub, `.0/24"]`, `.0/24", "10.20.0.0/24"]`, 1), labTokyo)
+	mustSay(t, vpnpush(t, l, 4, "apply", "--yes", "--limit", "tokyo"), "10.20.0.0/24 are missing")
+	vpnpush(t, l, 0, "apply", "--yes")
+	vpnpush(t, l, 0, "status")
+	unchanged(t, l)
+}
+
 // A hub moves to another machine and address, and a site that is reached through it alone
 // follows without a hand at the office: it is planned through the old hub, and confirmed
 // through the new one.
