@@ -37,7 +37,10 @@ starter_try() {
     ip link set lo up 2>/dev/null || :
     ipsec start --nofork >/run/trial/starter 2>&1 &
     n=0
-    until ipsec statusall 2>/dev/null | grep -q '^ *vpnpush-trial:' || ! kill -0 $! 2>/dev/null || [ "$n" -ge 150 ]; do n=$((n + 1)); sleep 0.1; done
+    until ipsec statusall 2>/dev/null | grep -q '^ *vpnpush-trial:' || ! kill -0 $! 2>/dev/null; do
+        n=$((n + 1)); sleep 0.1
+        [ "$n" -lt 300 ] || { echo "strongSwan did not come to the end of its files" >&2; exit 1; }
+    done
     ipsec statusall 2>/dev/null | awk '
         function sorted(list, a, n, i, j, w) {
             n = split(list, a, " ")
