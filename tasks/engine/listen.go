@@ -90,7 +90,7 @@ func (l *listener) packages() bool { return l.stage == host.StagePackages && l.a
 
 // patience returns for how long nothing may be heard before the host is asked.
 func (l *listener) patience() time.Duration {
-	if l.packages() {
+	if l.packages() || l.stage == host.StageTry { // a trial writes all files in silence
 		return packageLine
 	}
 	return deadLine
