@@ -265,7 +265,12 @@ func (c *crossing) tell(peers tasks.Peers, last *attempt) {
 	if len(whole.Changes) > 0 {
 		hub.hr.Result = Changed
 	}
-	hub.hr.Changes, hub.hr.Warnings = whole.Changes, append(hub.hr.Warnings, last.hr.Warnings...)
+	hub.hr.Changes = whole.Changes
+	for _, w := range last.hr.Warnings {
+		if !slices.Contains(hub.hr.Warnings, w) { // each step finds the same
+			hub.hr.Warnings = append(hub.hr.Warnings, w)
+		}
+	}
 	for _, s := range c.sites {
 		switch has := peers[s.h.Name]; {
 		case has == tasks.PeerOld && len(whole.Changes) == 0:
