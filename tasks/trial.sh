@@ -10,15 +10,17 @@
 tried() {
     unshare --net --mount --pid --fork --kill-child --mount-proc -- /bin/sh "$txn/apply.sh" trial "$1" "$2" \
         >"$txn/trial" 2>"$txn/trial.err" 9>&- || :
+    bad=0
     case $(tail -n 1 -- "$txn/trial") in
     good) sed -n 's/^note	//p' "$txn/trial" | head -n 10 | while read -r l; do warn "$l"; done ;;
     bad)
-        sed -n 's/^\(bad\|note\)	//p' "$txn/trial" | head -n 40
-        exit 1
+        sed -n 's/^bad	//p' "$txn/trial" | head -n 40
+        bad=1
         ;;
     *) warn "what is to be written could not be tried first: $(tail -n 1 -- "$txn/trial.err")" ;;
     esac
     rm -f -- "$txn/trial" "$txn/trial.err"
+    return "$bad"
 }
 
 # in_trial CMD DIR: the other end of it, in the namespaces
