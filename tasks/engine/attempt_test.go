@@ -37,7 +37,7 @@ func TestAttempt(t *testing.T) {
 			says: "did not converge; still to do: create file:/etc/f; the host stands as before", did: "launch undo", stands: "before"},
 		{name: "the firewall lets nobody in any more", m: fresh(), faults: func(m *machine) {
 			m.fault = func(what string, n int) error {
-				if what == "dial" && m.times["launch"] > 0 && time.Now().Before(m.timer.Add(2*time.Second)) {
+				if what == "dial" && m.ran("launch") > 0 && time.Now().Before(m.due().Add(2*time.Second)) {
 					return errors.New("i/o timeout")
 				}
 				return nil
@@ -68,7 +68,7 @@ func TestAttempt(t *testing.T) {
 			fault: at("confirm", 1, &transport.ExitError{Signal: "TERM"})}, want: Changed, did: "launch confirm", stands: "after"},
 		{name: "the line is cut at the confirmation, and stays cut", m: fresh(), faults: func(m *machine) {
 			m.fault = func(what string, n int) error {
-				if what == "confirm" || what == "dial" && m.times["confirm"] > 0 && time.Now().Before(m.timer) {
+				if what == "confirm" || what == "dial" && m.ran("confirm") > 0 && time.Now().Before(m.due()) {
 					return errCut
 				}
 				return nil
@@ -158,7 +158,7 @@ func TestAttempt(t *testing.T) {
 		{name: "it is reached again when it has put back", m: fresh(), faults: func(m *machine) {
 			m.cut = at("launch", 1, errCut)
 			m.fault = func(what string, n int) error {
-				if what == "dial" && n > 1 && time.Now().Before(m.timer.Add(time.Second)) {
+				if what == "dial" && n > 1 && time.Now().Before(m.due().Add(time.Second)) {
 					return errors.New("no route")
 				}
 				return nil

@@ -31,7 +31,9 @@ func TestSilentHost(t *testing.T) {
 			m.silent = true
 			m.fault = func(what string, _ int) error {
 				if what == "outcome" {
+					m.mu.Lock()
 					m.timer = m.timer.Add(time.Hour)
+					m.mu.Unlock()
 				}
 				return nil
 			}
@@ -46,7 +48,7 @@ func TestSilentHost(t *testing.T) {
 			want: RolledBack, says: "did not converge", most: 90 * time.Second},
 		{name: "all of it, once it is applied", set: func(m *machine) {
 			m.fault = func(what string, _ int) error {
-				if what != "dial" && m.times["launch"] > 0 && what != "launch" {
+				if what != "dial" && m.ran("launch") > 0 && what != "launch" {
 					return errHangs
 				}
 				return nil
@@ -82,7 +84,7 @@ func TestSilentHostInterrupted(t *testing.T) {
 				m.after = noConf // it is not as planned, and is to put back
 			}
 			m.fault = func(w string, _ int) error {
-				if w == what && m.times["launch"] > 0 {
+				if w == what && m.ran("launch") > 0 {
 					cancel()
 					return errHangs
 				}

@@ -51,6 +51,7 @@ type machine struct {
 	// apply anew, and not after.
 	writes bool
 
+	mu      sync.Mutex // of times, and of writes to timer: a fault asks for them unlocked
 	times   map[string]int
 	script  string // of the apply
 	pending bool
@@ -109,7 +110,7 @@ func slow(what string, n int, d time.Duration) func(string, int) error {
 // onceApplied is a fault of what that lasts from the launch on.
 func onceApplied(m *machine, what string, err error) func(string, int) error {
 	return func(w string, _ int) error {
-		if w == what && m.times["launch"] > 0 {
+		if w == what && m.ran("launch") > 0 {
 			return err
 		}
 		return nil
@@ -131,15 +132,29 @@ func (ms *machines) DialAnyWay(ctx context.Context, h string) (transport.Conn, e
 	return ms.Dial(ctx, h)
 }
 
+// ran returns how often a script was run on the host, or it was dialled.
+func (m *machine) ran(what string) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.times[what]
+}
+
+// due returns when the host puts everything back.
+func (m *machine) due() time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.timer
+}
+
 // count asks for a fault of what. The hosts must not be locked: a fault may take time.
 func (ms *machines) count(m *machine, what string, fault func(string, int) error) error {
-	ms.mu.Lock()
+	m.mu.Lock()
 	if m.times == nil {
 		m.times = map[string]int{}
 	}
 	m.times[what]++
 	n := m.times[what]
-	ms.mu.Unlock()
+	m.mu.Unlock()
 	if fault == nil {
 		return nil
 	}
@@ -189,7 +204,7 @@ func (c *machineConn) Run(ctx context.Context, cmd transport.Cmd) (transport.Res
 		return c.hang(ctx)
 	}
 	if m.cut != nil {
-		if cut := m.cut(what, m.times[what]); cut != nil {
+		if cut := m.cut(what, m.ran(what)); cut != nil {
 			return c.fail(ctx, cut)
 		}
 	}
@@ -231,7 +246,9 @@ func (ms *machines) run(name, what string, cmd transport.Cmd) (transport.Result,
 		if err != nil {
 			ms.t.Errorf("%s: armed for %q seconds", name, seconds)
 		}
+		m.mu.Lock()
 		m.timer = time.Now().Add(d)
+		m.mu.Unlock()
 	}
 	switch what {
 	case "probe":
