@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
@@ -106,7 +107,9 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	sas, _ := SAsFrom(f) // what is not known is left alone; that it is not is told with the tunnels
+	// What is not known is left alone; that it is not is told with the tunnels. A hub's
+	// listing is long, and seldom asked for.
+	sas := sync.OnceValue(func() []strongswan.SA { sas, _ := SAsFrom(f); return sas })
 	note, err := f.File(loadedPath(t.Daemon.Unit))
 	if err != nil {
 		return nil, err
@@ -126,7 +129,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		switch had := slices.Contains(known, n.Name); {
 		case !had:
 			created = append(created, n.Name)
-		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas)):
+		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas())):
 			changed = append(changed, n.Name)
 		}
 	}

@@ -101,9 +101,9 @@ var (
 )
 
 // Plugins returns a note on plugins that charon has loaded and that no conn needs, by what
-// charon says of itself; false: none. Service is what is to be restarted without them. vpnpush's own conns authenticate by
-// keys alone. A host where another conn asks for EAP or XAuth serves people by it: nothing
-// is told there.
+// charon says of itself; false: none. Service is what is to be restarted without them.
+// vpnpush's own conns authenticate by keys alone. A host where another conn asks for EAP
+// or XAuth serves people by it: nothing is told there.
 func Plugins(status, service string) (Finding, bool) {
 	var loaded []string
 	for l := range strings.Lines(status) {
