@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -29,6 +31,16 @@ func (inv *Inventory) Hosts() []Host {
 		hosts = append(hosts, h)
 	}
 	return hosts
+}
+
+// Backend returns how strongSwan is to be configured on a host: as it says itself, else as
+// the network does.
+func (inv *Inventory) Backend(host string) Backend {
+	own := inv.Hub.Backend
+	if i := slices.IndexFunc(inv.Sites, func(s Site) bool { return s.Name == host }); i >= 0 {
+		own = inv.Sites[i].Backend
+	}
+	return cmp.Or(own, inv.Tunnel.Backend, BackendAuto)
 }
 
 // merge returns the ssh table of a host laid over the defaults.

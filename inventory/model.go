@@ -83,6 +83,7 @@ type Hub struct {
 	Subnets      []netip.Prefix // default: Address/32
 	LocalAddress netip.Addr     // default: Address; differs behind a provider's 1:1 NAT
 	AllowPrivate bool
+	Backend      Backend // "": the network's
 	SSH          SSH
 }
 
@@ -92,6 +93,7 @@ type Site struct {
 	Address netip.Addr // zero: %defaultroute
 	Subnets []netip.Prefix
 	PSK     secret.Value
+	Backend Backend // "": the network's
 	SSH     SSH
 }
 

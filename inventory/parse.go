@@ -178,9 +178,6 @@ func (r *reader) tunnel(t *table) Tunnel {
 		MSS:       t.mss("mss"),
 		AllowWeak: t.flag("allow_weak", false),
 	}
-	if tun.Backend == BackendSwanctl {
-		r.errorf(t.at("backend"), `write "ipsec.conf", or leave it "auto"`, `%s: "swanctl" is not in this version`, t.name("backend"))
-	}
 	tun.IKE = r.proposals(t, "ike", []string{"aes256-sha256-modp2048"}, tun.AllowWeak)
 	// With a group first: our own hosts have forward secrecy at each rekeying. Without
 	// one second: a peer that knows none, or an older list, lives through it.
@@ -192,6 +189,11 @@ func (r *reader) tunnel(t *table) Tunnel {
 	t.known = slices.DeleteFunc(t.known, func(k string) bool { return k == "ah" && !t.has("ah") })
 	t.done()
 	return tun
+}
+
+// ownBackend reads the backend of a host, "" for the network's.
+func (t *table) ownBackend() Backend {
+	return Backend(t.oneOf("backend", "", string(BackendAuto), string(BackendIPsecConf), string(BackendSwanctl)))
 }
 
 // The bounds of tunnel.mss: what every host takes (RFC 9293 section 3.7.1), and what
@@ -254,9 +256,10 @@ func (r *reader) hub(t *table, inv *Inventory) {
 	h := &inv.Hub
 	h.Name = t.str("name", "hub")
 	h.AllowPrivate = t.flag("allow_private", false)
+	h.Backend = t.ownBackend()
 	h.Address = t.addr("address")
 	h.LocalAddress = t.addr("local_address")
-	r.checkName(t.at("name"), t.name("name"), h.Name, hostName, []string{"l2tp", "%default"})
+	r.checkName(t.at("name"), t.name("name"), h.Name, hostName, []string{"l2tp", "%default", "include"})
 	if t.blank("address") {
 		r.errorf(t.at("address"), "write the public IPv4 address of the VPS", "%s is missing", t.name("address"))
 	}
@@ -286,7 +289,7 @@ func notPublic(a netip.Addr) bool {
 
 func (r *reader) site(t *table, inv *Inventory, s *Site) {
 	s.Name = t.base()
-	r.checkName(t.path, "site "+strconv.Quote(s.Name), s.Name, hostName, []string{"l2tp", "%default", "hub"})
+	r.checkName(t.path, "site "+strconv.Quote(s.Name), s.Name, hostName, []string{"l2tp", "%default", "hub", "include"})
 	s.Address = t.addr("address")
 	s.Subnets, _ = t.prefixes("subnets", false)
 	if !t.has("subnets") || t.emptyList("subnets") {
@@ -295,6 +298,7 @@ func (r *reader) site(t *table, inv *Inventory, s *Site) {
 	if !t.secret("psk", psk, &s.PSK) {
 		r.errorf(t.path, "write psk = a random string of 16 to 256 characters", "%s has no psk", t.name())
 	}
+	s.Backend = t.ownBackend()
 	r.hostSSH(t, s.Name, inv, &s.SSH)
 	t.done()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
@@ -107,6 +108,18 @@ func (t tunnel) wanted() *strongswan.Tunnel {
 		IKE: t.ike, ESP: t.esp, Hub: t.hub().String(),
 	}
 }
+
+// listed is how charon lists the conn, in the words of NAME_try.
+func (t tunnel) listed() []string {
+	local, remote := t.nets()
+	return []string{
+		"local of " + t.name + " is " + t.localID, "remote of " + t.name + " is " + t.peerID,
+		t.name + " joins " + strings.Join(sorted(widest(local)), " ") + " === " + strings.Join(sorted(widest(remote)), " "),
+	}
+}
+
+// listed is how charon lists the conn, in the words of NAME_try.
+func (c clients) listed() []string { return []string{"local of " + c.name + " is " + c.id.String()} }
 
 // hub returns the address of the hub's end.
 func (t tunnel) hub() netip.Addr {

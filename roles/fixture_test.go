@@ -84,7 +84,21 @@ func unfiltered() *inventory.Inventory {
 	return inv
 }
 
-var inventories = map[string]func() *inventory.Inventory{"minimal": minimal, "full": full, "nated": nated, "unfiltered": unfiltered}
+// byIPsecConf is minimal, by the backend that a host is not asked for.
+func byIPsecConf() *inventory.Inventory {
+	inv := minimal()
+	inv.Tunnel.Backend = inventory.BackendIPsecConf
+	return inv
+}
+
+// bySwanctl is full, by the other backend.
+func bySwanctl() *inventory.Inventory {
+	inv := full()
+	inv.Tunnel.Backend = inventory.BackendSwanctl
+	return inv
+}
+
+var inventories = map[string]func() *inventory.Inventory{"minimal": minimal, "full": full, "nated": nated, "unfiltered": unfiltered, "swanctl": bySwanctl}
 
 // of returns a host that the inventory has.
 func of(t testing.TB, inv *inventory.Inventory, name string) Host {

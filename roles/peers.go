@@ -59,7 +59,7 @@ func (h Host) ends(b backend, f tasks.Facts, peers tasks.Peers) ([]tunnel, error
 			if err != nil {
 				return nil, err
 			}
-			if keys := b.keysIn(s.Content); len(keys) > 0 {
+			if keys := b.ran(m).keysIn(s.Content); len(keys) > 0 {
 				t := siteTunnel(h.inv, &inventory.Site{Name: name})
 				t.local = hubLocal(h.inv)
 				t.fit(tasks.PeerUnread, was, keys)
@@ -80,6 +80,10 @@ func (h Host) ends(b backend, f tasks.Facts, peers tasks.Peers) ([]tunnel, error
 // become the inventory's in any case: it is what was applied last, and the other end has
 // it, whatever somebody has made of the file since.
 func (h Host) standing(b backend, f tasks.Facts, m *tasks.Manifest, t tunnel) ([]secret.Value, error) {
+	if was := b.ran(m); was.Name != b.Name { // it is in the files of that one yet
+		s, err := f.File(m.Conn(t.name).Secrets)
+		return was.keysIn(s.Content), err
+	}
 	ts, _, err := b.files(h.inv.ID, conns{tunnels: []tunnel{t}})
 	if err != nil {
 		return nil, err

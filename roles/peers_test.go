@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
 )
 
 // appliedTo returns the facts of a host that an inventory was applied to while the other
@@ -62,17 +64,52 @@ func endOf(t *testing.T, inv *inventory.Inventory, name string, f tasks.Facts, p
 				ks = append(ks, k.Reveal())
 			}
 			keys = strings.Join(ks, " ")
+		case swanctlOurs + conn + swanctlEnd:
+			is := swanctlSettings(file.Content)
+			end = strings.Join([]string{
+				cmp.Or(is["local_addrs"], "%defaultroute"), is["local.id"], is["children."+conn+".local_ts"],
+				is["remote_addrs"], is["children."+conn+".remote_ts"], is["children."+conn+".esp_proposals"] + "!",
+			}, " ")
+		case swanctlOurs + conn + swanctlKeysEnd:
+			var ks []string
+			for _, k := range swanctlKeys(file.Content) {
+				ks = append(ks, k.Reveal())
+			}
+			keys = strings.Join(ks, " ")
 		}
 	}
 	return end, keys
 }
 
-// Each end fits what the other has: the inventory's, what was there before, or both.
+// swanctlSettings returns what a file of swanctl's says of its one conn.
+func swanctlSettings(text []byte) map[string]string {
+	is := map[string]string{}
+	for _, s := range mask.Connections(text) {
+		is[strings.Join(s.Path[1:], ".")] = s.Value
+	}
+	return is
+}
+
+// Each end fits what the other has: the inventory's, what was there before, or both. So
+// it does whichever backend writes it down, and when another one does from now on.
 func TestEnds(t *testing.T) {
+	for _, move := range [][2]inventory.Backend{
+		{inventory.BackendIPsecConf, inventory.BackendIPsecConf},
+		{inventory.BackendSwanctl, inventory.BackendSwanctl},
+		{inventory.BackendIPsecConf, inventory.BackendSwanctl},
+		{inventory.BackendSwanctl, inventory.BackendIPsecConf},
+	} {
+		t.Run(string(move[0]+" to "+move[1]), func(t *testing.T) { testEnds(t, move[0], move[1]) })
+	}
+}
+
+func testEnds(t *testing.T, was, is inventory.Backend) {
 	old := minimal()
+	old.Tunnel.Backend = was
 	old.Sites[0].PSK = secret.New("old-key")
 	old.Tunnel.ESP = []string{"aes256-sha256"}
 	changed := minimal()
+	changed.Tunnel.Backend = is
 	changed.Sites[0].PSK = secret.New("new-key")
 	changed.Sites[0].Subnets = nets("192.168.20.0/24")
 	changed.Tunnel.ESP = []string{"aes128-sha256"}

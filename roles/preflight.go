@@ -49,7 +49,7 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 		return c.refusals, nil // nothing else could be told of such a host
 	}
 	c.room(h.packages(b))
-	c.rivals(b.rivals)
+	c.standing(b)
 	c.strongswan()
 	if cs, err := h.conns(h.tunnels()); !c.unknown(err) {
 		if _, conns, err := b.files(h.inv.ID, cs); !c.unknown(err) {

@@ -76,7 +76,31 @@ func TestPreflight(t *testing.T) {
 		{name: "firewalld", inv: minimal, host: func(h *probed) { h.active = []string{"firewalld.service"} }, refusal: "firewalld.service", mend: `"none"`},
 		{name: "nftables", inv: minimal, host: func(h *probed) { h.active = []string{"nftables.service"} }, refusal: "nftables.service", mend: `"none"`},
 		{name: "ufw with a filter of its own", inv: unfiltered, host: func(h *probed) { h.active = []string{"ufw.service"} }},
-		{name: "charon-systemd", inv: minimal, host: func(h *probed) { h.active = []string{"strongswan.service"} }, refusal: "charon-systemd", mend: "disable"},
+		{name: "the other daemon, with nothing in it", inv: byIPsecConf, host: func(h *probed) { h.active = []string{"strongswan.service"} }},
+		{name: "the other daemon, with a conn", inv: byIPsecConf, host: func(h *probed) {
+			h.active = []string{"strongswan.service"}
+			h.files = map[string]string{"/etc/swanctl/conf.d/mine.conf": "connections {\n  mine {\n  }\n}\n"}
+		}, refusal: "strongswan.service runs strongSwan here with conns that are not vpnpush's, and would not any more: /etc/swanctl/conf.d/mine.conf:2: conn mine", mend: `backend = "swanctl"`},
+		{name: "starter, with a conn, by swanctl", inv: bySwanctl, host: func(h *probed) {
+			h.active = []string{"strongswan-starter.service"}
+			h.commands = map[string]string{"addresses": hasAll, "routes": "", "ipsec-files": listing("conn mine\n\tauto=add\n")}
+		}, refusal: "/etc/ipsec.conf:1: conn mine", mend: `backend = "ipsec.conf"`},
+		{name: "a swanctl.conf that leads nowhere", inv: bySwanctl, host: func(h *probed) {
+			h.packages = map[string]string{"strongswan-swanctl": "1"}
+			h.files = map[string]string{"/etc/swanctl/swanctl.conf": "# include conf.d/*.conf\ninclude other.d/*.conf\n"}
+		}, refusal: "/etc/swanctl/swanctl.conf has no line `include conf.d/*.conf`", mend: "add the line"},
+		{name: "a swanctl.conf that is not there", inv: bySwanctl, host: func(h *probed) { h.packages = map[string]string{"strongswan-swanctl": "1"} },
+			refusal: "/etc/swanctl/swanctl.conf is not there", mend: "add the line"},
+		{name: "a swanctl.conf by its whole path", inv: bySwanctl, host: func(h *probed) {
+			h.packages = map[string]string{"strongswan-swanctl": "1"}
+			h.files = map[string]string{"/etc/swanctl/swanctl.conf": "include /etc/swanctl/conf.d/*\n"}
+		}},
+		{name: "a conn with the name of ours, by swanctl", inv: bySwanctl, host: func(h *probed) {
+			h.files = map[string]string{"/etc/swanctl/conf.d/mine.conf": "connections { tokyo {\n } }\n"}
+		}, refusal: "/etc/swanctl/conf.d/mine.conf:1 has a conn tokyo of its own", mend: "rename"},
+		{name: "a stray file among ours, by swanctl", inv: bySwanctl, host: func(h *probed) {
+			h.files = map[string]string{"/etc/swanctl/conf.d/vpnpush-mine.conf": "connections { }\n"}
+		}, warning: "vpnpush-mine.conf is not vpnpush's"},
 		{name: "Libreswan", inv: minimal, host: otherIPsec("libreswan installed 4.10-2+deb12u1\n"),
 			refusal: "the package libreswan 4.10-2+deb12u1 has the host's IPsec; it", mend: "apt-get remove libreswan"},
 		{name: "Libreswan, running", inv: minimal, site: true, host: otherIPsec("libreswan installed 4.10-2+deb12u1\npluto\n"),

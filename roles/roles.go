@@ -31,7 +31,7 @@ type Host struct {
 // Of returns a host of the inventory by its name. It refuses a name that no host
 // has, and an inventory that wants a backend or a packet filter that is not built.
 func Of(inv *inventory.Inventory, name string) (Host, error) {
-	backends, err := backendsOf(inv)
+	backends, err := backendsOf(inv, name)
 	if err != nil {
 		return Host{}, err
 	}
@@ -59,7 +59,11 @@ func Of(inv *inventory.Inventory, name string) (Host, error) {
 func (h Host) Reads() []tasks.Read {
 	reads := append(tasks.AddressReads(), tasks.Read{Kind: tasks.ReadPackage, Arg: libstrongswan})
 	for _, b := range h.backends {
-		reads = append(append(reads, readUnits(b.rivals)...), b.reads...)
+		reads = append(reads, b.reads...)
+	}
+	// what another backend would leave behind
+	for _, b := range backends {
+		reads = append(reads, b.besideReads...)
 	}
 	reads = append(reads, h.BesideReads()...)
 	for _, f := range filters {
@@ -173,6 +177,9 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 		return nil, err
 	}
 	var ts []tasks.Task
+	for _, s := range b.swaps() {
+		ts = append(ts, s)
+	}
 	for _, pkg := range h.packages(b) {
 		ts = append(ts, pkg)
 	}
@@ -218,8 +225,9 @@ func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 // installed on many servers.
 func (h Host) packages(b backend) []tasks.Package {
 	var out []tasks.Package
-	for _, n := range b.packages {
-		out = append(out, tasks.Package{Name: n})
+	swap := b.swaps()[0] // there are two
+	for _, n := range b.Packages {
+		out = append(out, tasks.Package{Name: n, Swap: &swap})
 	}
 	if h.l2tp() != nil {
 		out = append(out, tasks.Package{Name: "ppp"}, tasks.Package{Name: "xl2tpd"})

@@ -62,9 +62,9 @@ func TestScriptsGolden(t *testing.T) {
 func TestPartsAreCleanShell(t *testing.T) {
 	probe, apply := firstApply(t, full())
 	scripts := map[string]string{"probe": "#!/bin/sh\n" + probe, "apply": apply, "starter-files": "#!/bin/sh\n" + starterFilesShell}
-	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, tasks.PartKeys, starter.Part} {
+	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, tasks.PartKeys, tasks.PartTrial, tasks.PartSwap, starter.Part, swanctl.Part} {
 		// what txn.sh gives to all of them
-		scripts["part "+p.Name] = "#!/bin/sh\nstage=x txn=/x\n: \"$stage\" \"$txn\"\n" + p.Text
+		scripts["part "+p.Name] = "#!/bin/sh\nstage=x txn=/x state=/x\n: \"$stage\" \"$txn\" \"$state\"\n" + p.Text
 	}
 	for name, text := range scripts {
 		t.Run(name, func(t *testing.T) { transporttest.CleanShell(t, text) })
@@ -87,7 +87,7 @@ func TestReadsCoverTheWaysOut(t *testing.T) {
 			m.Tasks[i].Was = &tasks.Before{Exists: true, Enabled: true, Active: true}
 		}
 	}
-	for name, inv := range map[string]*inventory.Inventory{"without L2TP": minimal(), "without a packet filter": unfiltered()} {
+	for name, inv := range map[string]*inventory.Inventory{"without L2TP": minimal(), "without a packet filter": unfiltered(), "by swanctl": bySwanctl()} {
 		reads := map[string]bool{}
 		for _, r := range of(t, inv, "vps").Reads() {
 			reads[string(r.Kind)+" "+r.Arg] = true

@@ -54,27 +54,21 @@ var starterKeySources = []tasks.KeySource{
 // Debian 13.
 var starter = backend{
 	Daemon: tasks.Daemon{
-		Name: "starter", Unit: "strongswan-starter.service", Dir: strings.TrimSuffix(confDir, "/"), ConfSuffix: confSuffix,
-		Part:    tasks.Part{Name: "starter", Text: starterShell + "\n" + starterDial},
-		Keys:    starterKeySources,
-		Package: "strongswan-charon", Status: "ipsec statusall",
+		Name: "starter", Unit: "strongswan-starter.service", Ours: confDir, ConfSuffix: confSuffix,
+		Part:     tasks.Part{Name: "starter", Text: starterShell + "\n" + starterDial},
+		Keys:     starterKeySources,
+		Packages: []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
+		Package:  "strongswan-charon", Status: "ipsec statusall",
 		Dial: func(conn string) string {
 			return starterDial + "starter_dial " + transport.Quote(conn)
 		},
 	},
 	word:      inventory.BackendIPsecConf,
 	dialShell: starterDial,
-	packages:  []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
-	// from Debian 11 on this is the other daemon (NEWS.Debian of strongswan 5.8.0)
-	rivals: []rival{{
-		unit: "strongswan.service",
-		says: "strongswan.service (charon-systemd) runs on the host; it and strongswan-starter both want UDP 500 and 4500",
-		mend: "move its connections to ipsec.conf, then: systemctl disable --now strongswan.service; apt-get remove charon-systemd",
-	}},
-	files:    starterFiles,
-	confTask: func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
-	keyTask:  func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
-	keysIn:   starterKeys,
+	files:     starterFiles,
+	confTask:  func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
+	keyTask:   func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	keysIn:    starterKeys,
 	reads: []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},
@@ -83,6 +77,7 @@ var starter = backend{
 	preflight:   starterPreflight,
 	besideReads: []tasks.Read{readFiles, {Kind: tasks.ReadFile, Arg: tasks.ManifestPath}},
 	beside:      starterBeside,
+	others:      starterOthers,
 }
 
 // starterConn fills starter's templates.
@@ -142,10 +137,7 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 		if t.dials {
 			template = "starter-site.tmpl"
 		}
-		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: []string{
-			"local of " + c.Name + " is " + c.LocalID, "remote of " + c.Name + " is " + c.PeerID,
-			c.Name + " joins " + strings.Join(sorted(widest(local)), " ") + " === " + strings.Join(sorted(widest(remote)), " "),
-		}}
+		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
 		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
 			return nil, nil, err
 		}
@@ -157,7 +149,7 @@ func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
 			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
 			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
 		}
-		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: []string{"local of " + c.Name + " is " + c.LocalID}}); err != nil {
+		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: l.listed()}); err != nil {
 			return nil, nil, err
 		}
 	}

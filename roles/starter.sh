@@ -29,6 +29,7 @@ starter_settings() {
 # starter ends because of what it cannot read: what they say of it is put down, with the
 # place, as far as it can be found.
 starter_try() {
+    command -v ipsec >/dev/null || { echo "ipsec is not installed" >&2; exit 1; }
     log=/run/charon.log # AppArmor lets charon write there
     mkdir -p /etc/strongswan.d
     printf 'charon {\n  filelog {\n    vpnpush {\n      path = %s\n      default = 1\n      flush_line = yes\n    }\n  }\n}\n' "$log" >/etc/strongswan.d/zz-vpnpush-trial.conf

@@ -23,12 +23,22 @@ func TestOneFileKnowsABackend(t *testing.T) {
 			home:  "roles/starter",
 			known: map[string]string{
 				"inventory/model.go":   `the word of tunnel.backend`,
-				"inventory/parse.go":   `the refusal of another word tells this one`,
 				"inventory/secrets.go": `a psk that ipsec.secrets cannot carry is refused with its line in the inventory`,
 				"tasks/manifest1.go":   `what there was when manifests had format 1`,
 				"tasks/charon.go":      `the listings of both daemons are asked for, whichever runs`,
 				"tasks/strongswan/":    `the listings of both daemons`,
 				"tasks/mask/":          `ipsec.secrets is a syntax with secrets in it`,
+			},
+		},
+		{
+			words: regexp.MustCompile(`/etc/swanctl|charon-systemd|strongswan\.service|swanctl --|swanctl\.conf`),
+			home:  "roles/swanctl",
+			known: map[string]string{
+				"roles/starter":      `the keys of both languages are in one charon`,
+				"tasks/charon.go":    `the listings of both daemons are asked for, whichever runs`,
+				"tasks/charonlog.go": `the log of both daemons`,
+				"tasks/strongswan/":  `the listings of both daemons`,
+				"tasks/mask/":        `swanctl.conf is a syntax with secrets in it`,
 			},
 		},
 		{

@@ -1,9 +1,6 @@
 package tasks
 
-import (
-	"path"
-	"strings"
-)
+import "strings"
 
 // Daemon is how strongSwan runs on a host, and is told what to do: by starter, or by
 // vici. Package roles has a value for each.
@@ -21,16 +18,19 @@ type Daemon struct {
 	Name string
 	Unit string
 	Part Part
-	// Dir is the folder of our conns, in which they are CONN and an ending, and which
+	// Ours is what the paths of our conns' files begin with: the name of the conn, which
+	// has no dot, and an ending follow. A folder, which ends in a slash, is ours whole, and
 	// goes with the last of them.
-	Dir string
+	Ours string
 	// ConfSuffix ends the name of a conn's file.
 	ConfSuffix string
 	// Keys are where it reads keys from, all but what includes of one that is read whole
 	// bring from elsewhere.
 	Keys []KeySource
-	// Package is the one that brings charon, and Status the command that prints what
+	// Packages are what it is installed by. Package is the one among them that brings
+	// charon, and Status the command that prints what
 	// charon runs with, its plugins too, and fails where it does not run.
+	Packages        []string
 	Package, Status string
 	// Dial returns the shell that dials a conn which is not up, and ends first what is
 	// left of it. How that ends is seen in the SAs.
@@ -42,9 +42,10 @@ func (d Daemon) Service() string { return strings.TrimSuffix(d.Unit, ".service")
 
 // connOf returns the conn that is in a file of the daemon's, "" for no conn.
 func (d Daemon) connOf(file string) string {
-	name := path.Base(file)
-	if path.Dir(file) != d.Dir || len(name) <= len(d.ConfSuffix) || name[len(name)-len(d.ConfSuffix):] != d.ConfSuffix {
+	name, ours := strings.CutPrefix(file, d.Ours)
+	name, conf := strings.CutSuffix(name, d.ConfSuffix)
+	if !ours || !conf || strings.ContainsAny(name, "/.") {
 		return ""
 	}
-	return name[:len(name)-len(d.ConfSuffix)]
+	return name
 }

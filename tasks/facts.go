@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
+	"maps"
 	"path"
 	"sort"
 	"strings"
@@ -160,12 +162,25 @@ type CommandState struct {
 func (f Facts) File(p string) (FileState, error) {
 	s, ok := f.files[p]
 	switch {
+	case !ok && InGlob(maps.Keys(f.globs), p):
+		return FileState{Path: p}, nil // it would have been among what a pattern matched
 	case !ok:
 		return FileState{}, fmt.Errorf("file %s: %w: not read", p, ErrUnknown)
 	case s.Err != "":
 		return FileState{}, fmt.Errorf("file %s: %w: %s", p, ErrUnknown, s.Err)
 	}
 	return s, nil
+}
+
+// InGlob reports whether one of the patterns matches a path, as a shell does it: a name
+// that begins with a dot is not matched.
+func InGlob(patterns iter.Seq[string], p string) bool {
+	for pattern := range patterns {
+		if ok, _ := path.Match(pattern, p); ok {
+			return !strings.HasPrefix(path.Base(p), ".")
+		}
+	}
+	return false
 }
 
 // Glob returns the regular files that a ReadGlob pattern matched, sorted.

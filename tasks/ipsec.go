@@ -126,7 +126,8 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	for _, n := range t.Conns {
 		names = append(names, n.Name)
 		delete(noted, n.Name)
-		switch had := slices.Contains(known, n.Name); {
+		// another daemon may run, with conns of these names
+		switch had := u.Active == "active" && slices.Contains(known, n.Name); {
 		case !had:
 			created = append(created, n.Name)
 		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas())):
@@ -173,7 +174,9 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		c.Do = append([]Step{t.trial()}, c.Do...)
 	} else { // files are noted when they are loaded, and there are none
 		c.Action = Delete
-		c.Folders = []string{t.Daemon.Dir}
+		if dir, whole := strings.CutSuffix(t.Daemon.Ours, "/"); whole {
+			c.Folders = []string{dir}
+		}
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Daemon.Unit))})
 	}
 	undo := noteSAs + d + "_load " + unit
@@ -251,6 +254,9 @@ func daemonOf(e Entry, ds []Daemon) (Daemon, error) {
 
 // ipsecBack loads the conns of then.
 func ipsecBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
+	if was != nil {
+		e = *was // another may have run it since
+	}
 	d, err := daemonOf(e, r.Daemons)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 // with that. A conn that only answers, or is new, interrupts nothing.
 func TestReloadSaysWhatItInterrupts(t *testing.T) {
 	conn := func(name string, initiates bool) Conn {
-		dir := testDaemon.Dir + "/"
+		dir := testDaemon.Ours
 		return Conn{Name: name, Conf: dir + name + ".conf", Secrets: dir + name + ".secrets", Initiates: initiates,
 			ConfSHA: SHA256([]byte("new\n")), SecretsSHA: SHA256([]byte("keys\n"))}
 	}
@@ -21,7 +21,7 @@ func TestReloadSaysWhatItInterrupts(t *testing.T) {
 		"Security Associations (0 up, 0 connecting):\n  none\n")
 	note := ""
 	for _, name := range []string{"answers", "dials", "gone"} {
-		note += SHA256([]byte("old\n")) + "  " + testDaemon.Dir + "/" + name + ".conf\n"
+		note += SHA256([]byte("old\n")) + "  " + testDaemon.Ours + name + ".conf\n"
 	}
 	f.files[loadedPath(testDaemon.Unit)] = FileState{Path: loadedPath(testDaemon.Unit), Exists: true, Type: '0', Content: []byte(note)}
 	c := mustCheck(t, task, f)

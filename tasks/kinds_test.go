@@ -14,7 +14,7 @@ import (
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
-var testDaemon = Daemon{Name: "starter", Unit: "strongswan-starter.service", Dir: "/etc/ipsec.d/vpnpush", ConfSuffix: ".conf"}
+var testDaemon = Daemon{Name: "starter", Unit: "strongswan-starter.service", Ours: "/etc/ipsec.d/vpnpush/", ConfSuffix: ".conf"}
 
 // oneOfEach are tasks of every kind that a manifest records.
 func oneOfEach() []Recorder {

@@ -196,6 +196,28 @@ func (m *Manifest) Conn(name string) *ConnWas {
 	return m.conns[name]
 }
 
+// daemon returns the one of ds that ran strongSwan with what the manifest has, nil for
+// none.
+func (m *Manifest) daemon(ds []Daemon) *Daemon {
+	e := m.find(IPsec{}.ID())
+	if e == nil {
+		return nil
+	}
+	if d, err := daemonOf(*e, ds); err == nil {
+		return &d
+	}
+	return nil
+}
+
+// Daemon returns the name of what ran strongSwan with what the manifest has, "" for
+// nothing.
+func (m *Manifest) Daemon() string {
+	if e := m.find(IPsec{}.ID()); e != nil {
+		return e.Daemon
+	}
+	return ""
+}
+
 // Owns reports whether a path is a whole file of ours.
 func (m *Manifest) Owns(path string) bool {
 	e := m.find(File{Path: path}.ID())

@@ -14,6 +14,8 @@ type Part struct {
 var (
 	//go:embed files.sh
 	filesShell string
+	//go:embed swap.sh
+	swapShell string
 	//go:embed packages.sh
 	packagesShell string
 	//go:embed units.sh
@@ -30,6 +32,7 @@ var (
 var (
 	PartFiles    = Part{Name: "files", Text: filesShell}
 	PartPackages = Part{Name: "packages", Text: packagesShell, End: map[Phase]string{PhasePackages: "install_packages 9>&-"}}
+	PartSwap     = Part{Name: "swap", Text: swapShell}
 	PartUnits    = Part{Name: "units", Text: unitsShell}
 	PartSessions = Part{Name: "sessions", Text: sessionsShell}
 	PartKeys     = Part{Name: "keys", Text: keysShell}

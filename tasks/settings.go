@@ -98,6 +98,9 @@ func settingsOut(e Entry, h Leaving) ([]Task, error) {
 
 // settingsBack lets charon read its settings as they were.
 func settingsBack(e Entry, _, was *Entry, r Rewind) ([]Task, error) {
+	if was != nil {
+		e = *was
+	}
 	d, err := daemonOf(e, r.Daemons)
 	if err != nil {
 		return nil, err

@@ -31,5 +31,5 @@ func (t IPsec) trial() Step {
 		}
 	}
 	d := t.Daemon
-	return Step{Phase: PhaseTry, Shell: "tried " + d.Name + "_try " + transport.Quote(d.Dir), Stdin: secret.New(b.String())}
+	return Step{Phase: PhaseTry, Shell: "tried " + d.Name + "_try " + transport.Quote(d.Ours), Stdin: secret.New(b.String())}
 }

@@ -3,10 +3,10 @@
 # changed: in namespaces of its own, on a copy of /etc, with no network. The host sees
 # nothing of it, and however it ends, nothing of it is left.
 
-# tried CMD DIR: CMD runs on what is to be written. It puts what it finds into the file
+# tried CMD OURS: CMD runs on what is to be written. It puts what it finds into the file
 # listed, and what is wrong into the file said: path, line and words. What is to be
 # listed comes on standard input, a line each, with the file that it stands in behind a
-# tab. DIR is where the files of ours are. A host that allows no trial goes without.
+# tab. OURS is what the paths of our files begin with. A host that allows no trial goes without.
 tried() {
     unshare --net --mount --pid --fork --kill-child --mount-proc -- /bin/sh "$txn/apply.sh" trial "$1" "$2" \
         >"$txn/trial" 2>"$txn/trial.err" 9>&- || :
@@ -23,7 +23,7 @@ tried() {
     return "$bad"
 }
 
-# in_trial CMD DIR: the other end of it, in the namespaces
+# in_trial CMD OURS: the other end of it, in the namespaces
 in_trial() {
     set -eu
     mount -t tmpfs -o mode=0755 tmpfs /run
@@ -34,12 +34,14 @@ in_trial() {
     cp -a -- "$state/." /run/state
     mount --bind /run/state "$state"
     mount -t tmpfs tmpfs /var/log
+    # packages that are to be installed by then (swap.sh)
+    if [ -d "$txn/debs" ]; then swap_unpack; fi
     write >/dev/null
-    "$1" >/dev/null
+    "$1" "$2" >/dev/null
     cd /run/trial
     # What is said of a file that is not ours is no reason to stop, unless something of
     # ours is not there.
-    awk -F '\t' -v ours="$2/" '
+    awk -F '\t' -v ours="$2" '
         FILENAME == "listed" { some = listed[$0] = 1; next }
         FILENAME == "said" {
             mine = index($1, ours) == 1

@@ -244,7 +244,12 @@ func unitOut(e Entry, h Leaving) ([]Task, error) {
 // unitBack runs a service with what comes back. One whose package came with what is
 // taken back did not run before.
 func unitBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
+	then, ran := r.Was.daemon(r.Daemons), r.Now.daemon(r.Daemons)
+	swapped := then != nil && ran != nil && then.Unit != ran.Unit
 	if was == nil {
+		if swapped && e.Unit == ran.Unit {
+			return nil, nil // the one that ran then takes its place
+		}
 		if now != nil && r.newUnit(e.Unit) {
 			return []Task{Stopped{Name: e.Unit}}, nil
 		}
@@ -272,6 +277,9 @@ func unitBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
 			if d.Unit == e.Unit {
 				u.Start, u.Part = d.Name+"_start", d.Part
 			}
+		}
+		if swapped && e.Unit == then.Unit {
+			return []Task{Swap{From: *ran, To: *then}, u}, nil
 		}
 		return []Task{u}, nil
 	}

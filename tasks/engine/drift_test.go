@@ -329,7 +329,7 @@ func TestDriftTunnelsAndConns(t *testing.T) {
 		return tasks.File{Path: path, Content: []byte(marker + content), Mode: 0o644, Owner: "vps"}
 	}
 	confFile, keyFile := file("/etc/c/tokyo.conf", "conn\n"), file("/etc/c/tokyo.secrets", "key\n")
-	daemon := tasks.Daemon{Name: "test", Unit: unit, Dir: "/etc/c", ConfSuffix: ".conf"}
+	daemon := tasks.Daemon{Name: "test", Unit: unit, Ours: "/etc/c/", ConfSuffix: ".conf"}
 	loads := tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{{
 		Name: "tokyo", Conf: confFile.Path, Secrets: keyFile.Path, Initiates: true, Tunnel: &tokyoTunnel,
 		ConfSHA: tasks.SHA256(confFile.Content), SecretsSHA: tasks.SHA256(keyFile.Content),

@@ -123,7 +123,7 @@ func TestSitesDeleted(t *testing.T) {
 	conn := func(name string) tasks.Conn {
 		return tasks.Conn{Name: name, Conf: "/etc/c/" + name, Secrets: "/etc/s/" + name, Tunnel: &strongswan.Tunnel{Conn: name}}
 	}
-	daemon := tasks.Daemon{Name: "test", Unit: "ike.service", Dir: "/etc/c"}
+	daemon := tasks.Daemon{Name: "test", Unit: "ike.service", Ours: "/etc/c/"}
 	last := tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("kyoto"), conn("osaka"), conn("tokyo"), {Name: "l2tp", Conf: "/etc/c/l2tp", Secrets: "/etc/s/l2tp"}}}
 	gone, had := sitesGone(applied(last), []tasks.Task{conf("a\n"), tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("tokyo"), conn("nara")}}})
 	p := &Plan{Hosts: []HostPlan{{Role: "hub", sitesGone: gone, sitesHad: had}, {Role: "site", sitesGone: 1, sitesHad: 1}}}

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -65,8 +66,13 @@ done
 // Probe makes the one script that brings all of reads, and the platform. It is
 // POSIX sh, writes nothing on the host, and holds no secret.
 func Probe(reads []tasks.Read) (string, error) {
-	var files, packages, units []string
+	var files, globs, packages, units []string
 	var sysctls, commands []tasks.Read
+	for _, r := range reads {
+		if r.Kind == tasks.ReadGlob {
+			globs = append(globs, r.Arg)
+		}
+	}
 	seen := map[tasks.Read]bool{}
 	always := []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, {Kind: tasks.ReadFile, Arg: "/usr/lib/os-release"},
@@ -79,6 +85,10 @@ func Probe(reads []tasks.Read) (string, error) {
 		seen[r] = true
 		switch r.Kind {
 		case tasks.ReadFile:
+			// a pattern that matches it brings it, or tells that it is not there
+			if tasks.InGlob(slices.Values(globs), r.Arg) {
+				continue
+			}
 			files = append(files, transport.Quote(r.Arg))
 		case tasks.ReadGlob:
 			dir, pat := r.Arg[:strings.LastIndex(r.Arg, "/")+1], r.Arg[strings.LastIndex(r.Arg, "/")+1:]

@@ -80,7 +80,7 @@ func (h pastHost) facts(t *testing.T) tasks.Facts {
 	return tasks.NewFacts(k)
 }
 
-var testDaemons = []tasks.Daemon{{Name: "test", Unit: "ipsec.service", Dir: "/etc/conns", ConfSuffix: ".conf"}}
+var testDaemons = []tasks.Daemon{{Name: "test", Unit: "ipsec.service", Ours: "/etc/conns/", ConfSuffix: ".conf"}}
 
 // What stood before an apply is, for each path, in the oldest backup since; and
 // where one of those is gone there is no way back.

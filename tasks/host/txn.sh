@@ -171,7 +171,7 @@ revert() {
     if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
-        rm -f -- "$pending" "$txn/apply.sh"
+        rm -rf -- "$pending" "$txn/debs" "$txn/apply.sh"
         record reverted "$1"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
@@ -187,7 +187,7 @@ revert() {
 
 # tidy: what a run leaves that ended before it was armed
 tidy() {
-    rm -rf -- "$txn/reserve" "$txn/backup" "$txn/apply.sh"
+    rm -rf -- "$txn/reserve" "$txn/backup" "$txn/debs" "$txn/apply.sh"
     sweep "$state"; sweep "${boot_guard%/*}"
 }
 
@@ -282,7 +282,7 @@ main_confirm() {
     sync -- "$txn"
     disarm confirm; disarm guard
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
-    rm -f -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/apply.sh"
+    rm -rf -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/debs" "$txn/apply.sh"
     record "$did" "$summary"
     folders
     if [ "$leave" = 1 ]; then leave_host; fi

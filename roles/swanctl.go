@@ -1,0 +1,186 @@
+package roles
+
+import (
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/mask"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+// strongSwan by vici: swanctl(8), swanctl.conf(5). A conn and its key are each a file of
+// their own; swanctl loads them as one set only, and takes out of charon what is not in
+// it, so nothing here ever loads a single file.
+const (
+	swanctlConf = "/etc/swanctl/swanctl.conf"
+	swanctlDir  = "/etc/swanctl/conf.d/"
+	swanctlOurs = swanctlDir + "vpnpush-"
+	swanctlEnd  = ".conf"
+	// no conn has a dot in its name, and so no conn's file ends like this
+	swanctlKeysEnd = ".secrets.conf"
+)
+
+var (
+	//go:embed swanctl.sh
+	swanctlShell string
+	//go:embed swanctl-dial.sh
+	swanctlDial string
+)
+
+// swanctlFilesRead are the files that swanctl reads unless an include of the admin's
+// leads elsewhere.
+var swanctlFilesRead = []tasks.Read{
+	{Kind: tasks.ReadGlob, Arg: swanctlConf},
+	{Kind: tasks.ReadGlob, Arg: swanctlDir + "*" + swanctlEnd},
+}
+
+// swanctlKeySources are where charon has its keys from. Those in the files of starter
+// reach this charon, too, where the plugin that takes them is installed.
+var swanctlKeySources = []tasks.KeySource{
+	{Read: swanctlFilesRead[0], Syntax: mask.Swanctl},
+	{Read: swanctlFilesRead[1], Syntax: mask.Swanctl},
+}
+
+// swanctl runs strongSwan by swanctl.conf, in charon-systemd. On Debian 13 that package
+// and starter's charon cannot both be installed.
+var swanctl = backend{
+	Daemon: tasks.Daemon{
+		Name: "swanctl", Unit: "strongswan.service", Ours: swanctlOurs, ConfSuffix: swanctlEnd,
+		Part:     tasks.Part{Name: "swanctl", Text: swanctlShell + "\n" + swanctlDial},
+		Keys:     slices.Concat(swanctlKeySources, starterKeySources[:2]),
+		Packages: []string{"charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins"},
+		Package:  "charon-systemd", Status: "swanctl --stats",
+		Dial: func(conn string) string {
+			return swanctlDial + "swanctl_dial " + transport.Quote(conn)
+		},
+	},
+	word:        inventory.BackendSwanctl,
+	dialShell:   swanctlDial,
+	files:       swanctlFiles,
+	confTask:    func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlEnd}.ID() },
+	keyTask:     func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlKeysEnd}.ID() },
+	keysIn:      swanctlKeys,
+	reads:       append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadPackage, Arg: "strongswan-swanctl"}, readOtherIPsec),
+	preflight:   swanctlPreflight,
+	besideReads: append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}),
+	beside:      swanctlBeside,
+	others:      swanctlOthers,
+}
+
+// swanctlConn fills swanctl's templates.
+type swanctlConn struct {
+	Name, Local, Remote         string // Local "": the address that the way to the peer begins at
+	LocalID, PeerID             string
+	LocalSubnets, RemoteSubnets string
+	IKE, ESP                    string
+	DPDDelay, DPDTimeout        string
+	Lifetime                    string
+}
+
+func swanctlFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
+	var ts []tasks.Task
+	var loaded []tasks.Conn
+	// add takes a conn and its key, with the one identity that it is found by.
+	add := func(template string, c swanctlConn, id string, psks []secret.Value, load tasks.Conn) error {
+		var keys strings.Builder
+		keys.WriteString(tasks.Marker("#", owner) + "secrets {\n")
+		for i, psk := range psks {
+			text, err := swanctlSecret(psk)
+			if err != nil {
+				return fmt.Errorf("psk of %s: %w", c.Name, err)
+			}
+			section := "ike-vpnpush-" + c.Name
+			if i > 0 {
+				section += fmt.Sprintf("-%d", i+1)
+			}
+			fmt.Fprintf(&keys, "    %s {\n        id = %s\n        secret = %s\n    }\n", section, id, text)
+		}
+		keys.WriteString("}\n")
+		text, err := fill(owner, "#", template, c)
+		if err != nil {
+			return err
+		}
+		conf := tasks.File{Path: swanctlOurs + c.Name + swanctlEnd, Content: text, Mode: 0o644, Owner: owner}
+		key := tasks.File{Path: swanctlOurs + c.Name + swanctlKeysEnd, Content: []byte(keys.String()), Mode: 0o600, Owner: owner, Syntax: mask.Swanctl}
+		ts = append(ts, conf, key)
+		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, key.Path
+		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(key.Content)
+		loaded = append(loaded, load)
+		return nil
+	}
+	for _, t := range cs.tunnels {
+		local, remote := t.nets()
+		ike, esp := t.proposals()
+		c := swanctlConn{
+			Name: t.name, Remote: t.remote.String(), LocalID: t.localID, PeerID: t.peerID,
+			LocalSubnets: commas(local), RemoteSubnets: commas(remote),
+			IKE: strings.Join(ike, ","), ESP: strings.Join(esp, ","), DPDDelay: seconds(t.dpd),
+		}
+		switch {
+		case t.anyAddress():
+			c.Local = "%any"
+		case t.local.IsValid():
+			c.Local = t.local.String()
+		}
+		template := "swanctl-hub.tmpl"
+		if t.dials {
+			template = "swanctl-site.tmpl"
+		}
+		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
+		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
+			return nil, nil, err
+		}
+	}
+	if l := cs.clients; l != nil {
+		c := swanctlConn{
+			Name: l.name, Local: l.local.String(), LocalID: l.id.String(),
+			IKE: strings.Join(l.ike, ","), ESP: strings.Join(l.esp, ","),
+			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
+			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
+		}
+		if err := add("swanctl-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: l.listed()}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return ts, loaded, nil
+}
+
+// swanctlSecret returns a secret as swanctl.conf has it. What begins like hex or base64
+// would be taken for that (load_creds.c), and so is written as hex.
+func swanctlSecret(v secret.Value) (string, error) {
+	s := v.Reveal()
+	switch {
+	case s == "" || strings.ContainsAny(s, "\r\n\x00"):
+		return "", errors.New("swanctl.conf cannot carry it")
+	case len(s) >= 2 && s[0] == '0' && strings.ContainsRune("xXsS", rune(s[1])):
+		return "0x" + hex.EncodeToString([]byte(s)), nil
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
+}
+
+// swanctlKey is a line that swanctlFiles writes.
+var swanctlKey = regexp.MustCompile(`(?m)^ +secret = (?:"((?:[^"\\\r\n]|\\.)*)"|0x([0-9a-f]+))$`)
+
+// swanctlKeys returns the keys in a file of ours. Of those that fit, charon sends the
+// last (tried on 5.9.8 and 6.0.1, loaded in any order), and as either end takes any of
+// them.
+func swanctlKeys(file []byte) []secret.Value {
+	var out []secret.Value
+	for _, m := range swanctlKey.FindAllSubmatch(file, -1) {
+		s := strings.NewReplacer(`\\`, `\`, `\"`, `"`).Replace(string(m[1]))
+		if b, err := hex.DecodeString(string(m[2])); err == nil && len(b) > 0 {
+			s = string(b)
+		}
+		out = append(out, secret.New(s))
+	}
+	return out
+}
