@@ -11,15 +11,25 @@ import (
 // The commands that list SAs; a host has one of them, or both.
 var (
 	readStroke  = Read{Kind: ReadCommand, Arg: "ipsec-statusall", Shell: "ipsec statusall"}
+	readStatus  = Read{Kind: ReadCommand, Arg: "swanctl-status", Shell: "swanctl --stats && swanctl --list-conns"}
 	readSwanctl = Read{Kind: ReadCommand, Arg: "swanctl-list-sas", Shell: "swanctl --list-sas --raw"}
 )
 
 // SAReads is what SAsFrom and LoadedConns need.
 func SAReads() []Read { return []Read{readStroke, readSwanctl, readConns} }
 
-// CharonStatus returns what charon says of itself, and of its conns and SAs; nil where it
-// does not run.
-func CharonStatus(f Facts) ([]byte, error) { return listing(f, readStroke) }
+// StatusReads is what CharonStatus needs.
+func StatusReads() []Read { return []Read{readStroke, readStatus} }
+
+// CharonStatus returns what charon says of itself, its plugins among it; nil where it does
+// not run.
+func CharonStatus(f Facts) ([]byte, error) {
+	out, err := listing(f, readStroke)
+	if err != nil || out != nil {
+		return out, err
+	}
+	return listing(f, readStatus)
+}
 
 // SAsFrom returns the IKE SAs of a host. There are none where strongSwan is not
 // installed or does not run; any other failure is an error.

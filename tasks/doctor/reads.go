@@ -37,7 +37,7 @@ func Reads(h Host) []tasks.Read {
 		command(readChains, "nft list chains"),
 		command(readMirrors, shellMirrors),
 		command(readAppArmor, shellAppArmor),
-	}, append(packages, slices.Concat(tasks.AddressReads(), tasks.SAReads(), tasks.Firewall{}.Reads())...)...)
+	}, append(packages, slices.Concat(tasks.AddressReads(), tasks.SAReads(), tasks.StatusReads(), tasks.Firewall{}.Reads())...)...)
 	if h.Hub.Is4() {
 		reads = append(reads, command(readWay, strings.ReplaceAll(shellWay, "HUB", h.Hub.String())))
 	}

@@ -5,6 +5,7 @@ package security
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -100,6 +101,10 @@ var (
 	acting         = []string{"dhcp", "farp", "forecast", "ha", "unity"}
 )
 
+// asksPeople is a line on a conn whose peers are people, as `ipsec statusall` and `swanctl
+// --list-conns` print it.
+var asksPeople = regexp.MustCompile(`( uses (EAP|XAuth)|^(local|remote) (EAP|XAuth).* authentication:$)`)
+
 // Plugins returns a note on plugins that charon has loaded and that no conn needs, by what
 // charon says of itself; false: none. Service is what is to be restarted without them.
 // vpnpush's own conns authenticate by keys alone. A host where another conn asks for EAP
@@ -111,7 +116,7 @@ func Plugins(status, service string) (Finding, bool) {
 		if rest, ok := strings.CutPrefix(l, "loaded plugins: "); ok {
 			loaded = strings.Fields(rest)
 		}
-		if _, method, ok := strings.Cut(l, " uses "); ok && (strings.HasPrefix(method, "EAP") || strings.HasPrefix(method, "XAuth")) {
+		if asksPeople.MatchString(l) {
 			return Finding{}, false
 		}
 	}

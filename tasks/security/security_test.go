@@ -95,6 +95,8 @@ func TestPlugins(t *testing.T) {
 		"", keys, "  loaded plugins: charon aes stroke\n" + keys,
 		loaded + keys + "        home:   remote: uses EAP_MSCHAPV2 authentication with EAP identity '%any'\n",
 		loaded + keys + "       phone:   remote: uses XAuth authentication: any\n",
+		loaded + "people: IKEv2, reauthentication every 14400s\n  remote EAP_MSCHAPV2 authentication:\n",
+		loaded + "people: IKEv1, reauthentication every 14400s\n  remote XAuth authentication:\n",
 	} {
 		if f, ok := Plugins(status, "ike"); ok {
 			t.Errorf("%q: %+v", status, f)
