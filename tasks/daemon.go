@@ -40,6 +40,15 @@ type Daemon struct {
 // Service returns the unit's name as people type it, without its suffix.
 func (d Daemon) Service() string { return strings.TrimSuffix(d.Unit, ".service") }
 
+// folder returns the folder that is ours whole, "" for none.
+func (d Daemon) folder() string {
+	dir, whole := strings.CutSuffix(d.Ours, "/")
+	if !whole {
+		return ""
+	}
+	return dir
+}
+
 // connOf returns the conn that is in a file of the daemon's, "" for no conn.
 func (d Daemon) connOf(file string) string {
 	name, ours := strings.CutPrefix(file, d.Ours)

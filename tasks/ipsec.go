@@ -174,7 +174,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		c.Do = append([]Step{t.trial()}, c.Do...)
 	} else { // files are noted when they are loaded, and there are none
 		c.Action = Delete
-		if dir, whole := strings.CutSuffix(t.Daemon.Ours, "/"); whole {
+		if dir := t.Daemon.folder(); dir != "" {
 			c.Folders = []string{dir}
 		}
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: "rm -f -- " + transport.Quote(loadedPath(t.Daemon.Unit))})

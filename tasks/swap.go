@@ -77,9 +77,12 @@ func (t Swap) Check(f Facts) (*Change, error) {
 		// what systemd was told of it beside its own file
 		Folders: []string{"/etc/systemd/system/" + t.From.Unit + ".d"},
 	}
+	if dir := t.From.folder(); dir != "" {
+		c.Folders = append(c.Folders, dir)
+	}
 	c.Attrs = []Attr{{Name: "runs strongSwan", Old: []byte("yes"), New: []byte("no, " + t.To.Unit + " does")}}
 	if from.Active == "active" {
-		c.Note = "all tunnels of this host are down for a moment"
+		c.Note = "all tunnels of this host are down for a moment; " + t.From.Package + " goes where it cannot stay beside " + t.To.Package
 		c.Blinks = connNames(f)
 	}
 	old, unit := transport.Quote(t.From.Unit), transport.Quote(t.To.Unit)

@@ -101,8 +101,8 @@ var (
 	acting         = []string{"dhcp", "farp", "forecast", "ha", "unity"}
 )
 
-// asksPeople is a line on a conn whose peers are people, as `ipsec statusall` and `swanctl
-// --list-conns` print it.
+// asksPeople is a line on a conn whose peers are people, as either of charon's listings
+// has it.
 var asksPeople = regexp.MustCompile(`( uses (EAP|XAuth)|^(local|remote) (EAP|XAuth).* authentication:$)`)
 
 // Plugins returns a note on plugins that charon has loaded and that no conn needs, by what
