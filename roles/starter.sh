@@ -122,14 +122,12 @@ starter_loaded() {
     u=$1; shift
     n=0
     while :; do
-        have=$(ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/s/^ *\([^ :]*\):  .*/\1/p')
-        missing=
-        for c in "$@"; do printf '%s\n' "$have" | grep -qxF -e "$c" || missing="$missing $c"; done
+        missing=$(ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/s/^ *\([^ :]*\):  .*/\1/p' | lacking "$@")
         [ -n "$missing" ] || return 0
         n=$((n + 1)); [ "$n" -lt 50 ] || break
         sleep 0.2
     done
-    echo "strongSwan has not loaded$missing"
+    echo "strongSwan has not loaded $missing"
     unit_log "$u"
     return 1
 }

@@ -63,13 +63,12 @@ swanctl_try() {
             child && sub(/^    remote: +/, "") { print conn " joins " from " === " sorted($0); child = 0 }' >>/run/trial/listed
         swanctl --list-algs 2>/dev/null | sed -n 's/^ *\([A-Z][A-Z0-9_]*\)\[.*/algorithm \1/p' >>/run/trial/listed
         # of a file those keys were loaded whose sections were
-        for f in "$1"*.secrets.conf; do
-            [ -e "$f" ] || continue
-            awk -v f="$f" '
-                FILENAME == "/run/trial/out" { if (sub(/^loaded ike secret \047/, "")) { sub(/\047$/, ""); had[$0] = 1 } next }
-                $2 == "{" && $1 ~ /^ike/ { n++; if (!($1 in had)) lacks = 1 }
-                END { if (n && !lacks) print "keys of " f }' /run/trial/out "$f" >>/run/trial/listed
-        done
+        awk '
+            function ended() { if (n && !lacks) print "keys of " f; n = lacks = 0 }
+            FILENAME == "/run/trial/out" { if (sub(/^loaded ike secret \047/, "")) { sub(/\047$/, ""); had[$0] = 1 } next }
+            FNR == 1 { ended(); f = FILENAME }
+            $2 == "{" && $1 ~ /^ike/ { n++; if (!($1 in had)) lacks = 1 }
+            END { ended() }' /run/trial/out "$1"*.secrets.conf >>/run/trial/listed 2>/dev/null || :
     else
         printf '\t\tswanctl --load-all ends with %s: its service would not start\n' "$rc" >/run/trial/said
     fi
@@ -134,14 +133,12 @@ swanctl_loaded() {
     u=$1; shift
     n=0
     while :; do
-        have=$(swanctl_names)
-        missing=
-        for c in "$@"; do printf '%s\n' "$have" | grep -qxF -e "$c" || missing="$missing $c"; done
+        missing=$(swanctl_names | lacking "$@")
         [ -n "$missing" ] || return 0
         n=$((n + 1)); [ "$n" -lt 25 ] || break
         sleep 0.2
     done
-    echo "strongSwan has not loaded$missing"
+    echo "strongSwan has not loaded $missing"
     unit_log "$u"
     return 1
 }

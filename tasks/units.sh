@@ -3,6 +3,8 @@
 
 is_active() { systemctl --quiet is-active "$1" || { echo "$1 is $(systemctl is-active "$1" || :), not active"; unit_log "$1"; return 1; }; }
 unit_log() { journalctl --no-pager -o cat -n 15 -u "$1" 2>/dev/null || :; }
+# lacking NAME...: prints those that are not among the lines on standard input
+lacking() { awk -v names="$*" '{ has[$0] = 1 } END { n = split(names, a, " "); for (i = 1; i <= n; i++) if (!(a[i] in has)) { printf "%s%s", sep, a[i]; sep = " " } }'; }
 # note_loaded UNIT FILE...: what UNIT has read
 note_loaded() {
     u=$1; shift
