@@ -32,8 +32,8 @@ test: lab
 # what the tests' labs are made of
 lab:
 	$(LAB)/setup.sh
-	@if why=$$($(LAB)/check.sh ns); then $(LAB)/ns/build.sh bookworm; $(LAB)/ns/build.sh trixie; else echo "$$why"; fi
-	@if why=$$($(LAB)/check.sh vm); then $(LAB)/vm/build.sh bookworm; else echo "$$why"; fi
+	@if why=$$($(LAB)/check.sh ns); then for s in bookworm trixie; do $(LAB)/ns/build.sh $$s; done; $(LAB)/check.sh ns bullseye || :; else echo "$$why"; fi
+	@if why=$$($(LAB)/check.sh vm); then for s in bookworm trixie; do $(LAB)/vm/build.sh $$s; done; else echo "$$why"; fi
 
 # COVER_RUN=REGEXP runs only these tests; a $ in it is its own, not the start of a variable
 cover: lab

@@ -1,7 +1,9 @@
 #!/bin/bash
-# check.sh [ns|vm]    can the lab run on this machine? If not: exit 1 and the reason
+# check.sh [ns|vm [SUITE...]]    can the lab run on this machine? If not: exit 1 and
+# the reason. A mirror need not serve Debian 11 any more: that one is built here.
 set -u
-. "$(dirname "$0")/common.sh"
+HERE=$(dirname "$(realpath "$0")")
+. "$HERE/common.sh"
 no() { echo "the ${kind} lab cannot run here: $*"; exit 1; }
 kind=${1:-ns}
 [ "$(id -u)" = 0 ] || no "not root"
@@ -20,3 +22,8 @@ why=$(unshare -m -n -p -i -u -C --fork --mount-proc --propagation private bash -
     ip link add b0 type bridge
     ip link add v0 type veth peer name v1
     iptables -w -t nat -A POSTROUTING -o v1 -j MASQUERADE' 2>&1) || no "${why:-no namespaces}"
+for suite in "${@:2}"; do
+    [ "$suite" = bullseye ] || continue
+    # what else goes wrong with it, up.sh tells
+    why=$("$HERE/$kind/build.sh" bullseye 2>&1 >/dev/null) || [ $? != 3 ] || no "${why##*$'\n'}"
+done

@@ -3,8 +3,8 @@
 #
 # HOST is NAME=PLACE[:SUITE[:LAYER[:INIT]]]; none: vps=hub tokyo=1 osaka=2.
 #   PLACE  hub; 1 to 9, the site behind NAT router N; e1 to e149, more public hosts
-#   SUITE  bookworm (default), trixie, ...                 (vm: bookworm only)
-#   LAYER  bare (default), starter, swanctl: the VPN packages on it (vm: not swanctl)
+#   SUITE  bullseye, bookworm, trixie; none: $LAB_SUITE, or bookworm
+#   LAYER  bare (default), starter, swanctl: the VPN packages on it
 #   INIT   systemd (default), sshd: what is PID 1          (vm: systemd only)
 # -k says what the hosts of this call are: namespaces on this kernel, or machines
 # with a kernel of their own. Returns when each answers on port 22.
@@ -44,10 +44,10 @@ specs=()
 declare -A arts=()
 for spec; do
     [[ $spec =~ ^([a-z][a-z0-9-]*)=([a-z0-9]+)(:([a-z]*)(:([a-z]*)(:([a-z]*))?)?)?$ ]] || die "$spec: want NAME=PLACE[:SUITE[:LAYER[:INIT]]]"
-    name=${BASH_REMATCH[1]} at=${BASH_REMATCH[2]} suite=${BASH_REMATCH[4]:-bookworm}
+    name=${BASH_REMATCH[1]} at=${BASH_REMATCH[2]} suite=${BASH_REMATCH[4]:-${LAB_SUITE:-bookworm}}
     layer=${BASH_REMATCH[6]:-bare} init=${BASH_REMATCH[8]:-systemd}
     place "$at"
-    case $layer in bare | starter) ;; swanctl) [ "$KIND" = ns ] || die "$spec: no swanctl images" ;; *) die "$spec: no layer $layer" ;; esac
+    case $layer in bare | starter | swanctl) ;; *) die "$spec: no layer $layer" ;; esac
     case $init in systemd) ;; sshd) [ "$KIND" = ns ] || die "$spec: a machine's init is systemd" ;; *) die "$spec: no init $init" ;; esac
     [ -n "${arts[$suite]:-}" ] || arts[$suite]=$("$HERE/$KIND/build.sh" "$suite")
     specs+=("$name $at ${arts[$suite]} $layer $init")

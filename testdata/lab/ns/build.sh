@@ -34,7 +34,7 @@ bootstrap "$SUITE" "$R" "$pkgs" "$T/log"
 
 # The mounts below end with this namespace, whatever happens.
 say "packages"
-export -f download aptin localrepo accounts die
+export -f download fetch unserved aptin localrepo accounts
 export T R STARTER_PKGS SWANCTL_PKGS OTHER_PKGS
 unshare -m --propagation private bash -euo pipefail -c '
     mount -t proc proc "$R/proc"
@@ -75,23 +75,6 @@ charon {
 }
 E
 
-# layer NAME PACKAGE...: the upper directory of an overlay on base in which the
-# packages were installed from the repository just made
-layer() {
-    say "layer $1"
-    mkdir -p "$T/$1" "$T/work" "$T/mnt"
-    unshare -m --propagation private bash -euo pipefail -c '
-        m=$T/mnt l=$1; shift
-        mount -t overlay overlay -o "lowerdir=$R,upperdir=$T/$l,workdir=$T/work" "$m"
-        mount -t proc proc "$m/proc"
-        mount --bind /dev "$m/dev"
-        mount --bind "$T/repo" "$m/srv/aptrepo"
-        aptin "$m" update
-        aptin "$m" install "$@"
-        rm -rf "$m"/var/cache/apt/*.bin
-    ' layer "$@" >>"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "layer $1"; }
-    rm -rf "${T:?}"/{work,mnt}
-}
 # shellcheck disable=SC2086
 layer starter $STARTER_PKGS
 # shellcheck disable=SC2086

@@ -2,10 +2,12 @@
 # vm/build.sh [SUITE]    build what the true lab's machines boot from
 #
 # Prints the directory it built, or found built:
-#   linux.uml      User Mode Linux: Debian's kernel for it, unpacked, not installed
+#   linux.uml      User Mode Linux: SUITE's kernel for it, unpacked, not installed
+#   lib/           the C library that it needs, where this machine's is too old
 #   bare.ext4      bare Debian server; apt-get installs the VPN packages from the
 #                  repository in it, /srv/aptrepo
 #   starter.ext4   the same with strongSwan, xl2tpd and iptables-persistent installed
+#   swanctl.ext4   the same with charon-systemd and swanctl in place of starter
 #
 # A machine reads who it is from its second disk, a tar archive (see host.sh).
 set -euo pipefail
@@ -28,35 +30,35 @@ for t in mmdebstrap dpkg-scanpackages mke2fs; do command -v $t >/dev/null || die
 
 T=$D.tmp R=$D.tmp/root
 rm -rf "$T"
-mkdir -p "$T/uml"
-say "User Mode Linux"
-if ! (cd "$T/uml" && apt-get -q -o APT::Sandbox::User=root download user-mode-linux) >>"$T/log" 2>&1; then
-    # a machine that was never asked for its packages has no list of them
-    apt-get -qq update >>"$T/log" 2>&1 || true
-    (cd "$T/uml" && apt-get -q -o APT::Sandbox::User=root download user-mode-linux) >>"$T/log" 2>&1 ||
-        { tail -n 5 "$T/log" >&2; die "no package user-mode-linux"; }
-fi
-dpkg-deb -x "$T"/uml/user-mode-linux_*.deb "$T/uml"
-install -m 755 "$T/uml/usr/bin/linux.uml" "$T/linux.uml"
-
+mkdir -p "$T"
 say "mmdebstrap $SUITE"
 pkgs=systemd-sysv,udev,dbus,openssh-server,sudo,iproute2,iptables,iputils-ping,procps
 pkgs+=,kmod,netbase,ca-certificates,less,cron,tcpdump,apparmor
 bootstrap "$SUITE" "$R" "$pkgs" "$T/log"
 
+# uml: the kernel and its modules. The package has a libc of its suite's age.
+uml() {
+    local lib=lib/x86_64-linux-gnu
+    fetch "$R" "$T/log" --no-install-recommends user-mode-linux
+    dpkg-deb -x "$R"/var/cache/apt/archives/user-mode-linux_*.deb "$T/uml"
+    mv "$T/uml/usr/bin/linux.uml" "$T"
+    mkdir -p "$R/lib/modules"
+    mv "$T"/uml/usr/lib/uml/modules/* "$R/lib/modules/"
+    "$T/linux.uml" --version >/dev/null 2>&1 || install -D -t "$T/lib" "$R/$lib/libc.so.6" "$R/lib64/ld-linux-x86-64.so.2"
+}
+
 # The mounts below end with this namespace, whatever happens.
 say "packages"
-export -f download localrepo accounts die
+export -f uml download fetch unserved aptin localrepo accounts
 export T R STARTER_PKGS SWANCTL_PKGS OTHER_PKGS
 unshare -m --propagation private bash -euo pipefail -c '
     mount -t proc proc "$R/proc"
     mount --bind /dev "$R/dev"
+    uml
     download "$R" "$R/srv/aptrepo" "$T/log"
     localrepo "$R"
     accounts "$R"
 '
-mkdir -p "$R/lib/modules"
-mv "$T"/uml/usr/lib/uml/modules/* "$R/lib/modules/"
 for k in "$R"/lib/modules/*; do chroot "$R" depmod -a "${k##*/}"; done
 # this kernel has no nf_tables
 for t in iptables ip6tables; do chroot "$R" update-alternatives --quiet --set $t /usr/sbin/$t-legacy; done
@@ -88,7 +90,7 @@ ExecStart=/usr/local/sbin/lab-init
 [Install]
 WantedBy=sysinit.target
 E
-chroot "$R" systemctl -q enable lab-init.service
+chroot "$R" systemctl -q enable lab-init.service 2>>"$T/log"
 # What has nothing to do here, or waits for hardware. udev's coldplug alone takes
 # 7 s; kernel modules load on demand without it.
 for u in systemd-networkd.service systemd-networkd-wait-online.service systemd-resolved.service \
@@ -104,24 +106,19 @@ for u in systemd-networkd.service systemd-networkd-wait-online.service systemd-r
     dev-hugepages.mount dev-mqueue.mount systemd-tmpfiles-clean.timer; do
     ln -sf /dev/null "$R/etc/systemd/system/$u"
 done
-chroot "$R" systemctl -q set-default multi-user.target
+chroot "$R" systemctl -q set-default multi-user.target 2>>"$T/log"
 
-image() { mke2fs -q -t ext4 -O ^has_journal -m 0 -L lab -d "$R" "$T/$1.ext4" 1500M >>"$T/log"; }   # sparse; what it says is no answer of this script
+# image NAME ROOT: NAME.ext4, sparse; what mke2fs says is no answer of this script
+image() { mke2fs -q -t ext4 -O ^has_journal -m 0 -L lab -d "$2" "$T/$1.ext4" 1500M >>"$T/log"; }
 say "bare.ext4"
-image bare
-say "starter.ext4"
-export -f aptin
-unshare -m --propagation private bash -euo pipefail -c '
-    mount -t proc proc "$R/proc"
-    mount --bind /dev "$R/dev"
-    aptin "$R" update
-    # shellcheck disable=SC2086
-    aptin "$R" install $STARTER_PKGS
-    rm -rf "$R"/var/cache/apt/*.bin
-' >>"$T/log" 2>&1 || { tail -n 5 "$T/log" >&2; die "installing the VPN packages"; }
-image starter
+image bare "$R"
+export -f image
+# shellcheck disable=SC2086
+layer starter $STARTER_PKGS
+# shellcheck disable=SC2086
+layer swanctl $SWANCTL_PKGS
 
-rm -rf "$R" "$T/uml"
+rm -rf "$R" "$T"/{uml,starter,swanctl}
 mv "$T" "$D"
 say "$(du -sm "$D" | cut -f1) MiB"
 echo "$D"

@@ -31,7 +31,16 @@ fi
 # anew, over which that one leaks its tap (EBUSY). The default LSM would be SELinux.
 cd "$H" || exit 1
 if wide; then LD_PRELOAD=$(xstate); export LD_PRELOAD; fi
-TMPDIR=$H "$ART/linux.uml" mem="${LAB_MEM:-256M}" ubd0="disk.cow,$ART/$LAYER.ext4" ubd1r=seed.tar \
+export TMPDIR=$H
+run=("$ART/linux.uml")
+# Its own libc, for it alone: both files by one process, since no other starts between
+# them. Not ld.so as a command: a reboot starts argv[0] anew.
+[ ! -d "$ART/lib" ] || run=(unshare -m --propagation private bash -ec '
+    printf "%s none bind 0 0\n" "$0/libc.so.6 /lib/x86_64-linux-gnu/libc.so.6" \
+        "$0/ld-linux-x86-64.so.2 /lib64/ld-linux-x86-64.so.2" >libc.fstab
+    mount -a -T libc.fstab
+    exec "$@"' "$ART/lib" "${run[@]}")
+"${run[@]}" mem="${LAB_MEM:-256M}" ubd0="disk.cow,$ART/$LAYER.ext4" ubd1r=seed.tar \
     root=/dev/ubda rw eth0=tuntap,"$NAME","$MAC" con=null con0=null,fd:1 ssl=null umid="$NAME" uml_dir=umid/ \
     lsm=apparmor quiet </dev/null >>console 2>&1
 echo "== ended, rc $?" >>console

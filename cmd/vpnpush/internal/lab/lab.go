@@ -25,11 +25,11 @@ import (
 )
 
 // Host is a host to start. Zero fields take the defaults of testdata/lab/up.sh:
-// bookworm, bare, systemd.
+// $LAB_SUITE or bookworm, bare, systemd.
 type Host struct {
 	Name  string
 	Place string // "hub"; "1" to "9", the site with LAN 192.168.N.0/24; "e1" to "e149", public
-	Suite string // "bookworm", "trixie"
+	Suite string // "bullseye", "bookworm", "trixie"
 	Layer string // "bare", "starter", "swanctl": what is installed already
 	Init  string // "systemd", "sshd"
 }
@@ -75,7 +75,15 @@ func start(t testing.TB, kind string, o Options) *Lab {
 		t.Fatal(err)
 	}
 	l := &Lab{t: t, kind: kind, scripts: filepath.Join(root, "testdata", "lab")}
-	if out, err := exec.Command(l.script("check.sh"), kind).Output(); err != nil {
+	hosts := o.Hosts
+	if hosts == nil {
+		hosts = []Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}, {Name: "osaka", Place: "2"}}
+	}
+	check := []string{kind}
+	for _, h := range hosts {
+		check = append(check, h.Suite)
+	}
+	if out, err := exec.Command(l.script("check.sh"), check...).Output(); err != nil {
 		t.Skipf("NOT TESTED: %s", bytes.TrimSpace(out))
 	}
 	// Not t.TempDir: the path of a machine's control socket must be short.
@@ -112,10 +120,6 @@ func start(t testing.TB, kind string, o Options) *Lab {
 		}
 		return bin, nil
 	})
-	hosts := o.Hosts
-	if hosts == nil {
-		hosts = []Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}, {Name: "osaka", Place: "2"}}
-	}
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
