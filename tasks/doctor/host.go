@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -152,10 +153,10 @@ func (x *hostChecks) names() {
 		"apt's mirror %s has no address here", strings.Join(lost, ", "))
 }
 
-// Lines of the kernel's log, as AppArmor writes them (security/apparmor/audit.c).
+// Lines that shellAppArmor prints: its own, and the kernel's (security/apparmor/audit.c).
 var (
-	denial   = regexp.MustCompile(`apparmor="DENIED" operation="([^"]*)".* profile="([^"]*)"(?:.* name="([^"]*)")?`)
-	reloaded = regexp.MustCompile(`apparmor="STATUS" operation="profile_(?:load|replace)" profile="[^"]*" name="([^"]*)"`)
+	loaded = regexp.MustCompile(`^loaded ([0-9.]+) (.*)`)
+	denial = regexp.MustCompile(`audit\(([0-9.]+):\d+\): apparmor="DENIED" operation="([^"]*)".* profile="([^"]*)"(?:.* name="([^"]*)")?`)
 )
 
 // denied is something that AppArmor has kept a daemon from.
@@ -165,11 +166,14 @@ type denied struct{ profile, operation, name string }
 // loaded anew: they may be mended.
 func parseDenials(b []byte) []denied {
 	var out []denied
+	since := map[string]float64{}
 	for l := range strings.Lines(string(b)) {
-		if m := reloaded.FindStringSubmatch(l); m != nil {
-			out = slices.DeleteFunc(out, func(d denied) bool { return d.profile == m[1] })
+		if m := loaded.FindStringSubmatch(l); m != nil {
+			since[m[2]], _ = strconv.ParseFloat(m[1], 64)
 		} else if m := denial.FindStringSubmatch(l); m != nil {
-			if d := (denied{profile: m[2], operation: m[1], name: m[3]}); !slices.Contains(out, d) {
+			at, _ := strconv.ParseFloat(m[1], 64)
+			file, _, _ := strings.Cut(m[3], "//") // a profile in another is loaded with that
+			if d := (denied{profile: m[3], operation: m[2], name: m[4]}); at >= since[file] && !slices.Contains(out, d) {
 				out = append(out, d)
 			}
 		}
