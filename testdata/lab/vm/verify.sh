@@ -1,12 +1,13 @@
 #!/bin/bash
-# vm/verify.sh    prove the true lab: set it up by hand, without vpnpush, and look:
+# vm/verify.sh [SUITE]    prove the true lab: set it up by hand, without vpnpush, and look:
 # site tunnels by the kernel's IPsec, and a road warrior's L2TP in IPsec transport
 # mode with MS-CHAPv2, behind NAT
 set -uo pipefail
 . "$(dirname "$0")/../verify.sh"
+suite=${1:-bookworm}
 
 check "up: bare hub; sites and a road warrior with the packages" \
-    "$HERE/up.sh" "$LAB" -k vm vps=hub tokyo=1:bookworm:starter osaka=2:bookworm:starter rw=3:bookworm:starter
+    "$HERE/up.sh" "$LAB" -k vm "vps=hub:$suite" {tokyo=1,osaka=2,rw=3}":$suite:starter"
 check "vps: no VPN package" not on vps dpkg-query -W strongswan-starter xl2tpd ppp iptables-persistent
 check "vps: apt-get install" on vps sh -c 'export DEBIAN_FRONTEND=noninteractive; apt-get -qq update &&
     apt-get -qq -y install strongswan-starter xl2tpd ppp iptables-persistent'
