@@ -96,14 +96,14 @@ func (inv *Inventory) hops(jump string) []string {
 	return hops
 }
 
-// selectError is a choice of hosts that cannot be made.
-type selectError struct{ says, mend string }
+// fault is an error that says how it is mended.
+type fault struct{ says, mend string }
 
 // Error implements error.
-func (e *selectError) Error() string { return "select hosts: " + e.says }
+func (e *fault) Error() string { return e.says }
 
 // Hint is the mend, for the user.
-func (e *selectError) Hint() string { return e.mend }
+func (e *fault) Hint() string { return e.mend }
 
 // meant returns which hosts a pattern that matches none of names may have meant.
 func meant(pattern string, names []string) string {
@@ -140,14 +140,14 @@ func (inv *Inventory) Select(patterns []string) ([]string, error) {
 		for _, name := range names {
 			ok, err := path.Match(glob, name)
 			if err != nil {
-				return nil, &selectError{fmt.Sprintf("pattern %q: %v", p, err), "a name, or a glob with * and ?; a [ opens a list of characters, and ] ends it"}
+				return nil, &fault{fmt.Sprintf("select hosts: pattern %q: %v", p, err), "a name, or a glob with * and ?; a [ opens a list of characters, and ] ends it"}
 			}
 			if ok || glob == "hub" && name == inv.Hub.Name {
 				set[name], found = true, true
 			}
 		}
 		if !found {
-			return nil, &selectError{fmt.Sprintf("no host matches %q", p), meant(glob, names)}
+			return nil, &fault{fmt.Sprintf("select hosts: no host matches %q", p), meant(glob, names)}
 		}
 	}
 	var selected []string
@@ -157,7 +157,7 @@ func (inv *Inventory) Select(patterns []string) ([]string, error) {
 		}
 	}
 	if len(selected) == 0 {
-		return nil, &selectError{fmt.Sprintf("%q leave no host", patterns), "take out a pattern that begins with !"}
+		return nil, &fault{fmt.Sprintf("select hosts: %q leave no host", patterns), "take out a pattern that begins with !"}
 	}
 	return selected, nil
 }

@@ -51,21 +51,30 @@ func Text(ctx context.Context, path string) ([]byte, error) {
 func read(ctx context.Context, path string) (*Inventory, Diagnostics) {
 	data, info, err := secret.ReadFile(ctx, path, maxInventory)
 	if err != nil {
-		d := Diagnostic{File: path, Summary: "read inventory: " + err.Error(), Mend: "name a file with --inventory that you can read"}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			d.Mend = "name one with --inventory, or write one with vpnpush init"
-		case errors.Is(err, secret.ErrSlow):
-			d.Mend = "see that something writes to it, or that the server it is on answers"
-		}
-		return nil, Diagnostics{d}
+		return nil, unread(path, err)
 	}
 	inv, diags := parse(path, data)
 	if inv != nil {
-		diags = append(diags, inv.modeWarning(info.Mode())...)
-		diags = append(diags, inv.writers(currentCaller(), info)...)
+		diags = append(diags, inv.aboutFile(info)...)
 	}
 	return inv, diags
+}
+
+// unread returns why an inventory was not read.
+func unread(path string, err error) Diagnostics {
+	d := Diagnostic{File: path, Summary: "read inventory: " + err.Error(), Mend: "name a file with --inventory that you can read"}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		d.Mend = "name one with --inventory, or write one with vpnpush init"
+	case errors.Is(err, secret.ErrSlow):
+		d.Mend = "see that something writes to it, or that the server it is on answers"
+	}
+	return Diagnostics{d}
+}
+
+// aboutFile returns what is to be said of the file that holds an inventory.
+func (inv *Inventory) aboutFile(info fs.FileInfo) Diagnostics {
+	return append(inv.modeWarning(info.Mode()), inv.writers(currentCaller(), info)...)
 }
 
 // writers refuses an inventory that others can write where they would run
