@@ -107,6 +107,9 @@ func (e *fault) Hint() string { return e.mend }
 
 // meant returns which hosts a pattern that matches none of names may have meant.
 func meant(pattern string, names []string) string {
+	if len(names) == 0 {
+		return "the inventory has none"
+	}
 	if n := nearest(pattern, names); n != "" {
 		return fmt.Sprintf("did you mean %q?", n)
 	}

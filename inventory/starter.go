@@ -17,10 +17,11 @@ var starter = template.Must(template.New("starter").Parse(starterText))
 // for documentation (RFC 5737), two example sites and one L2TP user, with fresh
 // keys. It is valid as it stands.
 func Starter() []byte {
-	key := func(n int) string { return secret.Generate(n).Reveal() }
+	psk := func() string { return secret.GeneratePSK().Reveal() }
 	var b bytes.Buffer
 	err := starter.Execute(&b, map[string]string{
-		"ID": "vpn-" + key(8), "Tokyo": key(40), "Osaka": key(40), "L2TP": key(40), "Alice": key(20),
+		"ID": "vpn-" + secret.Generate(8).Reveal(), "Tokyo": psk(), "Osaka": psk(), "L2TP": psk(),
+		"Alice": secret.GeneratePassword().Reveal(),
 	})
 	if err != nil {
 		panic(err) // the template is fixed, and a Buffer takes everything

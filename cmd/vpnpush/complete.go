@@ -14,13 +14,19 @@ import (
 // they come of the text of the inventory alone: no secret's command is run and no host is
 // asked, and an inventory that is not there or has faults completes nothing.
 
-// hostNames returns the names of the inventory's hosts.
-func (a *app) hostNames() []string {
+// read returns the inventory as far as its text says; nil where it is no good.
+func (a *app) read() *inventory.Inventory {
 	text, err := os.ReadFile(a.inventory)
 	if err != nil {
 		return nil
 	}
 	inv, _ := inventory.Parse(a.inventory, text)
+	return inv
+}
+
+// hostNames returns the names of the inventory's hosts.
+func (a *app) hostNames() []string {
+	inv := a.read()
 	if inv == nil {
 		return nil
 	}
@@ -42,6 +48,34 @@ func (a *app) completeHost(cmd *cobra.Command, args []string, begun string) ([]c
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return a.completeHosts(cmd, args, begun)
+}
+
+// completeNames returns what completes the first argument of a verb by the names that
+// the inventory has of its kind.
+func (a *app) completeNames(names func(*inventory.Inventory) []string) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		inv := a.read()
+		if inv == nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return names(inv), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func siteNames(inv *inventory.Inventory) (names []string) {
+	for _, s := range inv.Sites {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+func userNames(inv *inventory.Inventory) (names []string) {
+	if inv.L2TP != nil {
+		for _, u := range inv.L2TP.Users {
+			names = append(names, u.Name)
+		}
+	}
+	return names
 }
 
 // completeLimit completes the last name of a list of them.

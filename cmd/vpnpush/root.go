@@ -129,12 +129,27 @@ host needs sshd and a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.versionCmd())
-	root.SuggestionsMinimumDistance = 2
-	for _, c := range append(root.Commands(), root) {
-		c.Args = withHint(c.Args)
-	}
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.secretCmd(), a.versionCmd())
+	hintArgs(root)
 	return root
+}
+
+// group returns a command that is there for the verbs below it.
+func group(use, short string, verbs ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(verbs...)
+	return cmd
+}
+
+// hintArgs gives the errors of the arguments of cmd, and of all below it, hints.
+func hintArgs(cmd *cobra.Command) {
+	cmd.Args, cmd.SuggestionsMinimumDistance = withHint(cmd.Args), 2
+	for _, c := range cmd.Commands() {
+		hintArgs(c)
+	}
 }
 
 // must panics where a flag that is set up has no such name, which is a bug.

@@ -23,3 +23,9 @@ func Generate(n int) Value {
 	}
 	return New(string(b))
 }
+
+// GeneratePSK returns a new pre-shared key.
+func GeneratePSK() Value { return Generate(40) }
+
+// GeneratePassword returns a new password, which people have to type.
+func GeneratePassword() Value { return Generate(20) }

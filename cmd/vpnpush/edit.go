@@ -1,0 +1,59 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
+)
+
+type editView interface{ Edit(view.Edit) error }
+
+// editing makes cmd a verb that edits the inventory. What it runs says what is to
+// change; it is checked and written then, and told. It reaches no host, and fetches no
+// secret.
+func (a *app) editing(cmd *cobra.Command, run func(d *inventory.Draft, args []string) (view.Edit, error)) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		what := strings.TrimPrefix(cmd.CommandPath(), "vpnpush ")
+		e, err := a.edit(cmd.Context(), func(d *inventory.Draft) (view.Edit, error) { return run(d, args) })
+		if err != nil {
+			if over := ended(cmd.Context()); over != nil {
+				return over
+			}
+			return fmt.Errorf("%s: %w", strings.Join(append([]string{what}, args...), " "), err)
+		}
+		e.Command, e.File = what, a.inventory
+		return editView(a.view).Edit(e)
+	}
+	return cmd
+}
+
+// edit runs do on a draft of the inventory, and saves that.
+func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, error)) (view.Edit, error) {
+	d, diags, err := inventory.OpenDraft(ctx, a.inventory)
+	if err != nil {
+		return view.Edit{}, err
+	}
+	if d == nil {
+		return view.Edit{}, a.faults(ctx, diags)
+	}
+	defer d.Close()
+	a.redact(d.Inventory)
+	a.warn(diags)
+	e, err := do(d)
+	if err != nil {
+		return view.Edit{}, err
+	}
+	return e, d.Save(ctx)
+}
+
+// applyTo returns the command that brings an edit to hosts, each of them once.
+func applyTo(hosts ...string) string {
+	slices.Sort(hosts)
+	return "vpnpush apply --limit " + strings.Join(slices.Compact(hosts), ",")
+}
