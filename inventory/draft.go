@@ -256,21 +256,22 @@ func (d *Draft) intoBraces(at *place, text string) {
 // or the last that its parents have. The first site comes behind the hub, anything
 // else that has no parent to the end.
 func (d *Draft) below(path []string) int {
+	parents := []toml.Key{}
 	for n := len(path) - 1; n > 0; n-- {
-		if d.pos.at(path[:n]) == nil {
-			continue
-		}
+		parents = append(parents, path[:n])
+	}
+	if d.pos.at(path[:1]) == nil && path[0] == "sites" {
+		parents = append(parents, toml.Key{"hub"})
+	}
+	for _, parent := range parents {
 		for _, t := range slices.Backward(d.pos.tables[1:]) {
-			if within(path[:n], t.path) {
+			if within(parent, t.path) {
 				return d.tail(t.all.end)
 			}
 		}
-		return d.tail(d.pos.tables[0].all.end)
 	}
-	for _, t := range slices.Backward(d.pos.tables[1:]) {
-		if path[0] == "sites" && t.path[0] == "hub" {
-			return d.tail(t.all.end)
-		}
+	if d.pos.at(path[:1]) != nil { // by keys before the first header
+		return d.tail(d.pos.tables[0].all.end)
 	}
 	return len(d.text)
 }

@@ -32,6 +32,12 @@ func OpenDraft(ctx context.Context, path string) (*Draft, Diagnostics, error) {
 		return nil, unread(path, err), nil
 	}
 	f := &draftFile{name: path, path: target}
+	if f.info, err = os.Stat(target); err == nil {
+		err = f.editable() // before it is opened: a FIFO would give no answer
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	if f.lock, err = lockFolder(ctx, filepath.Dir(target)); err != nil {
 		return nil, nil, err
 	}
@@ -41,10 +47,6 @@ func OpenDraft(ctx context.Context, path string) (*Draft, Diagnostics, error) {
 		return nil, unread(path, err), nil
 	}
 	f.info = info
-	if err := f.editable(); err != nil {
-		f.lock.Close()
-		return nil, nil, err
-	}
 	d, diags := newDraft(path, text)
 	if d != nil {
 		d.file = f

@@ -34,7 +34,7 @@ func (d *Draft) Remove(path []string) {
 			out = append(out, byteRange{d.head(d.lineStart(s.start)), d.lineEnd(s.end)})
 		}
 	}
-	for _, r := range joined(out) {
+	for _, r := range d.joined(out) {
 		r = d.withBlanks(r)
 		d.splice(r.start, r.end, "")
 	}
@@ -63,12 +63,12 @@ func (d *Draft) prune(path []string) {
 	}
 }
 
-// joined returns ranges in order, those that touch as one.
-func joined(ranges []byteRange) []byteRange {
+// joined returns ranges in order, those with nothing but blanks between them as one.
+func (d *Draft) joined(ranges []byteRange) []byteRange {
 	slices.SortFunc(ranges, func(a, b byteRange) int { return cmp.Compare(a.start, b.start) })
 	var out []byteRange
 	for _, r := range ranges {
-		if n := len(out); n > 0 && out[n-1].end >= r.start {
+		if n := len(out); n > 0 && (out[n-1].end >= r.start || blank(d.text[out[n-1].end:r.start])) {
 			out[n-1].end = max(out[n-1].end, r.end)
 			continue
 		}
