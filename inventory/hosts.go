@@ -121,15 +121,13 @@ func meant(pattern string, names []string) string {
 }
 
 // Select returns the names of the hosts that patterns choose, in the order of
-// Hosts. A pattern is a name, "hub", or a glob as in path.Match; "!" before it
-// takes its hosts out again, whatever the order. Without a pattern that adds,
-// all hosts are there to begin with. A pattern that matches nothing is an error:
-// a misspelt name must not mean "no host", and least of all "every host".
+// Hosts. A pattern is a name, "hub", "sites", a glob as in path.Match, or "@" and the
+// name or glob of groups; "!" before it takes its hosts out again, whatever the order.
+// Without a pattern that adds, all hosts are there to begin with. A pattern that matches
+// nothing is an error: a misspelt name must not mean "no host", and least of all
+// "every host".
 func (inv *Inventory) Select(patterns []string) ([]string, error) {
-	var names []string
-	for _, h := range inv.Hosts() {
-		names = append(names, h.Name)
-	}
+	hosts := inv.selectable()
 	in, out, adds := map[string]bool{}, map[string]bool{}, false
 	for _, p := range patterns {
 		glob, exclude := strings.CutPrefix(p, "!")
@@ -140,27 +138,84 @@ func (inv *Inventory) Select(patterns []string) ([]string, error) {
 			adds = true
 		}
 		found := false
-		for _, name := range names {
-			ok, err := path.Match(glob, name)
+		for _, h := range hosts {
+			ok, err := h.matches(glob)
 			if err != nil {
 				return nil, &fault{fmt.Sprintf("select hosts: pattern %q: %v", p, err), "a name, or a glob with * and ?; a [ opens a list of characters, and ] ends it"}
 			}
-			if ok || glob == "hub" && name == inv.Hub.Name {
-				set[name], found = true, true
+			if ok {
+				set[h.name], found = true, true
 			}
 		}
 		if !found {
-			return nil, &fault{fmt.Sprintf("select hosts: no host matches %q", p), meant(glob, names)}
+			return nil, inv.noHost(p, glob)
 		}
 	}
 	var selected []string
-	for _, name := range names {
-		if (in[name] || !adds) && !out[name] {
-			selected = append(selected, name)
+	for _, h := range hosts {
+		if (in[h.name] || !adds) && !out[h.name] {
+			selected = append(selected, h.name)
 		}
 	}
 	if len(selected) == 0 {
 		return nil, &fault{fmt.Sprintf("select hosts: %q leave no host", patterns), "take out a pattern that begins with !"}
 	}
 	return selected, nil
+}
+
+// selectable is a host as patterns see it.
+type selectable struct {
+	name   string
+	role   Role
+	groups []string
+}
+
+// selectable returns all hosts, in the order of Hosts.
+func (inv *Inventory) selectable() []selectable {
+	all := []selectable{{inv.Hub.Name, RoleHub, nil}}
+	for _, s := range inv.Sites {
+		all = append(all, selectable{s.Name, RoleSite, s.Groups})
+	}
+	return all
+}
+
+// matches reports whether a pattern without "!" chooses h.
+func (h selectable) matches(glob string) (bool, error) {
+	group, grouped := strings.CutPrefix(glob, "@")
+	if !grouped {
+		ok, err := path.Match(glob, h.name)
+		return ok || glob == "hub" && h.role == RoleHub || glob == "sites" && h.role == RoleSite, err
+	}
+	if _, err := path.Match(group, ""); err != nil {
+		return false, err // also where h is in no group
+	}
+	return slices.ContainsFunc(h.groups, func(g string) bool { ok, _ := path.Match(group, g); return ok }), nil
+}
+
+// noHost returns why a pattern chooses nothing.
+func (inv *Inventory) noHost(pattern, glob string) error {
+	group, grouped := strings.CutPrefix(glob, "@")
+	switch {
+	case grouped && len(inv.Groups()) == 0:
+		return &fault{fmt.Sprintf("select hosts: no site is in a group %q", group), `name the groups of a site in its table, such as groups = ["kanto"]`}
+	case grouped:
+		return &fault{fmt.Sprintf("select hosts: no site is in a group %q", group), meant(group, inv.Groups())}
+	case glob == "sites":
+		return &fault{"select hosts: the inventory has no sites", "leave the pattern out for the hub alone"}
+	}
+	var names []string
+	for _, h := range inv.selectable() {
+		names = append(names, h.name)
+	}
+	return &fault{fmt.Sprintf("select hosts: no host matches %q", pattern), meant(glob, names)}
+}
+
+// Groups returns the groups that sites are in, sorted.
+func (inv *Inventory) Groups() []string {
+	var all []string
+	for _, s := range inv.Sites {
+		all = append(all, s.Groups...)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }

@@ -105,6 +105,7 @@ func TestSelect(t *testing.T) {
 		{"tokyo", "tokyo", ""},
 		{"tokyo vps", "vps tokyo", ""},
 		{"hub", "vps", ""},
+		{"@head.office", "tokyo", ""},
 		{"*o*", "osaka tokyo", ""},
 		{"!vps", "lab-1 osaka tokyo", ""},
 		{"!hub !lab-?", "osaka tokyo", ""},
@@ -127,5 +128,40 @@ func TestSelect(t *testing.T) {
 		if (err != nil) != (tt.err != "") || !strings.Contains(said, tt.err) {
 			t.Errorf("%q: error %v %q, want %q", tt.patterns, err, said, tt.err)
 		}
+	}
+}
+
+// A group stands for the sites that are in it, and "sites" for all of them; the hub is
+// in neither.
+func TestSelectGroups(t *testing.T) {
+	inv := &Inventory{Hub: Hub{Name: "vps"}, Sites: []Site{
+		{Name: "kobe", Groups: []string{"kansai", "small"}}, {Name: "osaka", Groups: []string{"kansai"}}, {Name: "tokyo", Groups: []string{"kanto"}}, {Name: "ube"},
+	}}
+	for _, tt := range []struct{ patterns, want, says, hint string }{
+		{"@kansai", "kobe osaka", "", ""},
+		{"@kansai !@small", "osaka", "", ""},
+		{"@kan* hub", "vps kobe osaka tokyo", "", ""},
+		{"sites", "kobe osaka tokyo ube", "", ""},
+		{"!sites", "vps", "", ""},
+		{"sites !@*", "ube", "", ""},
+		{"@kantou", "", `select hosts: no site is in a group "kantou"`, `did you mean "kanto"?`},
+		{"@kyushu", "", `select hosts: no site is in a group "kyushu"`, "the inventory has kansai, kanto, small"},
+		{"@[", "", `select hosts: pattern "@[": syntax error in pattern`, "a name, or a glob with * and ?; a [ opens a list of characters, and ] ends it"},
+	} {
+		got, err := inv.Select(strings.Fields(tt.patterns))
+		if strings.Join(got, " ") != tt.want {
+			t.Errorf("%q selects %q, want %q", tt.patterns, got, tt.want)
+		}
+		if mended := (interface{ Hint() string })(nil); errors.As(err, &mended) && (err.Error() != tt.says || mended.Hint() != tt.hint) || (err != nil) != (tt.says != "") {
+			t.Errorf("%q: error %v, hint %v", tt.patterns, err, mended)
+		}
+	}
+	inv.Sites = inv.Sites[3:]
+	if _, err := inv.Select([]string{"@kansai"}); err == nil || !strings.Contains(err.(*fault).mend, `groups = ["kanto"]`) {
+		t.Errorf("without groups: %v", err)
+	}
+	inv.Sites = nil
+	if _, err := inv.Select([]string{"sites"}); err == nil {
+		t.Error("there are no sites, and yet some were selected")
 	}
 }

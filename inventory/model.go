@@ -93,7 +93,8 @@ type Site struct {
 	Address netip.Addr // zero: %defaultroute
 	Subnets []netip.Prefix
 	PSK     secret.Value
-	Backend Backend // "": the network's
+	Backend Backend  // "": the network's
+	Groups  []string // what --limit @GROUP chooses it by
 	SSH     SSH
 }
 

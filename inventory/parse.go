@@ -259,7 +259,7 @@ func (r *reader) hub(t *table, inv *Inventory) {
 	h.Backend = t.ownBackend()
 	h.Address = t.addr("address")
 	h.LocalAddress = t.addr("local_address")
-	r.checkName(t.at("name"), t.name("name"), h.Name, hostName, []string{"l2tp", "%default", "include"})
+	r.checkName(t.at("name"), t.name("name"), h.Name, hostName, []string{"l2tp", "%default", "sites", "include"})
 	if t.blank("address") {
 		r.errorf(t.at("address"), "write the public IPv4 address of the VPS", "%s is missing", t.name("address"))
 	}
@@ -289,7 +289,7 @@ func notPublic(a netip.Addr) bool {
 
 func (r *reader) site(t *table, inv *Inventory, s *Site) {
 	s.Name = t.base()
-	r.checkName(t.path, "site "+strconv.Quote(s.Name), s.Name, hostName, []string{"l2tp", "%default", "hub", "include"})
+	r.checkName(t.path, "site "+strconv.Quote(s.Name), s.Name, hostName, []string{"l2tp", "%default", "hub", "sites", "include"})
 	s.Address = t.addr("address")
 	s.Subnets, _ = t.prefixes("subnets", false)
 	if !t.has("subnets") || t.emptyList("subnets") {
@@ -299,8 +299,18 @@ func (r *reader) site(t *table, inv *Inventory, s *Site) {
 		r.errorf(t.path, "write psk = a random string of 16 to 256 characters", "%s has no psk", t.name())
 	}
 	s.Backend = t.ownBackend()
+	r.groups(t, s)
 	r.hostSSH(t, s.Name, inv, &s.SSH)
 	t.done()
+}
+
+func (r *reader) groups(t *table, s *Site) {
+	s.Groups, _ = t.list("groups", `write a list of names, such as ["kanto"]`)
+	for i, g := range s.Groups {
+		if g != "" && !plainName.pattern.MatchString(g) { // "" was reported
+			r.errorf(t.at("groups", strconv.Itoa(i)), "use "+plainName.text, "%s: %q cannot be the name of a group", t.name("groups"), g)
+		}
+	}
 }
 
 func (r *reader) l2tp(t *table) *L2TP {

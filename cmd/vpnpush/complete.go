@@ -37,6 +37,16 @@ func (a *app) hostNames() []string {
 	return names
 }
 
+// groupPatterns returns the groups of the inventory as --limit takes them.
+func (a *app) groupPatterns() (patterns []string) {
+	if inv := a.read(); inv != nil {
+		for _, g := range inv.Groups() {
+			patterns = append(patterns, "@"+g)
+		}
+	}
+	return patterns
+}
+
 // completeHosts completes the names of hosts, each once.
 func (a *app) completeHosts(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return a.hostsAfter("", args, begun), cobra.ShellCompDirectiveNoFileComp
@@ -84,15 +94,20 @@ func (a *app) completeLimit(_ *cobra.Command, _ []string, begun string) ([]cobra
 	return a.hostsAfter(begun[:i], strings.Split(begun[:i], ","), begun[i:]), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// hostsAfter returns the hosts whose names go on from begun and are not among had, each
-// behind lead. One that is excluded, !NAME, is completed as well.
+// hostsAfter returns the hosts, and once "@" is typed the groups, whose names go on from
+// begun and are not among had, each behind lead. What is excluded, !NAME, is completed
+// as well.
 func (a *app) hostsAfter(lead string, had []string, begun string) []cobra.Completion {
 	name, exclude := strings.CutPrefix(begun, "!")
 	if exclude {
 		lead += "!"
 	}
+	names := a.hostNames
+	if strings.HasPrefix(name, "@") {
+		names = a.groupPatterns
+	}
 	var out []cobra.Completion
-	for _, n := range a.hostNames() {
+	for _, n := range names() {
 		if strings.HasPrefix(n, name) && !slices.Contains(had, n) && !slices.Contains(had, "!"+n) {
 			out = append(out, lead+n)
 		}

@@ -116,7 +116,7 @@ host needs sshd and a shell, nothing else.
 	}
 	f := root.PersistentFlags()
 	f.StringVarP(&a.inventory, "inventory", "i", def, "the inventory `FILE`; $VPNPUSH_INVENTORY sets the default")
-	f.StringSliceVar(&a.limit, "limit", nil, "only these hosts: names or globs, !NAME excludes (`PATTERN,...`)")
+	f.StringSliceVar(&a.limit, "limit", nil, "only these hosts: names, globs, @GROUP or sites; !NAME excludes (`PATTERN,...`)")
 	f.IntVar(&a.forks, "forks", 10, "work on `N` hosts at once")
 	f.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	f.StringVar(&a.color, "color", "auto", "use colour: `WHEN` is auto, always or never")
