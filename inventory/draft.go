@@ -121,8 +121,8 @@ func (d *Draft) Set(path []string, value any) {
 	d.splice(end, end, text)
 }
 
-// Rename gives what stands at path another name, in every place where that is
-// written.
+// Rename gives the table at path another name, in every place where that is written.
+// Later edits of what is in it go by the new one.
 func (d *Draft) Rename(path []string, name string) {
 	at := d.pos.at(path)
 	if at == nil {
@@ -137,6 +137,14 @@ func (d *Draft) Rename(path []string, name string) {
 			with = string(quote) + name + string(quote)
 		}
 		d.splice(r.start, r.end, with)
+	}
+	parent := d.pos.at(path[:len(path)-1])
+	delete(parent.in, path[len(path)-1])
+	parent.in[name] = at
+	for i, t := range d.pos.tables {
+		if within(path, t.path) {
+			d.pos.tables[i].path = slices.Concat(to, t.path[len(to):])
+		}
 	}
 }
 
@@ -188,32 +196,56 @@ func (d *Draft) fail(format string, a ...any) {
 // otherLine is where a fault names another line: that of a text that nobody sees.
 var otherLine = regexp.MustCompile(` \(line [0-9]+\)`)
 
-// result returns the text after the edit. It is an error where that is no good
-// inventory, or says anything but what was meant.
-func (d *Draft) result() ([]byte, error) {
+// Edited returns the inventory as it is after the edit, which Save has not written yet.
+// It is an error where that has faults, or says anything but what was meant.
+func (d *Draft) Edited() (*Inventory, error) {
+	_, inv, err := d.result()
+	return inv, err
+}
+
+// result returns the text after the edit, and what it says.
+func (d *Draft) result() ([]byte, *Inventory, error) {
 	slices.SortStableFunc(d.splices, func(a, b splice) int { return cmp.Compare(a.start, b.start) })
 	var text []byte
+	var edited []byteRange // in the new text
 	from := 0
 	for _, s := range d.splices {
 		if s.start < from {
 			d.fail("two edits of it touch")
 			break
 		}
-		text = append(append(text, d.text[from:s.start]...), s.with...)
+		text = append(text, d.text[from:s.start]...)
+		edited = append(edited, byteRange{len(text), len(text) + len(s.with)})
+		text = append(text, s.with...)
 		from = s.end
 	}
 	text = append(text, d.text[from:]...)
 	if d.err != nil {
-		return nil, d.err
+		return nil, nil, d.err
 	}
-	if _, diags := Parse(d.Inventory.Path, text); len(diags.Errors()) > 0 {
-		first := diags.Errors()[0]
-		return nil, &fault{otherLine.ReplaceAllString(first.Summary, ""), first.Mend}
+	inv, diags := Parse(d.Inventory.Path, text)
+	if inv == nil {
+		g := about(diags.Errors(), text, edited)
+		return nil, nil, &fault{otherLine.ReplaceAllString(g.Summary, ""), g.Mend}
 	}
 	if !reflect.DeepEqual(decoded(text), d.meant) {
 		d.fail("the edit would change something else")
 	}
-	return text, d.err
+	return text, inv, d.err
+}
+
+// about returns the first fault on a line that was edited, which says best what is wrong
+// with the edit; the first of all where there is none.
+func about(faults Diagnostics, text []byte, edited []byteRange) Diagnostic {
+	for _, g := range faults {
+		for _, r := range edited {
+			first := 1 + bytes.Count(text[:r.start], []byte("\n"))
+			if last := first + bytes.Count(text[r.start:r.end], []byte("\n")); first <= g.Line && g.Line <= last {
+				return g
+			}
+		}
+	}
+	return faults[0]
 }
 
 // inline returns the inline table that a key at path belongs to, and how many parts
@@ -244,12 +276,33 @@ func (d *Draft) intoBraces(at *place, text string) {
 		return
 	}
 	last := inside[len(inside)-1]
-	lead := ", "
-	start := d.lineStart(last.start)
-	if indent := d.text[start:last.start]; blank(indent) && start > at.value.start {
-		lead = "," + d.newline + string(indent)
+	end, comma := last.end, d.mark(last.end)
+	if d.text[comma] == ',' {
+		end = comma + 1
 	}
-	d.splice(last.end, last.end, lead+text)
+	lines := d.ownLines(at, byteRange{last.start, end})
+	switch {
+	case lines.end == 0:
+		d.splice(last.end, last.end, ", "+text)
+		return
+	case end == last.end:
+		d.splice(end, end, ",")
+	default:
+		text += ","
+	}
+	indent := string(d.text[lines.start:last.start])
+	d.splice(lines.end, lines.end, indent+text+d.newline)
+}
+
+// ownLines returns the lines of a statement of an inline table that has them for itself,
+// with a comment behind it; nothing where it has not.
+func (d *Draft) ownLines(at *place, s byteRange) byteRange {
+	first, next := d.lineStart(s.start), d.lineEnd(s.end)
+	rest := d.text[s.end:next]
+	if first > at.value.start && blank(d.text[first:s.start]) && (blank(rest) || remark(rest)) {
+		return byteRange{first, next}
+	}
+	return byteRange{}
 }
 
 // below returns where a new table at path begins: behind the last table of its kind,
@@ -400,14 +453,36 @@ func decoded(text []byte) map[string]any {
 // put gives a key of a decoded text a value, and makes the tables on the way.
 func put(m map[string]any, path []string, value any) {
 	for _, part := range path[:len(path)-1] {
-		next, ok := m[part].(map[string]any)
-		if !ok {
+		next := asTable(m[part])
+		if next == nil {
 			next = map[string]any{}
 			m[part] = next
 		}
 		m = next
 	}
 	m[path[len(path)-1]] = value
+}
+
+// asTable returns a decoded table, and the tables of a list by their indexes; nil for
+// anything else.
+func asTable(v any) map[string]any {
+	switch v := v.(type) {
+	case map[string]any:
+		return v
+	case []map[string]any: // [[headers]]
+		m := map[string]any{}
+		for i, e := range v {
+			m[strconv.Itoa(i)] = e
+		}
+		return m
+	case []any: // [{ braces }]
+		m := map[string]any{}
+		for i, e := range v {
+			m[strconv.Itoa(i)] = e
+		}
+		return m
+	}
+	return nil
 }
 
 // take takes a key out of a decoded text, and returns what it had.

@@ -76,7 +76,10 @@ func TestDraft(t *testing.T) {
 		"a user into empty braces": {addBob, anL2TP + "users = {}\n", anL2TP + "users = { \"bob@example.com\" = { password = \"bob-secret\" } }\n"},
 		"a user into braces of many lines": {addBob,
 			anL2TP + "users = {\n\t# the boss\n\talice = { password = \"alice-secret\" }, # here, too\n}\n",
-			anL2TP + "users = {\n\t# the boss\n\talice = { password = \"alice-secret\" },\n\t\"bob@example.com\" = { password = \"bob-secret\" }, # here, too\n}\n"},
+			anL2TP + "users = {\n\t# the boss\n\talice = { password = \"alice-secret\" }, # here, too\n\t\"bob@example.com\" = { password = \"bob-secret\" },\n}\n"},
+		"a user into braces of many lines, without a comma": {addBob,
+			anL2TP + "users = {\n\talice = { password = \"alice-secret\" } # here, too\n}\n",
+			anL2TP + "users = {\n\talice = { password = \"alice-secret\" }, # here, too\n\t\"bob@example.com\" = { password = \"bob-secret\" }\n}\n"},
 		"a site goes, and its comments": {removeOsaka,
 			"# Offices\n\n# The first\n[sites.tokyo]\nsubnets = [\"10.1.0.0/24\"]\n" + tokyo + "\n# The second,\n# by the sea\n[sites.osaka]\nsubnets = [\"10.2.0.0/24\"]\n" + osaka + "# ssh.port = 22\n\n[sites.osaka.ssh]\nuser = \"me\"\n\n[firewall]\n",
 			"# Offices\n\n# The first\n[sites.tokyo]\nsubnets = [\"10.1.0.0/24\"]\n" + tokyo + "\n[firewall]\n"},
@@ -115,7 +118,7 @@ func TestDraft(t *testing.T) {
 				lines := strings.NewReplacer("\n", newline)
 				d := mustDraft(t, lines.Replace(aHub+tt.text))
 				tt.edit(d)
-				got, err := d.result()
+				got, _, err := d.result()
 				if err != nil {
 					t.Fatal(err)
 				}

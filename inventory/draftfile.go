@@ -65,7 +65,7 @@ func (d *Draft) Close() { d.file.lock.Close() }
 // Save checks the edited inventory and writes it, whole or not at all. Nothing is
 // written where it would have faults, or where the file is not what it was any more.
 func (d *Draft) Save(ctx context.Context) error {
-	text, err := d.result()
+	text, _, err := d.result()
 	if err != nil {
 		return err
 	}

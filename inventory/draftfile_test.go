@@ -14,7 +14,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
-const oneSite = aHub + "\n[sites.osaka]\nsubnets = [\"10.2.0.0/24\"]\npsk = \"osaka-ceeph4Oorah6ieQu\"\n"
+const oneSite = aHub + "\n[sites.osaka]\naddress = \"10.2.0.1\"\nsubnets = [\"10.2.0.0/24\"]\npsk = \"osaka-ceeph4Oorah6ieQu\"\n"
 
 // inFile writes an inventory into a folder of its own.
 func inFile(t *testing.T, text string) string {

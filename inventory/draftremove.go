@@ -118,9 +118,8 @@ func (d *Draft) outOfBraces(braces *place, gone []byteRange) {
 		if comma := d.mark(end); d.text[comma] == ',' {
 			end = comma + 1
 		}
-		first, next := d.lineStart(start), d.lineEnd(end)
-		if rest := d.text[end:next]; first > braces.value.start && blank(d.text[first:start]) && (blank(rest) || remark(rest)) {
-			d.splice(d.head(first), next, "")
+		if lines := d.ownLines(braces, byteRange{start, end}); lines.end > 0 {
+			d.splice(d.head(lines.start), lines.end, "")
 			continue
 		}
 		if i > last { // with the blanks before it, else with those behind it

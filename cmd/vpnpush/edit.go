@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,8 +51,5 @@ func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, er
 	return e, d.Save(ctx)
 }
 
-// applyTo returns the command that brings an edit to hosts, each of them once.
-func applyTo(hosts ...string) string {
-	slices.Sort(hosts)
-	return "vpnpush apply --limit " + strings.Join(slices.Compact(hosts), ",")
-}
+// applyTo returns the command that brings an edit to hosts.
+func applyTo(hosts ...string) string { return "vpnpush apply --limit " + strings.Join(hosts, ",") }

@@ -129,7 +129,7 @@ host needs sshd and a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.secretCmd(), a.versionCmd())
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.siteCmd(), a.userCmd(), a.secretCmd(), a.versionCmd())
 	hintArgs(root)
 	return root
 }
@@ -176,7 +176,7 @@ func withHint(check cobra.PositionalArgs) cobra.PositionalArgs {
 		}
 		if near := suggestions(cmd, args); len(near) > 0 {
 			hint = fmt.Sprintf("did you mean `%s %s`?", cmd.CommandPath(), near[0])
-		} else if cmd.HasParent() && strings.HasPrefix(err.Error(), "unknown command") { // cobra.NoArgs
+		} else if cmd.HasParent() && !cmd.HasSubCommands() && strings.HasPrefix(err.Error(), "unknown command") { // cobra.NoArgs
 			err = fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[0])
 		}
 		return transport.WithHint(err, "%s", hint)

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
+	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
+	"github.com/vpnpush/vpnpush/transport"
+)
+
+func (a *app) siteCmd() *cobra.Command {
+	return group("site", "Add, remove, rename and list the sites of the inventory",
+		a.siteAddCmd(), a.siteRemoveCmd(), a.siteRenameCmd(), a.siteListCmd())
+}
+
+// newSite is what the flags say of a new site.
+type newSite struct {
+	lan, groups        []string
+	address, ssh, jump string
+}
+
+func (a *app) siteAddCmd() *cobra.Command {
+	var s newSite
+	cmd := a.editing(&cobra.Command{
+		Use:   "add NAME",
+		Short: "Add a site to the inventory, with a new key",
+		Long: `Add writes the table of a new site behind those that are there, with a new random
+key for its tunnel. Everything else in the inventory stays as it is written. What
+cannot be, such as a LAN that overlaps another, is refused before anything is
+written.
+
+The hosts do not change: vpnpush plan shows what an apply would do.`,
+		Args: cobra.ExactArgs(1),
+	}, func(d *inventory.Draft, args []string) (view.Edit, error) { return addSite(d, args[0], s) })
+	f := cmd.Flags()
+	f.StringSliceVar(&s.lan, "lan", nil, "the networks of the office (`CIDR,...`)")
+	f.StringVar(&s.address, "address", "", "the `ADDRESS` of the site's box in its LAN; else that of its default route")
+	f.StringVar(&s.ssh, "ssh", "", "where to log in, if not at the address (`[USER@]HOST[:PORT]`)")
+	f.StringVar(&s.jump, "jump", "", "reach it through `HOST`: hub, another host's name, or user@host:port")
+	f.StringSliceVar(&s.groups, "group", nil, "the groups it is in, for --limit @GROUP (`GROUP,...`)")
+	must(cmd.RegisterFlagCompletionFunc("jump", a.completeHosts))
+	return cmd
+}
+
+// addSite adds a site to a draft.
+func addSite(d *inventory.Draft, name string, s newSite) (view.Edit, error) {
+	if len(s.lan) == 0 {
+		return view.Edit{}, transport.WithHint(errors.New("--lan is missing"), "name the networks of the office, such as --lan 192.168.3.0/24")
+	}
+	if _, err := d.Inventory.Site(name); err == nil {
+		return view.Edit{}, transport.WithHint(fmt.Errorf("there is a site %q already", name), "choose another name")
+	}
+	pairs := []inventory.Pair{{Key: []string{"subnets"}, Value: s.lan}}
+	if s.address != "" {
+		pairs = append(pairs, inventory.Pair{Key: []string{"address"}, Value: s.address})
+	}
+	pairs = append(pairs, inventory.Pair{Key: []string{"psk"}, Value: secret.GeneratePSK()})
+	if len(s.groups) > 0 {
+		pairs = append(pairs, inventory.Pair{Key: []string{"groups"}, Value: s.groups})
+	}
+	login, err := sshPairs(s.ssh)
+	if err != nil {
+		return view.Edit{}, err
+	}
+	if s.jump != "" {
+		login = append(login, inventory.Pair{Key: []string{"ssh", "jump"}, Value: s.jump})
+	}
+	d.Add([]string{"sites", name}, append(pairs, login...)...)
+	inv, err := d.Edited()
+	if err != nil {
+		return view.Edit{}, err
+	}
+	e := view.Edit{Done: fmt.Sprintf("Added site %s, with a new key.", name), Edited: []string{"sites." + name}, Next: []string{applyTo(inv.Hub.Name, name)}}
+	for _, h := range inv.Hosts() {
+		if h.Name == name && inTunnel(inv, h) {
+			e.Notes = append(e.Notes, "It is reached through its own tunnel, which is not there yet: docs/ssh.md, \"A box that nothing reaches yet\", says how it begins.")
+		}
+	}
+	return e, nil
+}
+
+// sshPairs returns the keys of an ssh table that [USER@]HOST[:PORT] stands for.
+func sshPairs(login string) (pairs []inventory.Pair, err error) {
+	if login == "" {
+		return nil, nil
+	}
+	host := login
+	if i := strings.LastIndexByte(login, '@'); i >= 0 {
+		pairs, host = append(pairs, inventory.Pair{Key: []string{"ssh", "user"}, Value: login[:i]}), login[i+1:]
+	}
+	port := ""
+	if name, rest, ok := strings.Cut(host, "]:"); ok {
+		host, port = name+"]", rest
+	} else if strings.Count(host, ":") == 1 { // more of them are an IPv6 address
+		host, port, _ = strings.Cut(host, ":")
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	pairs = append([]inventory.Pair{{Key: []string{"ssh", "host"}, Value: host}}, pairs...)
+	if host == "" || strings.HasSuffix(login, ":") {
+		return nil, transport.WithHint(fmt.Errorf("--ssh %s: this names no host", login), "write [USER@]HOST[:PORT]")
+	}
+	if port != "" {
+		n, err := strconv.Atoi(port)
+		if err != nil {
+			return nil, transport.WithHint(fmt.Errorf("--ssh %s: %q is not a port", login, port), "write [USER@]HOST[:PORT]")
+		}
+		pairs = append(pairs, inventory.Pair{Key: []string{"ssh", "port"}, Value: n})
+	}
+	return pairs, nil
+}
+
+func (a *app) siteRemoveCmd() *cobra.Command {
+	return a.editing(&cobra.Command{
+		Use:   "remove NAME",
+		Short: "Remove a site from the inventory",
+		Long: `Remove takes the table of a site out of the inventory, with the comments right
+above it; a blank line between says that they are not the site's. The next apply
+takes its tunnel off the hub.
+
+What is on the site's box stays there, and dials in vain. To take that off, too, run
+vpnpush remove NAME first: it needs the site to be in the inventory.`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeNames(siteNames),
+	}, func(d *inventory.Draft, args []string) (view.Edit, error) {
+		name := args[0]
+		if _, err := d.Inventory.Site(name); err != nil {
+			return view.Edit{}, err
+		}
+		if by := jumpsThrough(d.Inventory, name); len(by) > 0 {
+			return view.Edit{}, transport.WithHint(fmt.Errorf("%s is reached through it", by[0]), "give %s another ssh.jump first", by[0])
+		}
+		for i, ig := range d.Inventory.Ignores {
+			if ig.Host == name {
+				return view.Edit{}, transport.WithHint(fmt.Errorf("drift.ignore %d is about it", i+1), "take that rule out first")
+			}
+		}
+		d.Remove([]string{"sites", name})
+		return view.Edit{
+			Done: fmt.Sprintf("Removed site %s.", name), Edited: []string{"sites." + name},
+			Notes: []string{fmt.Sprintf("Its box keeps what is on it, and dials in vain. To clear it: put the table back, `vpnpush remove %s`, and remove the site again.", name)},
+			Next:  []string{applyTo(d.Inventory.Hub.Name)},
+		}, nil
+	})
+}
+
+// jumpsThrough returns the hosts whose own ssh table leads through a host, and "ssh" for
+// the defaults.
+func jumpsThrough(inv *inventory.Inventory, name string) (by []string) {
+	for _, j := range jumps(inv) {
+		if slices.Contains(strings.Split(j.hops, ","), name) {
+			by = append(by, j.host)
+		}
+	}
+	return by
+}
+
+// jump is the way to a host that an ssh table gives.
+type jump struct {
+	host string // "[ssh]" for the defaults
+	path []string
+	hops string
+}
+
+// jumps returns every ssh.jump of an inventory as it is written.
+func jumps(inv *inventory.Inventory) []jump {
+	all := []jump{{"[ssh]", []string{"ssh", "jump"}, inv.SSH.Jump}, {inv.Hub.Name, []string{"hub", "ssh", "jump"}, inv.Hub.SSH.Jump}}
+	for _, s := range inv.Sites {
+		all = append(all, jump{s.Name, []string{"sites", s.Name, "ssh", "jump"}, s.SSH.Jump})
+	}
+	return all
+}
+
+func (a *app) siteRenameCmd() *cobra.Command {
+	return a.editing(&cobra.Command{
+		Use:   "rename OLD NEW",
+		Short: "Give a site another name",
+		Long: `Rename gives a site another name wherever the inventory has it: in its table, in the
+ways of other hosts (ssh.jump) and in rules for drift. The key of its tunnel
+stays. A site that is reached by its name alone keeps that as ssh.host.
+
+The name is the site's identity and that of its files and conns. With the next apply
+both ends of the tunnel get the new ones, and lose the old: it goes down for some
+seconds.`,
+		Args:              cobra.ExactArgs(2),
+		ValidArgsFunction: a.completeNames(siteNames),
+	}, func(d *inventory.Draft, args []string) (view.Edit, error) { return renameSite(d, args[0], args[1]) })
+}
+
+// renameSite gives a site of a draft another name.
+func renameSite(d *inventory.Draft, old, name string) (view.Edit, error) {
+	s, err := d.Inventory.Site(old)
+	if err != nil {
+		return view.Edit{}, err
+	}
+	if _, err := d.Inventory.Site(name); err == nil {
+		return view.Edit{}, transport.WithHint(fmt.Errorf("there is a site %q already", name), "choose another name")
+	}
+	e := view.Edit{
+		Done: fmt.Sprintf("Renamed site %s to %s.", old, name), Edited: []string{"sites." + name},
+		Next: []string{applyTo(d.Inventory.Hub.Name, name)},
+	}
+	for _, j := range jumps(d.Inventory) {
+		hops := strings.Split(j.hops, ",")
+		for i, hop := range hops {
+			if hop == old {
+				hops[i] = name
+			}
+		}
+		if to := strings.Join(hops, ","); to != j.hops {
+			d.Set(j.path, to)
+			e.Edited = append(e.Edited, strings.Join(j.path, "."))
+		}
+	}
+	for i, ig := range d.Inventory.Ignores {
+		if ig.Host == old {
+			d.Set([]string{"drift", "ignore", strconv.Itoa(i), "host"}, name)
+			e.Edited = append(e.Edited, fmt.Sprintf("drift.ignore.%d.host", i))
+		}
+		if strings.Contains(ig.Task, old) {
+			e.Notes = append(e.Notes, fmt.Sprintf("A rule of drift.ignore is about %s: see whether that is another now.", ig.Task))
+		}
+	}
+	d.Rename([]string{"sites", old}, name)
+	if s.SSH.Host == "" && !s.Address.IsValid() && s.SSH.Connection != "local" {
+		d.Set([]string{"sites", name, "ssh", "host"}, old)
+		e.Edited = append(e.Edited, "sites."+name+".ssh.host")
+	}
+	return e, nil
+}
+
+func (a *app) siteListCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the sites of the inventory",
+		Long: `List shows the sites of the inventory, or those that --limit chooses: their networks,
+the address of each box, its groups, and how it is reached. It asks no host.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			inv, err := a.load(cmd.Context())
+			if err != nil {
+				return err
+			}
+			names, err := inv.Select(a.limit)
+			if err != nil {
+				return err
+			}
+			return a.view.Sites(inv, names)
+		},
+	}
+}
