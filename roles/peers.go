@@ -76,6 +76,33 @@ func (h Host) ends(b backend, f tasks.Facts, peers tasks.Peers) ([]tunnel, error
 	return out, nil
 }
 
+// Renamed returns the sites that have another name in the inventory than the hub knows
+// them by, by that name: no site has that any more, and one has its key.
+func (h Host) Renamed(f tasks.Facts) map[string]string {
+	m, err := tasks.ReadManifest(f)
+	if h.role != inventory.RoleHub || err != nil {
+		return nil
+	}
+	out := map[string]string{}
+	for _, t := range m.Tunnels() {
+		name := func(s inventory.Site) bool { return s.Name == t.Peer }
+		was := m.Conn(t.Conn)
+		if slices.ContainsFunc(h.inv.Sites, name) || was == nil {
+			continue
+		}
+		file, err := f.File(was.Secrets)
+		if err != nil {
+			continue // its tasks say so
+		}
+		for _, key := range h.backend(f).keysIn(file.Content) {
+			if i := slices.IndexFunc(h.inv.Sites, func(s inventory.Site) bool { return s.PSK.Equal(key) }); i >= 0 {
+				out[t.Conn] = h.inv.Sites[i].Name
+			}
+		}
+	}
+	return out
+}
+
 // standing returns the keys of a tunnel that stand on the host, none where that is to
 // become the inventory's in any case: it is what was applied last, and the other end has
 // it, whatever somebody has made of the file since.

@@ -200,6 +200,26 @@ func TestEndsRenamed(t *testing.T) {
 		}
 	}
 
+	// the key tells that it is the same: a new box at the old one's place has another
+	if got := of(t, edo, "vps").Renamed(f); len(got) != 1 || got["tokyo"] != "edo" {
+		t.Errorf("renamed sites: %v", got)
+	}
+	without := minimal()
+	without.Sites = nil
+	for _, inv := range []*inventory.Inventory{old, without} {
+		if got := of(t, inv, "vps").Renamed(f); len(got) != 0 {
+			t.Errorf("renamed sites where there are none: %v", got)
+		}
+	}
+	newBox := minimal()
+	newBox.Sites[0].Name, newBox.Sites[0].PSK = "edo", secret.New("another-key-at-the-place")
+	if got := of(t, newBox, "vps").Renamed(f); len(got) != 0 {
+		t.Errorf("a site that was replaced counts as renamed: %v", got)
+	}
+	if got := of(t, edo, "edo").Renamed(f); len(got) != 0 {
+		t.Errorf("on a site: %v", got)
+	}
+
 	hub := minimal()
 	hub.Hub.Name = "gate"
 	peers := tasks.Peers{"tokyo": tasks.PeerEither}

@@ -31,7 +31,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 		}
 		hosts = append(hosts, engine.Host{
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
-			Pairs: r.Pairs, Reads: r.Reads(), Tunnels: r.Tunnels(), TunnelCount: len(r.Tunnels()),
+			Pairs: r.Pairs, Renamed: r.Renamed, Reads: r.Reads(), Tunnels: r.Tunnels(), TunnelCount: len(r.Tunnels()),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: func(f tasks.Facts) ([]error, []string) {
 				refusals, warnings := r.Preflight(f)

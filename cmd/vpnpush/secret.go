@@ -25,8 +25,8 @@ func (a *app) secretRotateCmd() *cobra.Command {
 		Long: `Rotate writes a new random key or password into the inventory: that of a site's
 tunnel, the one key of all L2TP clients, a user's password, or all of them. One of
 those can also be named by its key, such as sites.tokyo.psk. The hosts get it with the
-next apply. A site's tunnel goes down for some seconds then, both of its ends in
-one apply; L2TP clients with the old key or password are cut off.
+next apply: both ends of a tunnel in one, so that they fit at any moment. L2TP clients
+with the old key or password are cut off.
 
 What people have to type is shown, this once. A secret that is kept elsewhere (env,
 file, command) is changed there: rotate leaves it, and says so.`,

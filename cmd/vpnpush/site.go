@@ -185,9 +185,10 @@ func (a *app) siteRenameCmd() *cobra.Command {
 ways of other hosts (ssh.jump) and in rules for drift. The key of its tunnel
 stays. A site that is reached by its name alone keeps that as ssh.host.
 
-The name is the site's identity and that of its files and conns. With the next apply
-both ends of the tunnel get the new ones, and lose the old: it goes down for some
-seconds.`,
+The name is the site's identity and that of its files and conns. One apply of the hub
+and the site moves both ends of the tunnel to the new one, and leaves nothing of the
+old. Where only the hub is applied to, it keeps the old tunnel, too, until the site
+follows.`,
 		Args:              cobra.ExactArgs(2),
 		ValidArgsFunction: a.completeNames(siteNames),
 	}, func(d *inventory.Draft, args []string) (view.Edit, error) { return renameSite(d, args[0], args[1]) })

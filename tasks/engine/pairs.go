@@ -28,7 +28,8 @@ import (
 
 // settle looks again at hosts that would get a new end of a tunnel although the other
 // end does not get it in this run: it is not reached, cannot be changed, or was not asked
-// for. Their ends stay as they are.
+// for. Their ends stay as they are, and so does that of a site under a name which it has
+// no more.
 func (e *Engine) settle(p *Plan, hosts []Host) {
 	plans := map[string]*HostPlan{}
 	for i := range p.Hosts {
@@ -44,6 +45,14 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 		hp := plans[h.Name]
 		if h.Leave || len(hp.Changes) == 0 {
 			continue
+		}
+		for old, now := range h.renamed(hp.Facts) {
+			if !ready(now) { // it knows itself by the old name
+				if waits[h.Name] == nil {
+					waits[h.Name] = tasks.Peers{}
+				}
+				waits[h.Name][old] = tasks.PeerUnread
+			}
 		}
 		pairs := h.pairs(hp)
 		for _, peer := range slices.Sorted(maps.Keys(pairs)) {
@@ -69,8 +78,12 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 			continue
 		}
 		again := e.check(h, HostPlan{Name: hp.Name, Role: hp.Role, Facts: hp.Facts, Took: hp.Took, peers: peers})
-		had, has := h.pairs(hp), h.pairs(&again)
+		had, has, renamed := h.pairs(hp), h.pairs(&again), h.renamed(hp.Facts)
 		for _, peer := range slices.Sorted(maps.Keys(peers)) {
+			if now := renamed[peer]; now != "" {
+				again.Warnings = append(again.Warnings,
+					fmt.Sprintf("the tunnel to %s stays: that site is %s now, and does not get its new name in this run", peer, now))
+			}
 			if !reflect.DeepEqual(had[peer], has[peer]) {
 				again.Warnings = append(again.Warnings,
 					fmt.Sprintf("the change of the tunnel to %s waits: %s does not get it in this run", peer, peer))
@@ -78,6 +91,15 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 		}
 		*hp = again
 	}
+}
+
+// renamed returns the sites that have another name now than the host knows them by, by
+// that name.
+func (h Host) renamed(f tasks.Facts) map[string]string {
+	if h.Renamed == nil || h.Leave || h.Rollback != nil {
+		return nil
+	}
+	return h.Renamed(f)
 }
 
 // pairs returns the changes of what a host must have agreed on with the other ends of

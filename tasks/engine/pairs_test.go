@@ -224,3 +224,43 @@ func TestPairs(t *testing.T) {
 		})
 	}
 }
+
+// A hub that is applied to alone keeps the tunnel of a site that has another name now: the
+// box knows itself by the old one, and that tunnel may be the only way to it.
+func TestPairsRenamedAlone(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		edo   bool // it is in the run
+		wants string
+		warns string
+	}{
+		{"alone", false, "edo=new tokyo=old", "the tunnel to tokyo stays: that site is edo now, and does not get its new name in this run"},
+		{"together", true, "edo=new", ""},
+	} {
+		inBubble(t, tt.name, func(t *testing.T) {
+			hub := wanting("vps", tasks.RoleHub)
+			hub.Tasks = func(_ tasks.Facts, ps tasks.Peers) ([]tasks.Task, error) {
+				text := "edo=new"
+				if ps["tokyo"] == tasks.PeerUnread {
+					text += " tokyo=old"
+				}
+				return []tasks.Task{conf(text + "\n")}, nil
+			}
+			hub.Renamed = func(tasks.Facts) map[string]string { return map[string]string{"tokyo": "edo"} }
+			before := answer{files: map[string]string{"/etc/f": marker + "tokyo=old\n"}, manifest: applied(conf("tokyo=old\n"))}
+			before.manifest.Host = "vps"
+			hosts, ms := []Host{hub}, map[string]*machine{"vps": {before: before, writes: true}}
+			if tt.edo {
+				hosts, ms["edo"] = append(hosts, wanting("edo", tasks.RoleSite)), &machine{before: answer{files: map[string]string{"/etc/f": ""}}, writes: true}
+			}
+			w := newWorld(t, ms, hosts...)
+			p := w.plan()
+			if got := string(p.Hosts[0].Changes[0].Attrs[0].New); got != marker+tt.wants+"\n" {
+				t.Errorf("the hub is to have\n%s", got)
+			}
+			if got := strings.Join(p.Hosts[0].Warnings, "; "); got != tt.warns {
+				t.Errorf("it warns %q, want %q", got, tt.warns)
+			}
+		})
+	}
+}

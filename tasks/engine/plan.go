@@ -322,7 +322,7 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 	if all.ErrorOrNil() != nil {
 		ts = nil // what it cannot carry says more than what cannot be checked
 	}
-	hp.sitesGone, hp.sitesHad = sitesGone(m, ts)
+	hp.sitesGone, hp.sitesHad = sitesGone(m, ts, h.renamed(hp.Facts))
 	if h.Leave {
 		hp.Warnings = append(hp.Warnings, tasks.Stays(m, ts)...)
 	}
@@ -377,8 +377,8 @@ func (e *Engine) wanted(h Host, f tasks.Facts, peers tasks.Peers) ([]tasks.Task,
 }
 
 // sitesGone returns how many of the tunnels that were applied ts do not want, and how
-// many were applied.
-func sitesGone(m *tasks.Manifest, ts []tasks.Task) (gone, had int) {
+// many were applied. A site with another name does not go.
+func sitesGone(m *tasks.Manifest, ts []tasks.Task, renamed map[string]string) (gone, had int) {
 	for _, tunnel := range m.Tunnels() {
 		had++
 		wanted := func(t tasks.Task) bool {
@@ -389,7 +389,7 @@ func sitesGone(m *tasks.Manifest, ts []tasks.Task) (gone, had int) {
 			service, _ := makes.Needs(tunnel.Conn)
 			return service != ""
 		}
-		if !slices.ContainsFunc(ts, wanted) {
+		if renamed[tunnel.Conn] == "" && !slices.ContainsFunc(ts, wanted) {
 			gone++
 		}
 	}

@@ -125,10 +125,15 @@ func TestSitesDeleted(t *testing.T) {
 	}
 	daemon := tasks.Daemon{Name: "test", Unit: "ike.service", Ours: "/etc/c/"}
 	last := tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("kyoto"), conn("osaka"), conn("tokyo"), {Name: "l2tp", Conf: "/etc/c/l2tp", Secrets: "/etc/s/l2tp"}}}
-	gone, had := sitesGone(applied(last), []tasks.Task{conf("a\n"), tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("tokyo"), conn("nara")}}})
+	gone, had := sitesGone(applied(last), []tasks.Task{conf("a\n"), tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("tokyo"), conn("nara")}}}, nil)
 	p := &Plan{Hosts: []HostPlan{{Role: "hub", sitesGone: gone, sitesHad: had}, {Role: "site", sitesGone: 1, sitesHad: 1}}}
 	if gone, had := p.SitesDeleted(); gone != 2 || had != 3 {
 		t.Errorf("%d of %d, want 2 of 3", gone, had)
+	}
+	// one of them has another name now
+	gone, had = sitesGone(applied(last), []tasks.Task{tasks.IPsec{Daemon: daemon, Conns: []tasks.Conn{conn("tokyo"), conn("nara")}}}, map[string]string{"osaka": "nara"})
+	if gone != 1 || had != 3 {
+		t.Errorf("with a renamed one: %d of %d, want 1 of 3", gone, had)
 	}
 }
 

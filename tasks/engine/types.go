@@ -42,6 +42,9 @@ type Host struct {
 	// Pairs returns the tasks that hold what both ends of a tunnel must agree on, by
 	// the name of the host at the other end. Pure; nil: none.
 	Pairs func(tasks.Facts) map[string][]string
+	// Renamed returns the sites that the hub knows by another name than they have now, by
+	// that name. Pure; nil: none.
+	Renamed func(tasks.Facts) map[string]string
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool
