@@ -9,6 +9,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 type editView interface{ Edit(view.Edit) error }
@@ -27,7 +28,7 @@ func (a *app) editing(cmd *cobra.Command, run func(d *inventory.Draft, args []st
 			return fmt.Errorf("%s: %w", strings.Join(append([]string{what}, args...), " "), err)
 		}
 		e.Command, e.File = what, a.inventory
-		return editView(a.view).Edit(e)
+		return editView(a.view).Edit(withFile(e, cmd))
 	}
 	return cmd
 }
@@ -53,3 +54,13 @@ func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, er
 
 // applyTo returns the command that brings an edit to hosts.
 func applyTo(hosts ...string) string { return "vpnpush apply --limit " + strings.Join(hosts, ",") }
+
+// withFile names the inventory in the commands to run next where a flag has chosen it.
+func withFile(e view.Edit, cmd *cobra.Command) view.Edit {
+	if f := cmd.Flags().Lookup("inventory"); f.Changed {
+		for i := range e.Next {
+			e.Next[i] += " -i " + transport.Quote(f.Value.String())
+		}
+	}
+	return e
+}

@@ -20,8 +20,8 @@ the include lines; what it does not own stays byte for byte. It is as safe as an
 apply: armed, and kept only when confirmed over a new connection.
 
 Packages stay, and so do live kernel parameters until the next boot. To close a
-site: remove SITE, then delete it from the inventory and apply, which takes it
-off the hub.`,
+site: remove SITE, then site remove SITE, which deletes it from the inventory, and
+apply, which takes it off the hub.`,
 		ValidArgsFunction: a.completeHost,
 		Args:              a.oneHost(cobra.ExactArgs(1)),
 	}, func(ctx context.Context, o *operation, args []string) error {

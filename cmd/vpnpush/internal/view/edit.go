@@ -30,7 +30,7 @@ func (v *View) Edit(e Edit) error {
 		return v.encode(v.editDocument(e))
 	}
 	p := v.page()
-	p.line("", plain, e.Done)
+	p.line("", plain, oneLine(e.Done))
 	for _, s := range e.Shown {
 		p.line("  ", bold, oneLine(s.Key)+": "+s.Secret.Reveal())
 	}
@@ -38,10 +38,10 @@ func (v *View) Edit(e Edit) error {
 		p.line("  ", yellow, fmt.Sprintf("%s was left: it is kept in %s", oneLine(l.Key), l.Place))
 	}
 	for _, n := range e.Notes {
-		p.line("", plain, n)
+		p.line("", plain, oneLine(n))
 	}
 	for _, n := range e.Next {
-		p.line("", plain, "Next: "+n)
+		p.line("", plain, oneLine("Next: "+n))
 	}
 	return v.print(p)
 }
