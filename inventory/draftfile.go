@@ -130,13 +130,8 @@ func (f *draftFile) replace(ctx context.Context, was, text []byte) error {
 	if _, err := p.Write(text); err != nil {
 		return unwritten(f.name, err)
 	}
-	if st, ok := f.info.Sys().(*syscall.Stat_t); ok {
-		if err := p.Chown(int(st.Uid), int(st.Gid)); err != nil {
-			return &fault{
-				fmt.Sprintf("edit inventory: %s belongs to %s, and would not any more: %v", f.name, owner(f.info), err),
-				"edit it as that user",
-			}
-		}
+	if err := f.own(p.File); err != nil {
+		return err
 	}
 	now, _, err := secret.ReadFile(ctx, f.path, maxInventory)
 	if err != nil {
@@ -151,7 +146,24 @@ func (f *draftFile) replace(ctx context.Context, was, text []byte) error {
 	return nil
 }
 
+// own gives a file that comes in the place of f the same owner and group. One whose group
+// may do nothing with it can have another.
+func (f *draftFile) own(to *os.File) error {
+	st, ok := f.info.Sys().(*syscall.Stat_t)
+	if !ok || to.Chown(int(st.Uid), int(st.Gid)) == nil || to.Chown(int(st.Uid), -1) == nil && f.info.Mode().Perm()&0o070 == 0 {
+		return nil
+	}
+	return &fault{
+		fmt.Sprintf("edit inventory: %s belongs to %s and the group %d, which you cannot give it again", f.name, owner(f.info), st.Gid),
+		"edit it as that user, or take it over with chown",
+	}
+}
+
+// unwritten returns why a file was not written, without the name of the one that was to
+// come in its place.
 func unwritten(name string, err error) error {
-	mend := "see that there is room, and that you may write to its folder; it is as it was"
-	return &fault{fmt.Sprintf("edit inventory: write %s: %v", name, err), mend}
+	if path := (*fs.PathError)(nil); errors.As(err, &path) {
+		err = path.Err
+	}
+	return &fault{fmt.Sprintf("edit inventory: write %s: %v", name, err), "see that there is room, and that you may write to its folder; the file is as it was"}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -101,6 +102,50 @@ func TestDraftKeepsOwner(t *testing.T) {
 	info, err := os.Stat(path)
 	if st := info.Sys().(*syscall.Stat_t); err != nil || st.Uid != 1234 || st.Gid != 1235 {
 		t.Errorf("it belongs to %d:%d, %v", st.Uid, st.Gid, err)
+	}
+}
+
+// One who cannot give the file its group again must not open it to another group.
+func TestDraftOfAnotherGroup(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can give files away, and become somebody else")
+	}
+	for mode, writes := range map[os.FileMode]bool{0o600: true, 0o640: false} {
+		path := inFile(t, oneSite)
+		if err := errors.Join(os.Chmod(path, mode), os.Chown(path, 65534, 0), os.Chown(filepath.Dir(path), 65534, -1), os.Chmod(filepath.Dir(filepath.Dir(path)), 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		// the program is where only root gets
+		self := filepath.Join(filepath.Dir(filepath.Dir(path)), "test")
+		if text, err := os.ReadFile(os.Args[0]); err != nil || os.WriteFile(self, text, 0o755) != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command(self, "-test.run", "^TestDraftAsAnother$")
+		cmd.Env = append(os.Environ(), "VPNPUSH_TEST_DRAFT="+path)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		out, err := cmd.CombinedOutput()
+		if (err == nil) != writes {
+			t.Errorf("mode %v: %v\n%s", mode, err, out)
+		}
+		if !writes && !strings.Contains(string(out), "belongs to nobody and the group 0, which you cannot give it again") {
+			t.Errorf("mode %v: it says\n%s", mode, out)
+		}
+		if info, err := os.Stat(path); err != nil || info.Mode() != mode || strings.Contains(content(t, path), "nara") != writes {
+			t.Errorf("mode %v: %v %v", mode, info, err)
+		}
+	}
+}
+
+// TestDraftAsAnother is what TestDraftOfAnotherGroup runs as somebody else.
+func TestDraftAsAnother(t *testing.T) {
+	path := os.Getenv("VPNPUSH_TEST_DRAFT")
+	if path == "" {
+		t.Skip("a part of TestDraftOfAnotherGroup")
+	}
+	d := mustOpen(t, path)
+	addNara(d)
+	if err := d.Save(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -133,8 +133,10 @@ vpnpush remove NAME first: it needs the site to be in the inventory.`,
 		if _, err := d.Inventory.Site(name); err != nil {
 			return view.Edit{}, err
 		}
-		if by := jumpsThrough(d.Inventory, name); len(by) > 0 {
-			return view.Edit{}, transport.WithHint(fmt.Errorf("%s is reached through it", by[0]), "give %s another ssh.jump first", by[0])
+		for _, j := range jumps(d.Inventory) {
+			if slices.Contains(strings.Split(j.hops, ","), name) {
+				return view.Edit{}, transport.WithHint(fmt.Errorf("%s leads through it", j.key()), "give it another value first")
+			}
 		}
 		for i, ig := range d.Inventory.Ignores {
 			if ig.Host == name {
@@ -150,29 +152,19 @@ vpnpush remove NAME first: it needs the site to be in the inventory.`,
 	})
 }
 
-// jumpsThrough returns the hosts whose own ssh table leads through a host, and "ssh" for
-// the defaults.
-func jumpsThrough(inv *inventory.Inventory, name string) (by []string) {
-	for _, j := range jumps(inv) {
-		if slices.Contains(strings.Split(j.hops, ","), name) {
-			by = append(by, j.host)
-		}
-	}
-	return by
-}
-
-// jump is the way to a host that an ssh table gives.
+// jump is a key of the inventory that says through which hosts others are reached.
 type jump struct {
-	host string // "[ssh]" for the defaults
 	path []string
 	hops string
 }
 
+func (j jump) key() string { return strings.Join(j.path, ".") }
+
 // jumps returns every ssh.jump of an inventory as it is written.
 func jumps(inv *inventory.Inventory) []jump {
-	all := []jump{{"[ssh]", []string{"ssh", "jump"}, inv.SSH.Jump}, {inv.Hub.Name, []string{"hub", "ssh", "jump"}, inv.Hub.SSH.Jump}}
+	all := []jump{{[]string{"ssh", "jump"}, inv.SSH.Jump}, {[]string{"hub", "ssh", "jump"}, inv.Hub.SSH.Jump}}
 	for _, s := range inv.Sites {
-		all = append(all, jump{s.Name, []string{"sites", s.Name, "ssh", "jump"}, s.SSH.Jump})
+		all = append(all, jump{[]string{"sites", s.Name, "ssh", "jump"}, s.SSH.Jump})
 	}
 	return all
 }
@@ -216,7 +208,7 @@ func renameSite(d *inventory.Draft, old, name string) (view.Edit, error) {
 		}
 		if to := strings.Join(hops, ","); to != j.hops {
 			d.Set(j.path, to)
-			e.Edited = append(e.Edited, strings.Join(j.path, "."))
+			e.Edited = append(e.Edited, j.key())
 		}
 	}
 	for i, ig := range d.Inventory.Ignores {
