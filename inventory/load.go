@@ -24,11 +24,13 @@ func Load(ctx context.Context, path string) (*Inventory, Diagnostics) {
 }
 
 // Check is Load and Resolve of all secrets: it returns every fault at once.
-// Commands that print secrets run only when there is no other.
-func Check(ctx context.Context, path string) (*Inventory, Diagnostics) {
+// Commands that print secrets run, and a passphrase is asked for, only when there is
+// no other. Without an identity encrypted secrets are left out, with a warning.
+func Check(ctx context.Context, path string, unlock Unlock) (*Inventory, Diagnostics) {
 	inv, diags := read(ctx, path)
 	if inv != nil {
-		diags = append(diags, inv.resolve(ctx, nil, len(diags.Errors()) == 0)...)
+		inv.Unlock = unlock
+		diags = append(diags, inv.resolve(ctx, nil, resolving{asking: len(diags.Errors()) == 0, without: true})...)
 	}
 	return inv.good(diags)
 }
@@ -99,11 +101,11 @@ func (inv *Inventory) modeWarning(mode fs.FileMode) Diagnostics {
 		return nil
 	}
 	for _, ref := range inv.refs {
-		if ref.source == nil {
+		if ref.source == nil && ref.sealed == nil {
 			return Diagnostics{{
 				File: inv.Path, Line: ref.line, Severity: Warning,
 				Summary: fmt.Sprintf("%s stands in a file that other users can read (mode %04o)", ref.name(), mode.Perm()),
-				Mend:    "chmod 600 " + inv.Path + ", or keep the secret elsewhere (env, file, command)",
+				Mend:    "chmod 600 " + inv.Path + ", encrypt it (vpnpush secret encrypt), or keep the secret elsewhere (env, file, command)",
 			}}
 		}
 	}
@@ -113,27 +115,34 @@ func (inv *Inventory) modeWarning(mode fs.FileMode) Diagnostics {
 // fileWarnings warns of a secret's file that others can read, and refuses one
 // that they can write where root takes it.
 func (inv *Inventory) fileWarnings(c caller, ref *secretRef) Diagnostics {
-	info, err := os.Stat(ref.source.File)
+	return inv.secretFile(c, ref.source.File, ref.line, ref.name(), false)
+}
+
+// secretFile looks at who else can read and write a file of secrets. locked says that
+// reading it is not enough.
+func (inv *Inventory) secretFile(c caller, path string, line int, key string, locked bool) Diagnostics {
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil // it was read a moment ago: what it gave is checked
 	}
 	var diags Diagnostics
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o044 != 0 {
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o044 != 0 && !locked {
 		diags = append(diags, Diagnostic{
-			Severity: Warning, Summary: fmt.Sprintf("other users can read its file (mode %04o)", mode.Perm()), Mend: "chmod 600 " + ref.source.File,
+			Severity: Warning, Summary: fmt.Sprintf("other users can read its file (mode %04o)", mode.Perm()), Mend: "chmod 600 " + path,
 		})
 	}
-	diags = append(diags, c.check(ref.source.File, info, "its file", c.root, "root takes a secret from it")...)
+	diags = append(diags, c.check(path, info, "its file", c.root, "root takes a secret from it")...)
 	for i := range diags {
-		diags[i].File, diags[i].Line = inv.Path, ref.line
-		diags[i].Summary = ref.name() + ": " + diags[i].Summary
+		diags[i].File, diags[i].Line = inv.Path, line
+		diags[i].Summary = key + ": " + diags[i].Summary
 	}
 	return diags
 }
 
-// expandPaths makes every path of inv absolute.
+// expandPaths makes the paths of inv absolute, but for that of the identity, which may
+// not be wanted.
 func (inv *Inventory) expandPaths() error {
-	paths := []*string{&inv.SSH.IdentityFile, &inv.SSH.KnownHosts, &inv.Hub.SSH.IdentityFile, &inv.Hub.SSH.KnownHosts, &inv.Secrets.Identity}
+	paths := []*string{&inv.SSH.IdentityFile, &inv.SSH.KnownHosts, &inv.Hub.SSH.IdentityFile, &inv.Hub.SSH.KnownHosts}
 	for i := range inv.Sites {
 		paths = append(paths, &inv.Sites[i].SSH.IdentityFile, &inv.Sites[i].SSH.KnownHosts)
 	}
@@ -143,23 +152,27 @@ func (inv *Inventory) expandPaths() error {
 		}
 	}
 	for _, p := range paths {
-		if *p == "" || filepath.IsAbs(*p) {
-			continue
-		}
-		rest, home := strings.CutPrefix(*p, "~/")
-		if !home {
-			abs, err := filepath.Abs(filepath.Join(filepath.Dir(inv.Path), *p))
-			if err != nil {
-				return fmt.Errorf("find path %s: %w", *p, err)
-			}
-			*p = abs
-			continue
-		}
-		dir, err := os.UserHomeDir()
+		abs, err := inv.abs(*p)
 		if err != nil {
-			return fmt.Errorf("find path %s: %w", *p, err)
+			return err
 		}
-		*p = filepath.Join(dir, rest)
+		*p = abs
 	}
 	return nil
+}
+
+// abs makes a path of inv absolute.
+func (inv *Inventory) abs(path string) (string, error) {
+	if path == "" || filepath.IsAbs(path) {
+		return path, nil
+	}
+	rest, home := strings.CutPrefix(path, "~/")
+	dir, err := filepath.Abs(filepath.Dir(inv.Path))
+	if home {
+		dir, err = os.UserHomeDir()
+	}
+	if err != nil {
+		return "", fmt.Errorf("find path %s: %w", path, err)
+	}
+	return filepath.Join(dir, rest), nil
 }

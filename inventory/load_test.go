@@ -32,7 +32,7 @@ func writeInventory(t *testing.T, text string, mode os.FileMode) string {
 // as validate does.
 func load(path string, hosts ...string) (*Inventory, Diagnostics) {
 	if len(hosts) == 0 {
-		return Check(context.Background(), path)
+		return Check(context.Background(), path, Unlock{})
 	}
 	inv, diags := Load(context.Background(), path)
 	if inv != nil {
@@ -65,7 +65,7 @@ func TestLoadFull(t *testing.T) {
 	if inv.Sites[1].Name != "osaka" || inv.Sites[1].PSK.Reveal() != "osaka-ieR7eiph6Ohm4ohv" {
 		t.Error("osaka's key is not at osaka")
 	}
-	if inv.SSH.IdentityFile != filepath.Join(home, ".ssh/id_ed25519") || inv.Secrets.Identity != filepath.Join(home, ".config/vpnpush/identity.txt") {
+	if inv.SSH.IdentityFile != filepath.Join(home, ".ssh/id_ed25519") || inv.Secrets.Identity != DefaultIdentity {
 		t.Errorf("paths %q, %q", inv.SSH.IdentityFile, inv.Secrets.Identity)
 	}
 }

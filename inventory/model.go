@@ -5,6 +5,7 @@
 package inventory
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -38,6 +39,11 @@ type Inventory struct {
 	// false and "" override a default, which a zero value alone cannot express.
 	explicit map[string]map[string]bool
 	refs     []*secretRef // every secret, for Resolve
+
+	// Unlock opens encrypted secrets.
+	Unlock       Unlock
+	identities   *secret.Identities // once they were wanted
+	identityLine int                // of Secrets.Identity
 }
 
 // SSH describes how to reach a host. Zero fields are unset: ~/.ssh/config and
@@ -132,10 +138,23 @@ const (
 	FilterNone     FilterBackend = "none" // the user
 )
 
-// SecretsConfig names the age keys for encrypted values, which are reserved.
+// SecretsConfig names the keys for encrypted secrets.
 type SecretsConfig struct {
-	Recipients []string
-	Identity   string
+	Recipients []secret.Recipient // who can open them
+	Identity   string             // the file that opens them here, as it is written; "": DefaultIdentity
+}
+
+// DefaultIdentity is where the identity is that opens encrypted secrets.
+const DefaultIdentity = "~/.config/vpnpush/identity.txt"
+
+// Unlock is what opens encrypted secrets, beside the file that the inventory names.
+type Unlock struct {
+	// Identity is used in the place of that file, if it is set; From says where it
+	// is from.
+	Identity secret.Value
+	From     string
+	// Passphrase asks for that of an identity. nil: there is nobody to ask.
+	Passphrase func(ctx context.Context, of string) ([]byte, error)
 }
 
 // Host is what is common to hub and sites.

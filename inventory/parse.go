@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
 )
 
 // Parse reads an inventory and checks all of it; name stands in the messages.
@@ -76,11 +78,7 @@ func (r *reader) inventory(top *table) *Inventory {
 		inv.L2TP = r.l2tp(t)
 	}
 	inv.Firewall = r.firewall(orEmpty(top, "firewall"), inv.L2TP != nil)
-	if t := top.sub("secrets"); t != nil {
-		inv.Secrets.Recipients, _ = t.list("recipients", `write a list of strings, such as ["age1..."]`)
-		inv.Secrets.Identity = t.str("identity", "")
-		t.done()
-	}
+	r.secrets(orEmpty(top, "secrets"), inv)
 	if t := top.sub("drift"); t != nil {
 		r.ignores(t, inv)
 	}
@@ -100,6 +98,30 @@ func (r *reader) inventory(top *table) *Inventory {
 	r.checkSelectors(inv)
 	r.checkJumps(inv)
 	return inv
+}
+
+func (r *reader) secrets(t *table, inv *Inventory) {
+	c := &inv.Secrets
+	inv.identityLine = r.pos.line(t.at("identity"))
+	all, _ := t.list("recipients", `write a list of strings, such as ["age1..."]`)
+	for i, s := range all {
+		if s == "" {
+			continue // reported
+		}
+		at := t.at("recipients", strconv.Itoa(i))
+		to, err := secret.ParseRecipient(s)
+		if err != nil {
+			r.errorf(at, mendOf(err), "%s: element %d %s", t.name("recipients"), i+1, err)
+			continue
+		}
+		if len(c.Recipients) > 0 && to.PostQuantum() != c.Recipients[0].PostQuantum() {
+			r.errorf(at, "give all of them one that begins with age1pq1, or none", "%s: element %d is of another kind than those before, and age does not mix post-quantum keys with others", t.name("recipients"), i+1)
+			continue
+		}
+		c.Recipients = append(c.Recipients, to)
+	}
+	c.Identity = t.str("identity", "")
+	t.done()
 }
 
 // orEmpty returns the table key of t, or an empty one that yields the defaults.

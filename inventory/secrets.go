@@ -43,6 +43,7 @@ type secretRef struct {
 	rule    rule
 	dst     *secret.Value
 	source  *secret.Source // nil: it stood in the inventory itself
+	sealed  *secret.Sealed // encrypted
 	checked bool
 }
 
@@ -52,35 +53,56 @@ func (ref *secretRef) name() string { return ref.path.String() }
 // all of them where no host is named, and checks them. A site needs its own, the
 // hub all but the sites' sudo passwords. Those that were fetched before stay.
 //
-// Commands run only when nothing else is wrong, so that nobody is asked for a
-// passphrase in vain, and one that several keys name runs once. "~/" in the
-// inventory's paths becomes the home directory; relative paths, and commands,
-// start from the directory of inv.Path.
+// What may ask for a passphrase, which is an identity that has one, and commands, is
+// for when nothing else is wrong, so that nobody is asked in vain. A command that
+// several keys name runs once. "~/" in the inventory's paths becomes the home
+// directory; relative paths, and commands, start from the directory of inv.Path.
 func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics {
-	return inv.resolve(ctx, hosts, true)
+	return inv.resolve(ctx, hosts, resolving{asking: true})
 }
 
-func (inv *Inventory) resolve(ctx context.Context, hosts []string, run bool) Diagnostics {
+// resolving is how secrets are fetched.
+type resolving struct {
+	asking  bool // also in ways that may ask somebody
+	without bool // encrypted ones may be left out where there is no identity
+}
+
+func (inv *Inventory) resolve(ctx context.Context, hosts []string, how resolving) Diagnostics {
 	if err := inv.expandPaths(); err != nil {
-		return Diagnostics{{File: inv.Path, Summary: err.Error(), Mend: "set HOME, or write whole paths"}}
+		return inv.pathFault(err)
 	}
-	var still, running []*secretRef
+	var still, sealed, running []*secretRef
 	for _, ref := range inv.refs {
 		switch {
-		case ref.source == nil || !ref.dst.IsZero() || !inv.needed(ref, hosts):
+		case !ref.dst.IsZero() || !inv.needed(ref, hosts):
+		case ref.sealed != nil:
+			sealed = append(sealed, ref)
 		case len(ref.source.Command) == 0:
 			still = append(still, ref)
 		default:
 			running = append(running, ref)
 		}
 	}
+	open := func() Diagnostics { return inv.open(ctx, sealed, how.without) }
+	run := func() Diagnostics { return inv.fetch(ctx, running) }
 	diags := inv.fetch(ctx, still)
+	asking := []func() Diagnostics{open, run}
+	if !inv.asks(ctx, sealed) {
+		diags = append(diags, open()...)
+		asking = asking[1:]
+	}
 	diags = append(diags, inv.checkSecrets()...)
-	if run && len(diags.Errors()) == 0 {
-		diags = append(diags, inv.fetch(ctx, running)...)
-		diags = append(diags, inv.checkSecrets()...)
+	for _, more := range asking {
+		if how.asking && len(diags.Errors()) == 0 {
+			diags = append(diags, more()...)
+			diags = append(diags, inv.checkSecrets()...)
+		}
 	}
 	return diags.sorted()
+}
+
+func (inv *Inventory) pathFault(err error) Diagnostics {
+	return Diagnostics{{File: inv.Path, Summary: err.Error(), Mend: "set HOME, or write whole paths"}}
 }
 
 // needed reports whether any of hosts needs a secret; no hosts are all.
@@ -166,13 +188,18 @@ func (inv *Inventory) fetch(ctx context.Context, refs []*secretRef) Diagnostics 
 			continue // one that was given up says no more than the one that was slow
 		}
 		text := strings.Join(strings.Fields(printable(err.Error())), " ")
-		mend := ""
-		if h := (*secret.Error)(nil); errors.As(err, &h) {
-			mend = h.Hint()
-		}
-		diags = append(diags, inv.secretFault(places[i][0], mend, "%s: %s", places[i][0].name(), text))
+		diags = append(diags, inv.secretFault(places[i][0], mendOf(err), "%s: %s", places[i][0].name(), text))
 	}
 	return diags
+}
+
+// mendOf returns what mends the error of a secret.
+func mendOf(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
 }
 
 // printable replaces the control characters of s, which a command may have

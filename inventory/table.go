@@ -343,11 +343,16 @@ func (t *table) secret(key string, rule rule, dst *secret.Value) bool {
 	ref := &secretRef{path: t.at(key), line: t.r.pos.line(t.at(key)), rule: rule, dst: dst}
 	switch v := v.(type) {
 	case string:
-		if strings.HasPrefix(v, "age:") {
-			t.r.errorf(t.at(key), "use env, file or command", "%s is encrypted, and age values are not supported in this version", t.name(key))
+		if !secret.IsSealed(v) {
+			*dst = secret.New(v)
+			break
+		}
+		s, err := secret.ParseSealed(v)
+		if err != nil {
+			t.r.errorf(t.at(key), mendOf(err), "%s %s", t.name(key), err)
 			return true
 		}
-		*dst = secret.New(v)
+		ref.sealed = &s
 	case map[string]any:
 		src := &table{r: t.r, path: t.at(key), m: v}
 		before := len(t.r.diags)

@@ -22,11 +22,7 @@ func TestInterruptedPassword(t *testing.T) {
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- a.askBecomePassword(ctx) }()
-	for end := time.Now().Add(10 * time.Second); echo(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal("it does not ask")
-		}
-	}
+	untilAsked(t, echo)
 	close(stop)
 	select {
 	case err := <-done:
@@ -42,5 +38,16 @@ func TestInterruptedPassword(t *testing.T) {
 	}
 	if !echo() {
 		t.Error("the terminal does not echo any more")
+	}
+}
+
+// untilAsked waits until a terminal does not echo any more: somebody is asked for what
+// is not to be seen.
+func untilAsked(t *testing.T, echo func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); echo(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not ask")
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
 )
 
@@ -40,6 +41,9 @@ psk = { file = "file.psk" }
 [sites.command]
 subnets = ["192.168.4.0/24"]
 psk = { command = ["sh", "-c", "echo ` + canary + `-command-1"] }
+[sites.sealed]
+subnets = ["192.168.5.0/24"]
+psk = "SEALED"
 
 [l2tp]
 psk = "` + canary + `-l2tp-is-long"
@@ -85,7 +89,15 @@ func TestNoSecretIsShown(t *testing.T) {
 	t.Setenv("CANARY_SUDO", canary+"-sudo")
 	t.Setenv("HOME", dir)
 	inv := filepath.Join(dir, "vpnpush.toml")
-	writeFile(t, inv, canaryInventory)
+	identity, to, err := secret.GenerateIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := secret.Seal(secret.New(canary+"-sealed-1"), []secret.Recipient{to})
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, inv, strings.Replace(canaryInventory, "SEALED", sealed, 1))
 	writeFile(t, filepath.Join(dir, "file.psk"), canary+"-in-a-file\n")
 
 	var argv argvLog
@@ -119,6 +131,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	if err := n.start("command", "-refused"); err != nil {
 		t.Fatal(err)
 	}
+	start("sealed")
 
 	plan := filepath.Join(dir, "plan.json")
 	prom := filepath.Join(dir, "vpnpush.prom")
@@ -157,15 +170,22 @@ func TestNoSecretIsShown(t *testing.T) {
 		{"render --json --out " + filepath.Join(dir, "rendered"), ""},
 	} {
 		var out, errs bytes.Buffer
+		t.Setenv("VPNPUSH_IDENTITY", identity.Reveal())
 		code := run(context.Background(), nil, append([]string{"-i", inv}, strings.Fields(c.args)...), strings.NewReader(c.stdin), &out, &errs)
-		if code == exitPanic {
-			t.Errorf("%s: %s", c.args, errs.String())
+		if code == exitPanic || c.args == "validate" && code != exitOK { // as where a secret is not opened
+			t.Errorf("%s: %d, %s", c.args, code, errs.String())
 		}
 		if out.Len()+errs.Len() == 0 {
 			t.Errorf("%s printed nothing", c.args)
 		}
 		noCanary(t, c.args+": stdout", out.Bytes())
 		noCanary(t, c.args+": stderr", errs.Bytes())
+		if key := strings.Split(identity.Reveal(), "\n")[1]; strings.Contains(out.String()+errs.String(), key[20:40]) {
+			t.Errorf("%s shows the identity", c.args)
+		}
+		if os.Getenv("VPNPUSH_IDENTITY") != "" {
+			t.Errorf("%s leaves the identity to the programs that it starts", c.args)
+		}
 	}
 	for _, f := range []string{plan, prom} {
 		b, err := os.ReadFile(f)
@@ -181,7 +201,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	for _, e := range argv.execs {
 		noCanary(t, "argument of an exec", []byte(e))
 	}
-	for _, name := range []string{"vps", "literal", "env"} {
+	for _, name := range []string{"vps", "literal", "env", "sealed"} {
 		noCanary(t, name+": arguments of programs", []byte(n.roots[name].Read("/tmp/argv")))
 		// what a run leaves behind, for backups and reverts, is root's alone
 		for _, d := range []string{"etc", "run", "tmp", "var"} {

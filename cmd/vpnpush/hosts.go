@@ -99,7 +99,7 @@ func behindTunnel(site string) string {
 func (a *app) dialer(ctx context.Context, inv *inventory.Inventory) *sshconn.Dialer {
 	d := &sshconn.Dialer{
 		Hub: inv.Hub.Name, SSHConfig: os.Getenv("VPNPUSH_SSH_CONFIG"),
-		Passphrase: func(path string) ([]byte, error) { return a.askSecret(ctx, "passphrase of "+path+": ") },
+		Passphrase: func(path string) ([]byte, error) { return a.passphrase(ctx, path) },
 	}
 	if !a.onlyNews() {
 		d.Warn = func(text string) { a.view.Note("vpnpush: warning: " + text) }

@@ -60,6 +60,6 @@ func run(ctx context.Context, stop <-chan struct{}, args []string, stdin io.Read
 			code = exitPanic
 		}
 	}()
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop, redactor: secret.NewRedactor()}
+	a := &app{stdin: stdin, stdout: stdout, stderr: stderr, stop: stop, redactor: secret.NewRedactor(), identity: takeIdentity()}
 	return a.execute(ctx, args)
 }

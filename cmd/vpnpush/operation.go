@@ -115,6 +115,7 @@ func (a *app) load(ctx context.Context) (*inventory.Inventory, error) {
 	if inv == nil {
 		return nil, a.faults(ctx, diags)
 	}
+	inv.Unlock = a.unlock()
 	a.redact(inv)
 	a.warn(diags)
 	return inv, nil

@@ -39,6 +39,8 @@ type app struct {
 	view           *view.View
 	redactor       *secret.Redactor
 	becomePassword secret.Value
+	identity       secret.Value // of the environment
+	asked          passphrases
 }
 
 func (a *app) execute(ctx context.Context, args []string) int {
@@ -251,7 +253,7 @@ func (a *app) redact(inv *inventory.Inventory) {
 	var vs []secret.Value
 	names := []string{os.Getenv("USER"), "root"}
 	if inv != nil {
-		vs = inv.SecretValues()
+		vs = append(inv.SecretValues(), inv.IdentityValues()...)
 		for _, h := range inv.Hosts() {
 			names = append(names, h.Name, h.SSH.Host, h.SSH.User)
 		}
@@ -279,10 +281,16 @@ func (a *app) askBecomePassword(ctx context.Context) error {
 	return nil
 }
 
+// keyboard returns the terminal that can be asked on, if there is one.
+func (a *app) keyboard() (f *os.File, ok bool) {
+	f, ok = a.stdin.(*os.File)
+	return f, ok && term.IsTerminal(int(f.Fd()))
+}
+
 // askSecret asks on the terminal, without an echo, until ctx ends.
 func (a *app) askSecret(ctx context.Context, prompt string) ([]byte, error) {
-	f, ok := a.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
+	f, ok := a.keyboard()
+	if !ok {
 		return nil, transport.WithHint(errors.New("there is no terminal to ask on"), "run it on one; without, load keys into an agent and set ssh.become_password")
 	}
 	was, err := term.GetState(int(f.Fd()))

@@ -1,0 +1,160 @@
+package inventory
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/vpnpush/vpnpush/inventory/secret"
+)
+
+// opener returns what opens encrypted secrets. Its identities are read when the first
+// needs them.
+func (inv *Inventory) opener() (*secret.Identities, error) {
+	if inv.identities == nil {
+		ids := &secret.Identities{Text: inv.Unlock.Identity, From: inv.Unlock.From, Ask: inv.Unlock.Passphrase}
+		if ids.Text.IsZero() {
+			var err error
+			if ids.File, err = inv.abs(cmp.Or(inv.Secrets.Identity, DefaultIdentity)); err != nil {
+				return nil, err
+			}
+		}
+		inv.identities = ids
+	}
+	return inv.identities, nil
+}
+
+// asks reports whether somebody is asked for a passphrase before refs are opened.
+func (inv *Inventory) asks(ctx context.Context, refs []*secretRef) bool {
+	if len(refs) == 0 || inv.Unlock.Passphrase == nil {
+		return false
+	}
+	ids, err := inv.opener()
+	return err == nil && ids.Protected(ctx)
+}
+
+// open decrypts secrets. without says that they may be left out, with a warning, where
+// there is no identity.
+func (inv *Inventory) open(ctx context.Context, refs []*secretRef, without bool) Diagnostics {
+	if len(refs) == 0 {
+		return nil
+	}
+	ids, err := inv.opener()
+	if err != nil {
+		return inv.pathFault(err)
+	}
+	failed := map[string][]*secretRef{} // by why
+	errs := map[string]error{}
+	for _, ref := range refs {
+		v, err := ids.Open(ctx, *ref.sealed)
+		if err == nil {
+			*ref.dst = v
+			continue
+		}
+		errs[err.Error()] = err
+		failed[err.Error()] = append(failed[err.Error()], ref)
+	}
+	diags := inv.identityWarnings(ctx, currentCaller(), ids)
+	for text, refs := range failed {
+		err := errs[text]
+		d := inv.secretFault(refs[0], mendOf(err), "%s: %s", several(refs), printable(text))
+		switch {
+		case errors.Is(err, secret.ErrOtherIdentity):
+			d.Mend = "use an identity of one of the recipients (" + inv.recipients() + "); who has one lets another in by a recipient more and vpnpush secret encrypt --all"
+		case errors.Is(err, secret.ErrNoIdentity) && without:
+			d.Line, d.Severity = 0, Warning
+			d.Summary = fmt.Sprintf("%s encrypted and not looked at: %s", areOf(refs), printable(text))
+			d.Mend += " (" + inv.recipients() + ")"
+		case errors.Is(err, secret.ErrNoIdentity):
+			d.Mend += " (" + inv.recipients() + ")"
+		}
+		diags = append(diags, d)
+	}
+	return diags
+}
+
+// IdentityValues returns what must not be seen of the identities that were read, for a
+// secret.Redactor.
+func (inv *Inventory) IdentityValues() []secret.Value {
+	if inv.identities == nil {
+		return nil
+	}
+	return inv.identities.Values()
+}
+
+// several names the first of secrets, and how many there are more.
+func several(refs []*secretRef) string {
+	if len(refs) == 1 {
+		return refs[0].name()
+	}
+	return fmt.Sprintf("%s and %d more", refs[0].name(), len(refs)-1)
+}
+
+// areOf names secrets, the first ones of many.
+func areOf(refs []*secretRef) string {
+	const most = 5
+	var names []string
+	for _, ref := range refs[:min(len(refs), most)] {
+		names = append(names, ref.name())
+	}
+	if more := len(refs) - most; more > 0 {
+		return fmt.Sprintf("%s and %d more are", strings.Join(names, ", "), more)
+	}
+	if len(names) == 1 {
+		return names[0] + " is"
+	}
+	last := len(names) - 1
+	return strings.Join(names[:last], ", ") + " and " + names[last] + " are"
+}
+
+// recipients names secrets.recipients.
+func (inv *Inventory) recipients() string {
+	var names []string
+	for _, r := range inv.Secrets.Recipients {
+		names = append(names, r.Short())
+	}
+	return cmp.Or(strings.Join(names, ", "), "not named in secrets.recipients")
+}
+
+// identityWarnings looks at who else can come by the identity's file.
+func (inv *Inventory) identityWarnings(ctx context.Context, c caller, ids *secret.Identities) Diagnostics {
+	if !ids.Text.IsZero() {
+		return nil
+	}
+	locked := ids.Protected(ctx)
+	const key = "secrets.identity"
+	diags := inv.secretFile(c, ids.File, inv.identityLine, key, locked)
+	if top := repository(inv.Path); top != "" && top == repository(ids.File) && !locked {
+		if _, err := os.Stat(ids.File); err == nil {
+			diags = append(diags, Diagnostic{
+				File: inv.Path, Line: inv.identityLine, Severity: Warning,
+				Summary: fmt.Sprintf("%s: its file is in the repository %s, beside what it opens", key, top),
+				Mend:    "move it out, to " + DefaultIdentity + " for example: a commit would give it to everybody who reads that",
+			})
+		}
+	}
+	return diags
+}
+
+// repository returns the folder of the git repository that a file is in, or "".
+func repository(path string) string {
+	path, err := filepath.Abs(path)
+	if real, no := filepath.EvalSymlinks(path); no == nil {
+		path = real
+	}
+	if err != nil {
+		return ""
+	}
+	for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, ".git")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
