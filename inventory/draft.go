@@ -23,7 +23,8 @@ type Draft struct {
 	// Inventory is what the text says before the edit. Its secrets that are kept
 	// elsewhere are unset.
 	Inventory *Inventory
-	// Seal returns a new secret as it is to stand in the text; nil: as it is.
+	// Seal returns a new secret as it is to stand in the text; nil: as it is. It
+	// encrypts where there are recipients, or anything is encrypted already.
 	Seal func(secret.Value) (string, error)
 
 	file    *draftFile
@@ -62,8 +63,14 @@ func newDraft(name string, text []byte) (*Draft, Diagnostics) {
 	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
 		d.newline = "\r\n"
 	}
+	if len(inv.Secrets.Recipients) > 0 || slices.ContainsFunc(inv.refs, func(ref *secretRef) bool { return ref.sealed != nil }) {
+		d.Seal = func(v secret.Value) (string, error) { return inv.Secrets.Seal(v) }
+	}
 	return d, diags
 }
+
+// Has reports whether anything stands at path.
+func (d *Draft) Has(path ...string) bool { return d.pos.at(path) != nil }
 
 // Add adds a table. It comes as [path] below the last of its kind, or into the
 // braces of the inline table that it belongs to.

@@ -63,10 +63,11 @@ func OpenDraft(ctx context.Context, path string) (*Draft, Diagnostics, error) {
 func (d *Draft) Close() { d.file.lock.Close() }
 
 // Save checks the edited inventory and writes it, whole or not at all. Nothing is
-// written where it would have faults, or where the file is not what it was any more.
+// written where it would have faults, or where the file is not what it was any more,
+// or nothing was edited.
 func (d *Draft) Save(ctx context.Context) error {
 	text, _, err := d.result()
-	if err != nil {
+	if err != nil || len(d.splices) == 0 {
 		return err
 	}
 	return d.file.replace(ctx, d.text, text)

@@ -253,7 +253,10 @@ func TestLoadNoFile(t *testing.T) {
 func TestStarter(t *testing.T) {
 	seen := map[string]bool{}
 	for range 3 {
-		text := Starter()
+		text, err := Starter()
+		if err != nil {
+			t.Fatal(err)
+		}
 		inv, diags := Parse("starter.toml", text)
 		if len(diags) > 0 {
 			t.Fatalf("%s\n%s", diags, text)

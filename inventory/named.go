@@ -49,8 +49,9 @@ const (
 
 // Key is a key of the inventory that holds a secret.
 type Key struct {
-	Path  []string
-	Place Place
+	Path   []string
+	Place  Place
+	Sealed bool // it stands in the inventory, encrypted
 }
 
 // String returns the key as it is written.
@@ -61,7 +62,7 @@ func (k Key) String() string { return dotted(k.Path) }
 func (inv *Inventory) Keys() []Key {
 	var keys []Key
 	for _, ref := range inv.refs {
-		k := Key{Path: ref.path, Place: PlaceText}
+		k := Key{Path: ref.path, Place: PlaceText, Sealed: ref.sealed != nil}
 		if s := ref.source; s != nil {
 			switch {
 			case s.Env != "":
@@ -75,6 +76,26 @@ func (inv *Inventory) Keys() []Key {
 		keys = append(keys, k)
 	}
 	return keys
+}
+
+// Named returns the key that word means: as it is written, or by the site, the user or
+// the "l2tp" that it is of.
+func (inv *Inventory) Named(word string) (Key, error) {
+	var names []string
+	for _, k := range inv.Keys() {
+		if k.String() == word {
+			return k, nil
+		}
+		names = append(names, k.String())
+	}
+	keys, err := inv.Rotatable(word)
+	if word == "all" || err != nil && strings.Contains(word, ".") {
+		return Key{}, unknown("secret", word, names)
+	}
+	if err != nil {
+		return Key{}, err
+	}
+	return keys[0], nil
 }
 
 // Rotatable returns the keys of the pre-shared keys and passwords that vpnpush brings

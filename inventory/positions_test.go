@@ -213,7 +213,11 @@ func TestPositionsAgree(t *testing.T) {
 	for _, file := range files {
 		texts = append(texts, string(readFixture(t, filepath.Base(file))))
 	}
-	texts = append(texts, string(Starter()))
+	start, err := Starter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts = append(texts, string(start))
 	decoded := 0
 	for _, text := range texts {
 		ok, refused := checkPositions(t, text)

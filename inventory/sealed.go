@@ -7,10 +7,40 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory/secret"
 )
+
+// Seal encrypts a new secret to the recipients, and returns it as it is to stand in the
+// inventory.
+func (c SecretsConfig) Seal(v secret.Value) (string, error) {
+	if len(c.Recipients) == 0 {
+		return "", &fault{"secrets.recipients names nobody to encrypt to", "write the public keys of those who may open it there, such as `age-keygen` prints; `vpnpush secret encrypt --init` begins with yours"}
+	}
+	return secret.Seal(v, c.Recipients)
+}
+
+// IdentityFile returns where the identity of this inventory is.
+func (inv *Inventory) IdentityFile() (string, error) {
+	return inv.abs(cmp.Or(inv.Secrets.Identity, DefaultIdentity))
+}
+
+// Mine reports whether an identity that is here belongs to one of the recipients, and
+// whether that can be told without a question.
+func (inv *Inventory) Mine(ctx context.Context) (is, known bool) {
+	ids, err := inv.opener()
+	if err != nil {
+		return false, false
+	}
+	silent := &secret.Identities{Text: ids.Text, From: ids.From, File: ids.File}
+	mine, err := silent.Recipients(ctx)
+	for _, r := range mine {
+		is = is || slices.ContainsFunc(inv.Secrets.Recipients, r.Same)
+	}
+	return is, err == nil
+}
 
 // opener returns what opens encrypted secrets. Its identities are read when the first
 // needs them.
@@ -19,7 +49,7 @@ func (inv *Inventory) opener() (*secret.Identities, error) {
 		ids := &secret.Identities{Text: inv.Unlock.Identity, From: inv.Unlock.From, Ask: inv.Unlock.Passphrase}
 		if ids.Text.IsZero() {
 			var err error
-			if ids.File, err = inv.abs(cmp.Or(inv.Secrets.Identity, DefaultIdentity)); err != nil {
+			if ids.File, err = inv.IdentityFile(); err != nil {
 				return nil, err
 			}
 		}
@@ -47,6 +77,7 @@ func (inv *Inventory) open(ctx context.Context, refs []*secretRef, without bool)
 	if err != nil {
 		return inv.pathFault(err)
 	}
+	slices.SortFunc(refs, func(a, b *secretRef) int { return cmp.Compare(a.line, b.line) })
 	failed := map[string][]*secretRef{} // by why
 	errs := map[string]error{}
 	for _, ref := range refs {

@@ -160,7 +160,7 @@ func TestNoIdentity(t *testing.T) {
 
 	path := writeInventory(t, text, 0o600)
 	inv, got := check(t, path, Unlock{})
-	want := "FILE: warning: sites.osaka.psk and sites.tokyo.psk are encrypted and not looked at: there is no identity at DIR/id.txt; " +
+	want := "FILE: warning: sites.tokyo.psk and sites.osaka.psk are encrypted and not looked at: there is no identity at DIR/id.txt; " +
 		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient (" + to.String() + ")\n"
 	if diff := cmp.Diff(want, got); diff != "" || inv == nil || !ran(path) {
 		t.Errorf("validate: %v (-want +got):\n%s", inv, diff)
@@ -169,14 +169,14 @@ func TestNoIdentity(t *testing.T) {
 	path = writeInventory(t, text, 0o600)
 	inv, _ = Load(t.Context(), path)
 	diags := inv.Resolve(t.Context())
-	want = "FILE:9: sites.osaka.psk and 1 more: there is no identity at DIR/id.txt; " +
+	want = "FILE:6: sites.tokyo.psk and 1 more: there is no identity at DIR/id.txt; " +
 		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient (" + to.String() + ")"
 	if len(diags) != 1 || strings.NewReplacer(path, "FILE", filepath.Dir(path), "DIR").Replace(diags[0].String()) != want || ran(path) {
 		t.Errorf("a run: %v", diags)
 	}
 
 	inv, got = check(t, path, Unlock{Identity: wrong, From: "$X"})
-	if inv != nil || !strings.HasPrefix(got, "FILE:9: sites.osaka.psk and 1 more: it is encrypted to others than $X (age1") || !strings.Contains(got, to.String()) || ran(path) {
+	if inv != nil || !strings.HasPrefix(got, "FILE:6: sites.tokyo.psk and 1 more: it is encrypted to others than $X (age1") || !strings.Contains(got, to.String()) || ran(path) {
 		t.Errorf("wrong: %s", got)
 	}
 }
@@ -192,7 +192,7 @@ func TestSealedAsks(t *testing.T) {
 		{"good", literalPSK, "open sesame", 1, ""},
 		{"a fault elsewhere", `"short"`, "open sesame", 0, "FILE:12: sites.kyoto.psk has 5 characters"},
 		{"a secret elsewhere", `{ env = "VPNPUSH_TEST_NONE" }`, "open sesame", 0, "FILE:12: sites.kyoto.psk: the environment variable"},
-		{"wrong", literalPSK, "open, sesame", 1, "FILE:9: sites.osaka.psk and 1 more: identity $X: the passphrase of the identity is wrong; run it again"},
+		{"wrong", literalPSK, "open, sesame", 1, "FILE:6: sites.tokyo.psk and 1 more: identity $X: the passphrase is wrong; run it again"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := writeInventory(t, fmt.Sprintf(sealedText, seal(t, "tokyo-Ahquai3ohGhaeXo8", to), seal(t, "osaka-Ahquai3ohGhaeXo8", to), tt.kyoto, to), 0o600)
@@ -209,7 +209,7 @@ func TestSealedAsks(t *testing.T) {
 	// nobody to ask
 	path := writeInventory(t, fmt.Sprintf(sealedText, seal(t, "tokyo-Ahquai3ohGhaeXo8", to), seal(t, "osaka-Ahquai3ohGhaeXo8", to), literalPSK, to), 0o600)
 	locked := Unlock{Identity: secret.New(lock(t, id, "open sesame")), From: "$X"}
-	if inv, text := check(t, path, locked); inv == nil || !strings.Contains(text, "not looked at: identity $X: no identity can be used: it has a passphrase, and there is nobody to ask") {
+	if inv, text := check(t, path, locked); inv == nil || !strings.Contains(text, "not looked at: identity $X: it has a passphrase, and there is nobody to ask") {
 		t.Errorf("validate: %s", text)
 	}
 	inv, _ := Load(t.Context(), path)
@@ -280,6 +280,97 @@ func tampered(t *testing.T, s string, at int) string {
 	}
 	b[len(b)+at] ^= 1
 	return "age:" + base64.RawStdEncoding.EncodeToString(b)
+}
+
+// A new secret is encrypted where there are recipients. Where others are encrypted, and
+// nobody is named to encrypt to, nothing is written: in plain text it would be committed.
+func TestDraftSeals(t *testing.T) {
+	id, to := newIdentity(t)
+	text := fmt.Sprintf(sealedText, seal(t, "tokyo-Ahquai3ohGhaeXo8", to), seal(t, "osaka-Ahquai3ohGhaeXo8", to), literalPSK, to)
+	draft := func(path string) *Draft {
+		t.Helper()
+		d, diags, err := OpenDraft(t.Context(), path)
+		if err != nil || d == nil {
+			t.Fatal(err, diags)
+		}
+		t.Cleanup(d.Close)
+		return d
+	}
+	path := writeInventory(t, text, 0o600)
+	d := draft(path)
+	d.Set([]string{"sites", "kyoto", "psk"}, secret.New("kyoto-the-second-key"))
+	d.Add([]string{"sites", "nara"}, Pair{[]string{"subnets"}, []string{"192.168.4.0/24"}}, Pair{[]string{"psk"}, secret.New("nara-Ahquai3ohGhaeXo8")})
+	if err := d.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	is, err := os.ReadFile(path)
+	if err != nil || strings.Contains(string(is), "second-key") || strings.Contains(string(is), "Ahquai3") {
+		t.Errorf("a secret stands in plain text (%v):\n%s", err, is)
+	}
+	inv, told := check(t, path, Unlock{Identity: id, From: "$X"})
+	if inv == nil || inv.Sites[0].PSK.Reveal() != "kyoto-the-second-key" || inv.Sites[1].PSK.Reveal() != "nara-Ahquai3ohGhaeXo8" {
+		t.Errorf("the new secrets are not opened: %s", told)
+	}
+
+	path = writeInventory(t, strings.Replace(text, "recipients", "# recipients", 1), 0o600)
+	d = draft(path)
+	d.Set([]string{"sites", "kyoto", "psk"}, secret.New("kyoto-the-second-key"))
+	if err := d.Save(t.Context()); err == nil || !strings.Contains(err.Error(), "names nobody to encrypt to") || mendOf(err) == "" {
+		t.Errorf("error %v", err)
+	}
+}
+
+// What edits nothing writes nothing: not even the time of the file changes.
+func TestDraftOfNothing(t *testing.T) {
+	path := writeInventory(t, "[hub]\naddress = \"203.0.113.10\"\n", 0o600)
+	before, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, diags, err := OpenDraft(t.Context(), path)
+	if err != nil || d == nil {
+		t.Fatal(err, diags)
+	}
+	defer d.Close()
+	if err := d.Save(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if after, err := os.Stat(path); err != nil || !os.SameFile(before, after) {
+		t.Errorf("the file is another (%v)", err)
+	}
+}
+
+// Secrets are found by their key, and by what they are of.
+func TestNamed(t *testing.T) {
+	inv, diags := Parse("x.toml", []byte(`[hub]
+address = "203.0.113.10"
+ssh.become_password = "sudo-password"
+[sites.tokyo]
+subnets = ["192.168.1.0/24"]
+psk = "tokyo-Ahquai3ohGhaeXo8"
+[l2tp]
+psk = "l2tp-Quoo9eeChooy6aeT"
+local_ip = "192.168.200.1"
+pool = "192.168.200.2-192.168.200.30"
+users."bob@example.com".password = "bob-password"
+`))
+	if inv == nil {
+		t.Fatal(diags)
+	}
+	for word, want := range map[string]string{
+		"tokyo": "sites.tokyo.psk", "sites.tokyo.psk": "sites.tokyo.psk", "l2tp": "l2tp.psk", "hub.ssh.become_password": "hub.ssh.become_password",
+		"bob@example.com": `l2tp.users."bob@example.com".password`, `l2tp.users."bob@example.com".password`: `l2tp.users."bob@example.com".password`,
+	} {
+		k, err := inv.Named(word)
+		if err != nil || k.String() != want || inv.Secret(k).IsZero() {
+			t.Errorf("%s: %s, %v", word, k, err)
+		}
+	}
+	for word, mend := range map[string]string{"all": "known", "tokio": `did you mean "tokyo"?`, "sites.tokio.psk": `did you mean "sites.tokyo.psk"?`, "hub": ""} {
+		if k, err := inv.Named(word); err == nil || mend != "known" && !strings.Contains(mendOf(err), mend) {
+			t.Errorf("%s: %s, %v; %s", word, k, err, mendOf(err))
+		}
+	}
 }
 
 // Recipients are checked where they stand, and one that is a private key is not shown.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -61,6 +62,35 @@ func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics 
 	return inv.resolve(ctx, hosts, resolving{asking: true})
 }
 
+// Fetch is Resolve for the secrets of some keys.
+func (inv *Inventory) Fetch(ctx context.Context, keys ...Key) Diagnostics {
+	of := map[string]bool{}
+	for _, k := range keys {
+		of[k.String()] = true
+	}
+	return inv.get(ctx, func(ref *secretRef) bool { return of[dotted(ref.path)] }, resolving{asking: true})
+}
+
+// Secret returns what a key holds; it is unset until it was fetched.
+func (inv *Inventory) Secret(k Key) secret.Value {
+	for _, ref := range inv.refs {
+		if slices.Equal(ref.path, k.Path) {
+			return *ref.dst
+		}
+	}
+	return secret.Value{}
+}
+
+// Try reports what is wrong with a new secret for a key, beside those that are known.
+func (inv *Inventory) Try(k Key, v secret.Value) Diagnostics {
+	for _, ref := range inv.refs {
+		if slices.Equal(ref.path, k.Path) {
+			*ref.dst, ref.checked = v, false
+		}
+	}
+	return inv.checkSecrets()
+}
+
 // resolving is how secrets are fetched.
 type resolving struct {
 	asking  bool // also in ways that may ask somebody
@@ -68,13 +98,18 @@ type resolving struct {
 }
 
 func (inv *Inventory) resolve(ctx context.Context, hosts []string, how resolving) Diagnostics {
+	return inv.get(ctx, func(ref *secretRef) bool { return inv.needed(ref, hosts) }, how)
+}
+
+// get fetches the secrets that are wanted.
+func (inv *Inventory) get(ctx context.Context, wanted func(*secretRef) bool, how resolving) Diagnostics {
 	if err := inv.expandPaths(); err != nil {
 		return inv.pathFault(err)
 	}
 	var still, sealed, running []*secretRef
 	for _, ref := range inv.refs {
 		switch {
-		case !ref.dst.IsZero() || !inv.needed(ref, hosts):
+		case !ref.dst.IsZero() || !wanted(ref):
 		case ref.sealed != nil:
 			sealed = append(sealed, ref)
 		case len(ref.source.Command) == 0:

@@ -22,15 +22,20 @@ func (a *app) editing(cmd *cobra.Command, run func(d *inventory.Draft, args []st
 		what := strings.TrimPrefix(cmd.CommandPath(), "vpnpush ")
 		e, err := a.edit(cmd.Context(), func(d *inventory.Draft) (view.Edit, error) { return run(d, args) })
 		if err != nil {
-			if over := ended(cmd.Context()); over != nil {
-				return over
-			}
-			return fmt.Errorf("%s: %w", strings.Join(append([]string{what}, args...), " "), err)
+			return endOf(cmd.Context(), strings.Join(append([]string{what}, args...), " "), err)
 		}
 		e.Command, e.File = what, a.inventory
 		return editView(a.view).Edit(withFile(e, cmd))
 	}
 	return cmd
+}
+
+// endOf returns how a verb ends that err ended, or Ctrl-C before it.
+func endOf(ctx context.Context, verb string, err error) error {
+	if over := ended(ctx); over != nil {
+		return over
+	}
+	return fmt.Errorf("%s: %w", verb, err)
 }
 
 // edit runs do on a draft of the inventory, and saves that.
@@ -43,6 +48,7 @@ func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, er
 		return view.Edit{}, a.faults(ctx, diags)
 	}
 	defer d.Close()
+	d.Inventory.Unlock = a.unlock()
 	a.redact(d.Inventory)
 	a.warn(diags)
 	e, err := do(d)

@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) secretCmd() *cobra.Command {
-	return group("secret", "Change the secrets of the inventory", a.secretRotateCmd())
+	return group("secret", "Change the secrets of the inventory", a.secretEditCmd(), a.secretEncryptCmd(), a.secretRotateCmd(), a.secretShowCmd())
 }
 
 func (a *app) secretRotateCmd() *cobra.Command {

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -67,4 +69,23 @@ func (a *app) passphrase(ctx context.Context, path string) ([]byte, error) {
 	}
 	a.asked.of[path] = secret.New(string(text))
 	return text, nil
+}
+
+// ownRecipients returns the public keys of the identity that is here. Where there is none
+// it makes one, in file.
+func (a *app) ownRecipients(ctx context.Context, file string) (rs []secret.Recipient, made bool, err error) {
+	u := a.unlock()
+	if _, err := os.Lstat(file); u.Identity.IsZero() && errors.Is(err, fs.ErrNotExist) {
+		text, r, err := secret.GenerateIdentity()
+		if err == nil {
+			err = os.MkdirAll(filepath.Dir(file), 0o700)
+		}
+		if err == nil {
+			err = writeNew(file, []byte(text.Reveal()))
+		}
+		return []secret.Recipient{r}, err == nil, err
+	}
+	ids := &secret.Identities{Text: u.Identity, From: u.From, File: file, Ask: u.Passphrase}
+	rs, err = ids.Recipients(ctx)
+	return rs, false, err
 }

@@ -92,7 +92,7 @@ func TestPassphraseOfIdentity(t *testing.T) {
 	}
 
 	code, _, stderr, echoes = answering(t, nil, []string{"wrong-" + canary}, "-i", inv, "validate")
-	if code != exitError || !strings.Contains(stderr, "vpnpush.toml:8: sites.osaka.psk and 1 more: identity "+filepath.Dir(inv)+"/id.txt: the passphrase of the identity is wrong; run it again") || !echoes {
+	if code != exitError || !strings.Contains(stderr, "vpnpush.toml:5: sites.tokyo.psk and 1 more: identity "+filepath.Dir(inv)+"/id.txt: the passphrase is wrong; run it again") || !echoes {
 		t.Errorf("wrong: exit code %d: %s", code, stderr)
 	}
 	noCanary(t, "stderr", []byte(stderr))
@@ -120,7 +120,7 @@ func TestIdentityAsksNobody(t *testing.T) {
 	for _, verb := range []string{"plan", "drift"} {
 		var out, errs bytes.Buffer
 		code := run(context.Background(), nil, []string{"-i", inv, verb}, strings.NewReader(""), &out, &errs)
-		if want := "no identity can be used: it has a passphrase, and there is nobody to ask; run it on a terminal, or"; code != exitError || !strings.Contains(errs.String(), want) {
+		if want := "id.txt: it has a passphrase, and there is nobody to ask; run it on a terminal, or"; code != exitError || !strings.Contains(errs.String(), want) {
 			t.Errorf("%s: exit code %d: %s", verb, code, errs.String())
 		}
 	}

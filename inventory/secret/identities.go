@@ -42,12 +42,14 @@ type identity struct {
 	recipient string
 }
 
-// ErrNoIdentity is wrapped where encrypted secrets cannot be opened here, as there
+// ErrNoIdentity is what an error is where encrypted secrets cannot be opened here, as there
 // is no identity, or nobody who is asked for its passphrase.
 var ErrNoIdentity = errors.New("no identity")
 
-// hinted returns an error with what mends it.
-func hinted(err error, mend string) *Error { return &Error{err, mend} }
+func without(e *Error) error {
+	e.kind = ErrNoIdentity
+	return e
+}
 
 // Values returns what must not be seen of the identities that were read.
 func (ids *Identities) Values() []Value { return ids.hidden }
@@ -110,6 +112,14 @@ func (ids *Identities) name() string {
 	return ids.File
 }
 
+// about returns an error with the name of the identities.
+func (ids *Identities) about(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("identity %s: %w", ids.name(), err)
+}
+
 // names is name with the recipients that belong to them.
 func (ids *Identities) names() string {
 	var of []string
@@ -129,7 +139,7 @@ func (ids *Identities) read(ctx context.Context) error {
 		text, _, err := ReadFile(ctx, ids.File, maxText)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return hinted(fmt.Errorf("there is %w at %s", ErrNoIdentity, ids.File), "put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient")
+			return without(hinted(fmt.Errorf("there is no identity at %s", ids.File), "put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient"))
 		case err != nil:
 			return hinted(fmt.Errorf("read the identity %s: %w", ids.File, err), "see that you can read it, and that it is a file of age or ssh")
 		}
@@ -144,10 +154,7 @@ func (ids *Identities) load(ctx context.Context) error {
 		return err
 	}
 	return ids.parsing.do(func() error {
-		if err := ids.parse(ctx, ids.text); err != nil {
-			return fmt.Errorf("identity %s: %w", ids.name(), err)
-		}
-		return nil
+		return ids.about(ids.parse(ctx, ids.text))
 	})
 }
 
@@ -301,14 +308,14 @@ func (ids *Identities) lockedKey(ctx context.Context, pem []byte, pub ssh.Public
 }
 
 func wrongPassphrase() error {
-	return hinted(errors.New("the passphrase of the identity is wrong"), "run it again")
+	return hinted(errors.New("the passphrase is wrong"), "run it again")
 }
 
 // passphrase asks for the passphrase of the identities.
 func (ids *Identities) passphrase(ctx context.Context) ([]byte, error) {
 	if ids.Ask == nil {
-		return nil, hinted(fmt.Errorf("%w can be used: it has a passphrase, and there is nobody to ask", ErrNoIdentity),
-			"run it on a terminal, or put the text of one without a passphrase into $VPNPUSH_IDENTITY, that belongs to a recipient")
+		return nil, without(hinted(errors.New("it has a passphrase, and there is nobody to ask"),
+			"run it on a terminal, or put the text of one without a passphrase into $VPNPUSH_IDENTITY, that belongs to a recipient"))
 	}
 	pass, err := ids.Ask(ctx, ids.name())
 	if err == nil {

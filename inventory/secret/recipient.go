@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"filippo.io/age"
@@ -32,6 +33,12 @@ func (r Recipient) Short() string {
 		return r.text[:16] + "..." + r.text[len(r.text)-12:]
 	}
 	return r.text
+}
+
+// Same reports whether r and s are one key, whatever comment stands behind it.
+func (r Recipient) Same(s Recipient) bool {
+	key := func(r Recipient) []string { f := strings.Fields(r.text); return f[:min(len(f), 2)] }
+	return slices.Equal(key(r), key(s))
 }
 
 // PostQuantum reports whether r is of the kind that age does not mix with others.

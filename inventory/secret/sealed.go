@@ -92,7 +92,7 @@ func (ids *Identities) Open(ctx context.Context, s Sealed) (Value, error) {
 	case errors.As(err, &none):
 		return Value{}, fmt.Errorf("it is %w than %s", ErrOtherIdentity, ids.names())
 	case err != nil && ids.locked != nil:
-		return Value{}, ids.locked
+		return Value{}, ids.about(ids.locked)
 	case err != nil || len(text) > maxText:
 		return Value{}, hinted(errors.New("it is encrypted, and damaged, or somebody has changed it"),
 			"take it from an older state of the file, or write the secret anew with vpnpush secret edit")

@@ -232,7 +232,7 @@ func TestLockedIdentity(t *testing.T) {
 					return errors.Is(err, ErrNoIdentity) && strings.Contains(err.Error(), "nobody to ask")
 				}},
 				{func(context.Context, string) ([]byte, error) { asked++; return []byte("wrong-" + plain), nil },
-					func(err error) bool { return strings.Contains(err.Error(), "passphrase of the identity is wrong") }},
+					func(err error) bool { return strings.Contains(err.Error(), "identity $X: the passphrase is wrong") }},
 				{func(context.Context, string) ([]byte, error) { asked++; return nil, gone }, func(err error) bool { return errors.Is(err, gone) }},
 			} {
 				asked = 0

@@ -28,10 +28,17 @@ func (s Source) Key() string { return fmt.Sprintf("%q %q %q", s.Env, s.File, s.C
 type Error struct {
 	err  error
 	mend string
+	kind error // what errors.Is takes it for, too
 }
+
+// hinted returns an error with what mends it.
+func hinted(err error, mend string) *Error { return &Error{err: err, mend: mend} }
 
 func (e *Error) Error() string { return e.err.Error() }
 func (e *Error) Unwrap() error { return e.err }
+
+// Is reports whether target is the kind of e.
+func (e *Error) Is(target error) bool { return e.kind != nil && e.kind == target }
 
 // Hint is what mends it, a sentence for the user.
 func (e *Error) Hint() string { return e.mend }
@@ -51,7 +58,7 @@ func (s Source) Read(ctx context.Context, dir string) (Value, error) {
 	case s.Env != "":
 		v, ok := os.LookupEnv(s.Env)
 		if !ok {
-			return Value{}, &Error{errors.New("the environment variable that env names is not set"), "export it, or check its name"}
+			return Value{}, hinted(errors.New("the environment variable that env names is not set"), "export it, or check its name")
 		}
 		return New(v), nil
 	case s.File != "":
@@ -71,7 +78,7 @@ func (s Source) Read(ctx context.Context, dir string) (Value, error) {
 }
 
 func fileError(err error) error {
-	e := &Error{fmt.Errorf("read the file that it names: %w", err), "see that you can read it, and that it holds the secret alone"}
+	e := hinted(fmt.Errorf("read the file that it names: %w", err), "see that you can read it, and that it holds the secret alone")
 	switch {
 	case errors.Is(err, os.ErrNotExist):
 		e.mend = "write the secret into that file, or name another; a relative path starts from the inventory's folder"

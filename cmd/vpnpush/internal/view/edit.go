@@ -24,6 +24,12 @@ type ShownSecret struct {
 // LeftSecret is a secret that the inventory does not hold, so that it was left as it is.
 type LeftSecret struct{ Key, Place string }
 
+// Secret writes one secret, which is what was asked for: unlike anything else it is not
+// masked. The caller has seen to it that standard output is a terminal.
+func (v *View) Secret(s interface{ Reveal() string }) error {
+	return v.result([]byte(clean(s.Reveal()) + "\n"))
+}
+
 // Edit writes what was done to the inventory, and what to run next.
 func (v *View) Edit(e Edit) error {
 	if v.o.JSON {

@@ -27,16 +27,28 @@ func (v *View) Version(b Build) error {
 	return v.print(p)
 }
 
+// Started is a starter inventory that was written.
+type Started struct {
+	File       string
+	Recipients []string // of its secrets; none: they stand there in plain text
+	Notes      []string // what is good to know, a line each
+}
+
 // Init writes where the starter inventory is.
-func (v *View) Init(file string) error {
+func (v *View) Init(s Started) error {
 	if v.o.JSON {
 		return v.encode(struct {
 			head
-			File string `json:"file"`
-		}{heading("init"), v.text(file)})
+			File       string   `json:"file"`
+			Recipients []string `json:"recipients"`
+			Notes      []string `json:"notes"`
+		}{heading("init"), v.text(s.File), v.texts(s.Recipients), v.texts(s.Notes)})
 	}
 	p := v.page()
-	p.line("", plain, fmt.Sprintf("Wrote %s. Put in your hub's address and your sites, then: vpnpush validate", oneLine(file)))
+	p.line("", plain, fmt.Sprintf("Wrote %s. Put in your hub's address and your sites, then: vpnpush validate", oneLine(s.File)))
+	for _, n := range s.Notes {
+		p.line("", plain, oneLine(n))
+	}
 	return v.print(p)
 }
 

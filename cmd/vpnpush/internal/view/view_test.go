@@ -318,7 +318,7 @@ func TestRedact(t *testing.T) {
 		faults := inventory.Diagnostics{{File: known, Summary: known, Mend: known}}
 		v.Diagnostics(faults)
 		v.Validate(Validation{File: known, Diagnostics: faults})
-		v.Init(known)
+		v.Init(Started{File: known, Recipients: []string{known}, Notes: []string{known}})
 		v.Render(Rendering{Folder: known, Files: []Rendered{{Host: known, Path: known}}})
 		v.Map(Drawing{Bytes: []byte(known)})
 		v.Note(known)
