@@ -281,30 +281,39 @@ func authorized(pub ssh.PublicKey) string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(pub)))
 }
 
-// lockedKey takes a private key of ssh with a passphrase, which is asked for when the
-// first secret is for it.
+// lockedKey takes a private key of ssh with a passphrase.
 func (ids *Identities) lockedKey(ctx context.Context, pem []byte, pub ssh.PublicKey) error {
 	if pub == nil {
 		return hinted(errors.New("it is a key of ssh in an old format, which does not tell its public half"), "`ssh-keygen -p -f FILE` writes it in the new one")
 	}
-	id, err := agessh.NewEncryptedSSHIdentity(pub, pem, func() ([]byte, error) {
-		if ids.locked != nil {
-			return nil, ids.locked
-		}
-		pass, err := ids.passphrase(ctx)
-		if err == nil {
-			if _, no := ssh.ParseRawPrivateKeyWithPassphrase(pem, pass); no != nil {
-				err = wrongPassphrase()
-			}
-		}
-		ids.locked = err // it is not asked for again
-		return pass, err
+	key, err := agessh.NewEncryptedSSHIdentity(pub, pem, func() (pass []byte, err error) {
+		pass, ids.locked = ids.passphrase(ctx)
+		return pass, ids.locked
 	})
 	if err != nil {
 		return hinted(fmt.Errorf("it is a key of %s, which opens nothing", pub.Type()), mendKey)
 	}
-	ids.all = append(ids.all, identity{id, authorized(pub)})
+	ids.all = append(ids.all, identity{&lockedKey{key, ids}, authorized(pub)})
 	return nil
+}
+
+// lockedKey is a private key of ssh with a passphrase, which is asked for when the first
+// secret is for it. One that was wrong is not asked for again.
+type lockedKey struct {
+	*agessh.EncryptedSSHIdentity
+	ids *Identities
+}
+
+// Unwrap implements age.Identity.
+func (k *lockedKey) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if k.ids.locked != nil {
+		return nil, k.ids.locked
+	}
+	text, err := k.EncryptedSSHIdentity.Unwrap(stanzas)
+	if err != nil && strings.HasPrefix(err.Error(), "failed to decrypt SSH key file") {
+		k.ids.locked = wrongPassphrase()
+	}
+	return text, err
 }
 
 func wrongPassphrase() error {

@@ -59,6 +59,8 @@ func ParseRecipient(s string) (Recipient, error) {
 	case strings.Contains(strings.ToUpper(s), "AGE-SECRET-KEY-"), strings.Contains(s, "PRIVATE KEY"):
 		return Recipient{}, hinted(errors.New("is an identity, which is secret"),
 			"write its public half, the recipient (age-keygen -y FILE prints it); if others have seen this file, make a new identity")
+	case strings.ContainsAny(s, "\r\n"): // of several keys of ssh the first would be taken
+		return Recipient{}, hinted(errors.New("has more than one line"), "make each an element of the list")
 	case strings.HasPrefix(s, "age1pq1"):
 		r, err = age.ParseHybridRecipient(s)
 	case ofPlugin.MatchString(s):
