@@ -24,7 +24,11 @@ func (c SecretsConfig) Seal(v secret.Value) (string, error) {
 
 // IdentityFile returns where the identity of this inventory is.
 func (inv *Inventory) IdentityFile() (string, error) {
-	return inv.abs(cmp.Or(inv.Secrets.Identity, DefaultIdentity))
+	path, err := inv.abs(cmp.Or(inv.Secrets.Identity, DefaultIdentity))
+	if err != nil {
+		return "", &fault{err.Error(), "set HOME, or write a whole path into secrets.identity"}
+	}
+	return path, nil
 }
 
 // Mine reports whether an identity that is here belongs to one of the recipients, and
@@ -73,12 +77,12 @@ func (inv *Inventory) open(ctx context.Context, refs []*secretRef, without bool)
 	if len(refs) == 0 {
 		return nil
 	}
+	slices.SortFunc(refs, func(a, b *secretRef) int { return cmp.Compare(a.line, b.line) })
 	ids, err := inv.opener()
 	if err != nil {
-		return inv.pathFault(err)
+		return Diagnostics{inv.left(refs, err, without)}
 	}
-	slices.SortFunc(refs, func(a, b *secretRef) int { return cmp.Compare(a.line, b.line) })
-	failed := map[string][]*secretRef{} // by why
+	failed := map[string][]*secretRef{} // those of one reason are told as one
 	errs := map[string]error{}
 	for _, ref := range refs {
 		v, err := ids.Open(ctx, *ref.sealed)
@@ -92,20 +96,30 @@ func (inv *Inventory) open(ctx context.Context, refs []*secretRef, without bool)
 	diags := inv.identityWarnings(ctx, currentCaller(), ids)
 	for text, refs := range failed {
 		err := errs[text]
+		if errors.Is(err, secret.ErrNoIdentity) {
+			diags = append(diags, inv.left(refs, err, without))
+			continue
+		}
 		d := inv.secretFault(refs[0], mendOf(err), "%s: %s", several(refs), printable(text))
-		switch {
-		case errors.Is(err, secret.ErrOtherIdentity):
+		if errors.Is(err, secret.ErrOtherIdentity) {
 			d.Mend = "use an identity of one of the recipients (" + inv.recipients() + "); who has one lets another in by a recipient more and vpnpush secret encrypt --all"
-		case errors.Is(err, secret.ErrNoIdentity) && without:
-			d.Line, d.Severity = 0, Warning
-			d.Summary = fmt.Sprintf("%s encrypted and not looked at: %s", areOf(refs), printable(text))
-			d.Mend += " (" + inv.recipients() + ")"
-		case errors.Is(err, secret.ErrNoIdentity):
-			d.Mend += " (" + inv.recipients() + ")"
 		}
 		diags = append(diags, d)
 	}
 	return diags
+}
+
+// left tells of secrets that there is no identity for: that they were left out, or that
+// nothing goes on without them.
+func (inv *Inventory) left(refs []*secretRef, err error, without bool) Diagnostic {
+	mend := mendOf(err) + " (" + inv.recipients() + ")"
+	if without {
+		return Diagnostic{
+			File: inv.Path, Severity: Warning, Mend: mend,
+			Summary: fmt.Sprintf("%s encrypted and not looked at: %s", areOf(refs), printable(err.Error())),
+		}
+	}
+	return inv.secretFault(refs[0], mend, "%s: %s", several(refs), printable(err.Error()))
 }
 
 // IdentityValues returns what must not be seen of the identities that were read, for a
@@ -148,7 +162,7 @@ func (inv *Inventory) recipients() string {
 	for _, r := range inv.Secrets.Recipients {
 		names = append(names, r.Short())
 	}
-	return cmp.Or(strings.Join(names, ", "), "not named in secrets.recipients")
+	return cmp.Or(strings.Join(names, ", "), "secrets.recipients names none")
 }
 
 // identityWarnings looks at who else can come by the identity's file.

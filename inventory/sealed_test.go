@@ -161,7 +161,7 @@ func TestNoIdentity(t *testing.T) {
 	path := writeInventory(t, text, 0o600)
 	inv, got := check(t, path, Unlock{})
 	want := "FILE: warning: sites.tokyo.psk and sites.osaka.psk are encrypted and not looked at: there is no identity at DIR/id.txt; " +
-		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient (" + to.String() + ")\n"
+		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to one of the recipients (" + to.String() + ")\n"
 	if diff := cmp.Diff(want, got); diff != "" || inv == nil || !ran(path) {
 		t.Errorf("validate: %v (-want +got):\n%s", inv, diff)
 	}
@@ -170,7 +170,7 @@ func TestNoIdentity(t *testing.T) {
 	inv, _ = Load(t.Context(), path)
 	diags := inv.Resolve(t.Context())
 	want = "FILE:6: sites.tokyo.psk and 1 more: there is no identity at DIR/id.txt; " +
-		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient (" + to.String() + ")"
+		"put one there, or its text into $VPNPUSH_IDENTITY, that belongs to one of the recipients (" + to.String() + ")"
 	if len(diags) != 1 || strings.NewReplacer(path, "FILE", filepath.Dir(path), "DIR").Replace(diags[0].String()) != want || ran(path) {
 		t.Errorf("a run: %v", diags)
 	}
@@ -248,8 +248,12 @@ func TestIdentityPlace(t *testing.T) {
 	if inv, text := check(t, path, Unlock{Identity: id, From: "$X"}); inv == nil || text != "" {
 		t.Errorf("no home, and no need of it: %s", text)
 	}
-	if _, text := check(t, path, Unlock{}); !strings.HasSuffix(text, "set HOME, or write whole paths\n") {
+	if inv, text := check(t, path, Unlock{}); inv == nil || !strings.Contains(text, "not looked at: find path ~/.config/vpnpush/identity.txt: $HOME is not defined; set HOME, or write a whole path into secrets.identity (age1") {
 		t.Errorf("no home: %s", text)
+	}
+	inv, _ := Load(t.Context(), path)
+	if diags := inv.Resolve(t.Context(), "tokyo"); len(diags.Errors()) != 1 || !strings.Contains(diags[0].Mend, "set HOME") {
+		t.Errorf("no home: %v", diags)
 	}
 }
 

@@ -104,7 +104,7 @@ func (inv *Inventory) resolve(ctx context.Context, hosts []string, how resolving
 // get fetches the secrets that are wanted.
 func (inv *Inventory) get(ctx context.Context, wanted func(*secretRef) bool, how resolving) Diagnostics {
 	if err := inv.expandPaths(); err != nil {
-		return inv.pathFault(err)
+		return Diagnostics{{File: inv.Path, Summary: err.Error(), Mend: "set HOME, or write whole paths"}}
 	}
 	var still, sealed, running []*secretRef
 	for _, ref := range inv.refs {
@@ -134,10 +134,6 @@ func (inv *Inventory) get(ctx context.Context, wanted func(*secretRef) bool, how
 		}
 	}
 	return diags.sorted()
-}
-
-func (inv *Inventory) pathFault(err error) Diagnostics {
-	return Diagnostics{{File: inv.Path, Summary: err.Error(), Mend: "set HOME, or write whole paths"}}
 }
 
 // needed reports whether any of hosts needs a secret; no hosts are all.

@@ -139,7 +139,7 @@ func (ids *Identities) read(ctx context.Context) error {
 		text, _, err := ReadFile(ctx, ids.File, maxText)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			return without(hinted(fmt.Errorf("there is no identity at %s", ids.File), "put one there, or its text into $VPNPUSH_IDENTITY, that belongs to a recipient"))
+			return without(hinted(fmt.Errorf("there is no identity at %s", ids.File), "put one there, or its text into $VPNPUSH_IDENTITY, that belongs to one of the recipients"))
 		case err != nil:
 			return hinted(fmt.Errorf("read the identity %s: %w", ids.File, err), "see that you can read it, and that it is a file of age or ssh")
 		}
@@ -324,7 +324,7 @@ func wrongPassphrase() error {
 func (ids *Identities) passphrase(ctx context.Context) ([]byte, error) {
 	if ids.Ask == nil {
 		return nil, without(hinted(errors.New("it has a passphrase, and there is nobody to ask"),
-			"run it on a terminal, or put the text of one without a passphrase into $VPNPUSH_IDENTITY, that belongs to a recipient"))
+			"run it on a terminal, or put the text of one without a passphrase into $VPNPUSH_IDENTITY, that belongs to one of the recipients"))
 	}
 	pass, err := ids.Ask(ctx, ids.name())
 	if err == nil {
