@@ -94,7 +94,7 @@ func (h Host) Renamed(f tasks.Facts) map[string]string {
 		if err != nil {
 			continue // its tasks say so
 		}
-		for _, key := range h.backend(f).keysIn(file.Content) {
+		for _, key := range h.backend(f).ran(m).keysIn(file.Content) {
 			if i := slices.IndexFunc(h.inv.Sites, func(s inventory.Site) bool { return s.PSK.Equal(key) }); i >= 0 {
 				out[t.Conn] = h.inv.Sites[i].Name
 			}
