@@ -48,7 +48,7 @@ func parse(name string, data []byte) (*Inventory, Diagnostics) {
 	}
 	inv := r.inventory(&table{r: r, m: m})
 	inv.Path = name
-	inv.refs = r.refs
+	inv.refs, inv.pos = r.refs, r.pos
 	r.diags = append(r.diags, inv.checkSecrets()...)
 	return inv, r.diags.sorted()
 }
