@@ -25,6 +25,19 @@ starter_settings() {
     [ $# -eq 1 ] || sha256sum -- "$3" | put "$2" 0600 root:root
 }
 
+# starter_own: a charon of its own, in namespaces, has loaded the files, or has ended
+starter_own() {
+    # the last to be loaded; nobody can call it
+    printf '\nconn vpnpush-trial\n    left=127.0.0.1\n    right=127.0.0.2\n    auto=add\n' >>/etc/ipsec.conf
+    ip link set lo up 2>/dev/null || :
+    ipsec start --nofork >/run/trial/starter 2>&1 &
+    n=0
+    until ipsec statusall 2>/dev/null | grep -q '^ *vpnpush-trial:' || ! kill -0 $! 2>/dev/null; do
+        n=$((n + 1)); sleep 0.1
+        [ "$n" -lt 300 ] || { echo "strongSwan did not come to the end of its files" >&2; exit 1; }
+    done
+}
+
 # starter_try: a charon of its own loads the files, in a trial (trial.sh). Neither it nor
 # starter ends because of what it cannot read: what they say of it is put down, with the
 # place, as far as it can be found.
@@ -33,15 +46,7 @@ starter_try() {
     log=/run/charon.log # AppArmor lets charon write there
     mkdir -p /etc/strongswan.d
     printf 'charon {\n  filelog {\n    vpnpush {\n      path = %s\n      default = 1\n      flush_line = yes\n    }\n  }\n}\n' "$log" >/etc/strongswan.d/zz-vpnpush-trial.conf
-    # the last to be loaded
-    printf '\nconn vpnpush-trial\n    auto=add\n' >>/etc/ipsec.conf
-    ip link set lo up 2>/dev/null || :
-    ipsec start --nofork >/run/trial/starter 2>&1 &
-    n=0
-    until ipsec statusall 2>/dev/null | grep -q '^ *vpnpush-trial:' || ! kill -0 $! 2>/dev/null; do
-        n=$((n + 1)); sleep 0.1
-        [ "$n" -lt 300 ] || { echo "strongSwan did not come to the end of its files" >&2; exit 1; }
-    done
+    starter_own
     ipsec statusall 2>/dev/null | awk '
         function sorted(list, a, n, i, j, w) {
             n = split(list, a, " ")

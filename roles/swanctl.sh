@@ -32,9 +32,9 @@ swanctl_settings() {
 # swanctl_names: the conns that charon has
 swanctl_names() { swanctl --list-conns --raw 2>/dev/null | sed -n 's/^list-conn event {\([^ ]*\) {.*/\1/p'; }
 
-# swanctl_try: a charon of its own loads the files, in a trial (trial.sh). What swanctl
-# says of them is put down, with the place, as far as it can be found.
-swanctl_try() {
+# swanctl_own: a charon of its own, in namespaces, has loaded the files; what swanctl says
+# of them is in the file out, and its code in rc
+swanctl_own() {
     ip link set lo up 2>/dev/null || :
     charon-systemd >/dev/null 2>&1 &
     n=0
@@ -44,6 +44,12 @@ swanctl_try() {
     done
     rc=0
     swanctl_says --load-all --noprompt >/run/trial/out || rc=$?
+}
+
+# swanctl_try: a charon of its own loads the files, in a trial (trial.sh). What swanctl
+# says of them is put down, with the place, as far as it can be found.
+swanctl_try() {
+    swanctl_own
     : >/run/trial/listed
     # with another code its service does not start (ExecStartPost of its unit)
     if [ "$rc" -eq 0 ]; then

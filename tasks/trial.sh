@@ -23,17 +23,22 @@ tried() {
     return "$bad"
 }
 
-# in_trial CMD OURS: the other end of it, in the namespaces
-in_trial() {
-    set -eu
+# on_copy: in the namespaces, what may be written is a copy from here on
+on_copy() {
     mount -t tmpfs -o mode=0755 tmpfs /run
     mkdir -p /run/lock /run/etc /run/state /run/trial
-    cat >/run/trial/wanted
     cp -a /etc/. /run/etc
     mount --bind /run/etc /etc
     cp -a -- "$state/." /run/state
     mount --bind /run/state "$state"
     mount -t tmpfs tmpfs /var/log
+}
+
+# in_trial CMD OURS: the other end of it, in the namespaces
+in_trial() {
+    set -eu
+    on_copy
+    cat >/run/trial/wanted
     # packages that are to be installed by then (swap.sh)
     if [ -d "$txn/debs" ]; then swap_unpack; fi
     write >/dev/null
