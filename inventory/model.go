@@ -44,7 +44,7 @@ type Inventory struct {
 	Unlock       Unlock
 	identities   *secret.Identities // once they were wanted
 	identityLine int                // of Secrets.Identity
-	pos      *positions   // for Place
+	pos          *positions         // for Place
 }
 
 // SSH describes how to reach a host. Zero fields are unset: ~/.ssh/config and

@@ -62,7 +62,7 @@ func TestScriptsGolden(t *testing.T) {
 func TestPartsAreCleanShell(t *testing.T) {
 	probe, apply := firstApply(t, full())
 	scripts := map[string]string{"probe": "#!/bin/sh\n" + probe, "apply": apply, "starter-files": "#!/bin/sh\n" + starterFilesShell}
-	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, tasks.PartKeys, tasks.PartTrial, tasks.PartSwap, starter.Part, swanctl.Part} {
+	for _, p := range []tasks.Part{tasks.PartFiles, tasks.PartPackages, tasks.PartUnits, tasks.PartSessions, tasks.PartKeys, tasks.PartTrial, tasks.PartSwap, starter.Part, starter.Twin, swanctl.Part, swanctl.Twin} {
 		// what txn.sh gives to all of them
 		scripts["part "+p.Name] = "#!/bin/sh\nstage=x txn=/x state=/x\n: \"$stage\" \"$txn\" \"$state\"\n" + p.Text
 	}

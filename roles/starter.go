@@ -34,6 +34,8 @@ var (
 	starterFilesShell string
 	//go:embed starter-dial.sh
 	starterDial string
+	//go:embed starter-twin.sh
+	starterTwin string
 )
 
 // readFiles lists keys and conns, through the includes of their files.
@@ -56,6 +58,7 @@ var starter = backend{
 	Daemon: tasks.Daemon{
 		Name: "starter", Unit: "strongswan-starter.service", Ours: confDir, ConfSuffix: confSuffix,
 		Part:     tasks.Part{Name: "starter", Text: starterShell + "\n" + starterDial},
+		Twin:     tasks.Part{Name: "starter-twin", Text: starterTwin},
 		Keys:     starterKeySources,
 		Packages: []string{"strongswan-starter", "strongswan-charon", "libstrongswan-standard-plugins"},
 		Package:  "strongswan-charon", Status: "ipsec statusall",

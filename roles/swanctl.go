@@ -34,6 +34,8 @@ var (
 	swanctlShell string
 	//go:embed swanctl-dial.sh
 	swanctlDial string
+	//go:embed swanctl-twin.sh
+	swanctlTwin string
 )
 
 // swanctlFilesRead are the files that swanctl reads unless an include of the admin's
@@ -56,6 +58,7 @@ var swanctl = backend{
 	Daemon: tasks.Daemon{
 		Name: "swanctl", Unit: "strongswan.service", Ours: swanctlOurs, ConfSuffix: swanctlEnd,
 		Part:     tasks.Part{Name: "swanctl", Text: swanctlShell + "\n" + swanctlDial},
+		Twin:     tasks.Part{Name: "swanctl-twin", Text: starterTwin + swanctlTwin},
 		Keys:     slices.Concat(swanctlKeySources, starterKeySources[:2]),
 		Packages: []string{"charon-systemd", "strongswan-swanctl", "libstrongswan-standard-plugins"},
 		Package:  "charon-systemd", Status: "swanctl --stats",

@@ -15,9 +15,16 @@ type Daemon struct {
 	//	NAME_reopen SAS              make these anew, with what their conns are now
 	//	NAME_down CONN...            no SA of them is left
 	//	NAME_reread UNIT FILE...     it runs with the keys that are in the files now
+	//	NAME_own                     in namespaces: one of their own has loaded the files, or has ended
+	//	NAME_state CONN              print "up", "bare" (no child SA), "none" or "other"
 	Name string
 	Unit string
 	Part Part
+	// Twin has what a rehearsal needs besides:
+	//
+	//	NAME_bare                    no conn and no key of the host is left, in a copy of it
+	//	NAME_about                   print the version and the plugins, where it runs and has loaded its files
+	Twin Part
 	// Ours is what the paths of our conns' files begin with: the name of the conn, which
 	// has no dot, and an ending follow. A folder, which ends in a slash, is ours whole, and
 	// goes with the last of them.

@@ -45,6 +45,9 @@ type Host struct {
 	// Renamed returns the sites that the hub knows by another name than they have now, by
 	// that name. Pure; nil: none.
 	Renamed func(tasks.Facts) map[string]string
+	// Twin returns a site's end of its tunnel for a strongSwan that on runs elsewhere,
+	// given what was read there, if it was. Pure.
+	Twin func(on tasks.Daemon, f tasks.Facts, peers tasks.Peers) (tasks.Twin, error)
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool

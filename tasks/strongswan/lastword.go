@@ -82,7 +82,7 @@ func LastWord(log []byte, t Tunnel, alone bool) *Word {
 		}
 		for _, w := range words {
 			if w.line.MatchString(text) {
-				last = &Word{Raw: printable(text), Says: w.says, Mend: w.mend}
+				last = &Word{Raw: Printable(text), Says: w.says, Mend: w.mend}
 				break
 			}
 		}
@@ -104,7 +104,8 @@ func (t Tunnel) names(text string) bool {
 // String returns what a word says and how charon has it.
 func (w *Word) String() string { return w.Says + " (charon: " + w.Raw + ")" }
 
-func printable(s string) string {
+// Printable returns a line of charon's log without control characters, and not too long.
+func Printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if unicode.IsControl(r) {
 			return -1
