@@ -20,6 +20,7 @@ import (
 // applyFlags are the flags of what changes hosts.
 type applyFlags struct {
 	sure, noCanary, adopt bool
+	rehearse              bool
 	confirm               time.Duration
 	allowDelete           int
 	saved                 *engine.Fresh // nil: plan and ask
@@ -47,8 +48,8 @@ Ctrl-C once: no new host is begun, those at work end well. Twice: leave at once;
 hosts that are not confirmed put everything back by themselves. When the time
 that --timeout gives is up, that is as a first Ctrl-C, but with exit code 4.
 
-Exit codes: 0 done; 1 nothing was begun; 4 a host was not reached or failed, or
-its tunnel is not up;
+Exit codes: 0 done; 1 nothing was begun; 2 --rehearse: a tunnel did not come up,
+and nothing was begun; 4 a host was not reached or failed, or its tunnel is not up;
 5 a host put back what was there; 7 another run is at work, or something has
 changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -79,6 +80,7 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 	})
 	f.flags(cmd.Flags())
 	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
+	cmd.Flags().BoolVar(&f.rehearse, "rehearse", false, "bring the tunnels up as twins on the hub first, and apply only where each comes up")
 	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited; they are backed up first")
 	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "allow up to `N` sites to be deleted, even when that is more than half of them")
 	return cmd
@@ -91,6 +93,7 @@ type changeView interface {
 	Plan(*engine.Plan) error
 	Confirm(in io.Reader, question string) (bool, error)
 	Report(*engine.Report, view.ReportOptions) error
+	Rehearsal(*view.Rehearsal) error
 	Note(string)
 }
 
@@ -125,6 +128,11 @@ func (o *operation) planAndApply(ctx context.Context, hosts []engine.Host, f app
 	}
 	if gone, had := p.SitesDeleted(); 2*gone > had && gone > f.allowDelete {
 		return transport.WithHint(fmt.Errorf("this would delete %s of the %d on the hub", words.Count(gone, "site"), had), "if that is meant: --allow-delete %d", gone)
+	}
+	if applicable(p) && f.rehearse {
+		if err := o.gate(ctx, p, hosts, v); err != nil {
+			return err
+		}
 	}
 	if applicable(p) && !f.sure {
 		if err := o.confirm(ctx, what.Command, v); err != nil {

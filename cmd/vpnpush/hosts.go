@@ -40,7 +40,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 				}
 				return refusals, warnings
 			},
-			Security: r.Security, Tasks: r.Tasks,
+			Security: r.Security, Tasks: r.Tasks, Twin: r.Twin,
 			Beside:      func(f tasks.Facts) []string { return append(r.ForeignKeys(f), r.Beside(f)...) },
 			BesideReads: r.BesideReads(),
 		})

@@ -28,26 +28,29 @@ func diagnoses() *Diagnoses {
 
 // The whole of what a doctor says, to people at 80 columns and to programs.
 func TestDoctor(t *testing.T) {
-	redact := func(b []byte) []byte { return []byte(strings.ReplaceAll(string(b), "hunter2hunter2", "(secret)")) }
-	for _, c := range []struct {
-		name string
-		o    Options
-	}{{"doctor.txt", Options{}}, {"doctor.json", Options{JSON: true}}} {
-		c.o.Redact = redact
-		stdout, _ := show(c.o, func(v *View) {
-			if err := v.Doctor(diagnoses()); err != nil {
-				t.Error(err)
-			}
-		})
-		golden(t, c.name, stdout)
-		for _, l := range strings.Split(stdout, "\n") {
-			if !c.o.JSON && columns(l) > 80 {
-				t.Errorf("a line of %d columns: %q", columns(l), l)
-			}
+	draw := func(v *View) error { return v.Doctor(diagnoses()) }
+	goldenPage(t, "doctor.txt", Options{}, draw)
+	goldenPage(t, "doctor.json", Options{JSON: true}, draw)
+}
+
+// goldenPage compares what draw prints with a golden file: at most 80 columns for people,
+// and no secret and no control character for anybody.
+func goldenPage(t *testing.T, name string, o Options, draw func(*View) error) {
+	t.Helper()
+	o.Redact = func(b []byte) []byte { return []byte(strings.ReplaceAll(string(b), "hunter2hunter2", "(secret)")) }
+	stdout, _ := show(o, func(v *View) {
+		if err := draw(v); err != nil {
+			t.Error(err)
 		}
-		if strings.Contains(stdout, "hunter2") || strings.ContainsAny(stdout, "\x1b\x07") {
-			t.Errorf("%s: a secret or a control character gets out:\n%s", c.name, stdout)
+	})
+	golden(t, name, stdout)
+	for _, l := range strings.Split(stdout, "\n") {
+		if !o.JSON && columns(l) > 80 {
+			t.Errorf("a line of %d columns: %q", columns(l), l)
 		}
+	}
+	if strings.Contains(stdout, "hunter2") || strings.ContainsAny(stdout, "\x1b\x07") {
+		t.Errorf("%s: a secret or a control character gets out:\n%s", name, stdout)
 	}
 }
 

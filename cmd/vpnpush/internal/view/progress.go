@@ -38,7 +38,7 @@ type row struct {
 
 // stages are the events' stages as a host's present state.
 var stages = map[string]string{
-	"connect": "connecting", "read": "reading", "check": "checking", "packages": "packages", "try": "trying", "write": "writing",
+	"connect": "connecting", "read": "reading", "rehearse": "rehearsing", "check": "checking", "packages": "packages", "try": "trying", "write": "writing",
 	"reload": "reloading", "verify": "verifying", "confirm": "confirming",
 }
 
