@@ -136,7 +136,12 @@ func (a *app) warn(diags inventory.Diagnostics) {
 // masks them from here on. A secret that was not fetched is on none of them, but
 // where somebody brought it by hand, and is known there by its file's syntax.
 func (a *app) fetch(ctx context.Context, inv *inventory.Inventory, hosts []string) error {
-	diags := inv.Resolve(ctx, hosts...)
+	return a.resolved(ctx, inv, inv.Resolve(ctx, hosts...))
+}
+
+// resolved masks the secrets of an inventory that were fetched, and tells what came of
+// that.
+func (a *app) resolved(ctx context.Context, inv *inventory.Inventory, diags inventory.Diagnostics) error {
 	a.redact(inv)
 	if len(diags.Errors()) > 0 {
 		return a.faults(ctx, diags)
