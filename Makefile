@@ -29,6 +29,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
 
 test: lab
+	-$(LAB)/setup.sh browser
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 75m ./... 2>&1 | awk -f testdata/summary.awk
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;

@@ -1,6 +1,7 @@
 #!/bin/bash
-# setup.sh [race]    install the Debian packages that the tests and the lab use;
-#                    race: those that the race detector needs
+# setup.sh [race|browser]    install the Debian packages that the tests and the lab use;
+#                            race: those that the race detector needs; browser: one,
+#                            for the page that export writes
 #
 # Installs only what is missing, and says so. Does nothing where apt-get is not
 # there or the caller is not root: the tests then skip, with the reason, what
@@ -18,8 +19,11 @@ want=(
 PATH=$PATH:/usr/sbin:/sbin
 pkgs=()
 c=
-if [ "${1-}" = race ]; then want=() c=yes; fi   # it is linked by a C compiler
-if wide; then c=yes; fi                         # vm/xstate.c
+case ${1-} in
+race) want=() c=yes ;;                          # it is linked by a C compiler
+browser) want=(chromium:chromium) ;;
+*) if wide; then c=yes; fi ;;                   # vm/xstate.c
+esac
 if [ "$c" ]; then
     want+=(gcc:gcc)
     [ -e /usr/include/stdlib.h ] || pkgs+=(libc6-dev)   # its headers
