@@ -12,7 +12,7 @@ func linux(t told) (string, error) {
 	return fill("linux.nmconnection.tmpl", template.FuncMap{
 		"uuid": func() string { return uuid("vpnpush." + t.ID + "." + t.User + "/linux") },
 		"v":    keyfile,
-		// base64 is what the plugin keeps itself, and goes into ipsec.secrets as it is
+		// base64 is what the plugin itself keeps, so that no character has a meaning
 		"psk":      func() string { return "0s" + base64.StdEncoding.EncodeToString([]byte(t.PSK.Reveal())) },
 		"password": func() string { return keyfile(t.Password.Reveal()) },
 		"inc":      func(i int) int { return i + 1 },
