@@ -3,10 +3,8 @@ package roles
 import (
 	_ "embed"
 	"fmt"
-	"net/netip"
 	"regexp"
 	"strings"
-	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
@@ -83,83 +81,29 @@ var starter = backend{
 	others:      starterOthers,
 }
 
-// starterConn fills starter's templates.
-type starterConn struct {
-	Name, Left, Right           string
-	LocalID, PeerID             string
-	LocalSubnets, RemoteSubnets string
-	IKE, ESP                    string
-	DPDDelay, DPDTimeout        string
-	Lifetime                    string
-}
-
-func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
-	ts := []tasks.Task{
-		tasks.Line{Path: ipsecConf, Line: includeConf, Mode: 0o644},
-		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: mask.IPsecSecrets},
-	}
-	var loaded []tasks.Conn
-	// add takes a conn and its key, with the one identity that it is found by.
-	add := func(template string, c starterConn, id string, psks []secret.Value, load tasks.Conn) error {
-		lines := tasks.Marker("#", owner)
+var starterLanguage = language{
+	templates: "starter", confDir: confDir, confEnd: confSuffix, keysEnd: keysSuffix, syntax: mask.IPsecSecrets,
+	keys: func(conn, id string, psks []secret.Value) (string, error) {
+		lines := ""
 		for _, psk := range psks {
 			if psk.IsZero() || strings.ContainsAny(psk.Reveal(), "\"\r\n\x00") {
-				return fmt.Errorf("psk of %s: ipsec.secrets cannot carry it", c.Name)
+				return "", fmt.Errorf("psk of %s: ipsec.secrets cannot carry it", conn)
 			}
 			lines += fmt.Sprintf("%s : PSK \"%s\"\n", id, psk.Reveal())
 		}
-		text, err := fill(owner, "#", template, c)
-		if err != nil {
-			return err
-		}
-		conf := tasks.File{Path: confDir + c.Name + confSuffix, Content: text, Mode: 0o644, Owner: owner}
-		keys := tasks.File{Path: confDir + c.Name + keysSuffix, Content: []byte(lines), Mode: 0o600, Owner: owner, Syntax: mask.IPsecSecrets}
-		ts = append(ts, conf, keys)
-		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, keys.Path
-		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(keys.Content)
-		loaded = append(loaded, load)
-		return nil
-	}
-	for _, t := range cs.tunnels {
-		local, remote := t.nets()
-		ike, esp := t.proposals()
-		c := starterConn{
-			Name: t.name, Left: "%defaultroute", Right: t.remote.String(),
-			LocalID: t.localID, PeerID: t.peerID,
-			LocalSubnets: commas(local), RemoteSubnets: commas(remote),
-			IKE: strings.Join(ike, ","), ESP: strings.Join(esp, ","),
-			DPDDelay: seconds(t.dpd),
-		}
-		switch {
-		case t.anyAddress():
-			c.Left = "%any"
-		case t.local.IsValid():
-			c.Left = t.local.String()
-		}
-		template := "starter-hub.tmpl"
-		if t.dials {
-			template = "starter-site.tmpl"
-		}
-		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
-		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
-			return nil, nil, err
-		}
-	}
-	if l := cs.clients; l != nil {
-		c := starterConn{
-			Name: l.name, Left: l.local.String(), LocalID: l.id.String(),
-			IKE: strings.Join(l.ike, ","), ESP: strings.Join(l.esp, ","),
-			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
-			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
-		}
-		if err := add("starter-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: l.listed()}); err != nil {
-			return nil, nil, err
-		}
-	}
-	return ts, loaded, nil
+		return lines, nil
+	},
 }
 
-// starterKey is a line that starterFiles writes.
+func starterFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
+	files, conns, err := starterLanguage.files(owner, cs)
+	return append([]tasks.Task{
+		tasks.Line{Path: ipsecConf, Line: includeConf, Mode: 0o644},
+		tasks.Line{Path: ipsecKeys, Line: includeKeys, Mode: 0o600, Syntax: mask.IPsecSecrets},
+	}, files...), conns, err
+}
+
+// starterKey is a line that starterLanguage writes.
 var starterKey = regexp.MustCompile(`(?m)^\S+ : PSK "([^"\r\n]*)"$`)
 
 // starterKeys returns the keys in a file of ours. Of those that fit, charon sends the
@@ -171,7 +115,3 @@ func starterKeys(file []byte) []secret.Value {
 	}
 	return out
 }
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%ds", d/time.Second) }
-
-func commas(ps []netip.Prefix) string { return strings.Join(texts(ps), ",") }

@@ -8,7 +8,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/inventory/secret"
@@ -68,7 +67,7 @@ var swanctl = backend{
 	},
 	word:        inventory.BackendSwanctl,
 	dialShell:   swanctlDial,
-	files:       swanctlFiles,
+	files:       swanctlLanguage.files,
 	confTask:    func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlEnd}.ID() },
 	keyTask:     func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlKeysEnd}.ID() },
 	keysIn:      swanctlKeys,
@@ -79,82 +78,23 @@ var swanctl = backend{
 	others:      swanctlOthers,
 }
 
-// swanctlConn fills swanctl's templates.
-type swanctlConn struct {
-	Name, Local, Remote         string // Local "": the address that the way to the peer begins at
-	LocalID, PeerID             string
-	LocalSubnets, RemoteSubnets string
-	IKE, ESP                    string
-	DPDDelay, DPDTimeout        string
-	Lifetime                    string
-}
-
-func swanctlFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
-	var ts []tasks.Task
-	var loaded []tasks.Conn
-	// add takes a conn and its key, with the one identity that it is found by.
-	add := func(template string, c swanctlConn, id string, psks []secret.Value, load tasks.Conn) error {
-		var keys strings.Builder
-		keys.WriteString(tasks.Marker("#", owner) + "secrets {\n")
+var swanctlLanguage = language{
+	templates: "swanctl", confDir: swanctlOurs, confEnd: swanctlEnd, keysEnd: swanctlKeysEnd, syntax: mask.Swanctl,
+	keys: func(conn, id string, psks []secret.Value) (string, error) {
+		var b strings.Builder
 		for i, psk := range psks {
 			text, err := swanctlSecret(psk)
 			if err != nil {
-				return fmt.Errorf("psk of %s: %w", c.Name, err)
+				return "", fmt.Errorf("psk of %s: %w", conn, err)
 			}
-			section := "ike-vpnpush-" + c.Name
+			section := "ike-vpnpush-" + conn
 			if i > 0 {
 				section += fmt.Sprintf("-%d", i+1)
 			}
-			fmt.Fprintf(&keys, "    %s {\n        id = %s\n        secret = %s\n    }\n", section, id, text)
+			fmt.Fprintf(&b, "    %s {\n        id = %s\n        secret = %s\n    }\n", section, id, text)
 		}
-		keys.WriteString("}\n")
-		text, err := fill(owner, "#", template, c)
-		if err != nil {
-			return err
-		}
-		conf := tasks.File{Path: swanctlOurs + c.Name + swanctlEnd, Content: text, Mode: 0o644, Owner: owner}
-		key := tasks.File{Path: swanctlOurs + c.Name + swanctlKeysEnd, Content: []byte(keys.String()), Mode: 0o600, Owner: owner, Syntax: mask.Swanctl}
-		ts = append(ts, conf, key)
-		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, key.Path
-		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(key.Content)
-		loaded = append(loaded, load)
-		return nil
-	}
-	for _, t := range cs.tunnels {
-		local, remote := t.nets()
-		ike, esp := t.proposals()
-		c := swanctlConn{
-			Name: t.name, Remote: t.remote.String(), LocalID: t.localID, PeerID: t.peerID,
-			LocalSubnets: commas(local), RemoteSubnets: commas(remote),
-			IKE: strings.Join(ike, ","), ESP: strings.Join(esp, ","), DPDDelay: seconds(t.dpd),
-		}
-		switch {
-		case t.anyAddress():
-			c.Local = "%any"
-		case t.local.IsValid():
-			c.Local = t.local.String()
-		}
-		template := "swanctl-hub.tmpl"
-		if t.dials {
-			template = "swanctl-site.tmpl"
-		}
-		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
-		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
-			return nil, nil, err
-		}
-	}
-	if l := cs.clients; l != nil {
-		c := swanctlConn{
-			Name: l.name, Local: l.local.String(), LocalID: l.id.String(),
-			IKE: strings.Join(l.ike, ","), ESP: strings.Join(l.esp, ","),
-			DPDDelay: seconds(l.dpdDelay), DPDTimeout: seconds(l.dpdTimeout),
-			Lifetime: fmt.Sprintf("%dh", l.lifetime/time.Hour),
-		}
-		if err := add("swanctl-l2tp.tmpl", c, l.id.String(), []secret.Value{l.psk}, tasks.Conn{IKE: l.ike, Listed: l.listed()}); err != nil {
-			return nil, nil, err
-		}
-	}
-	return ts, loaded, nil
+		return "secrets {\n" + b.String() + "}\n", nil
+	},
 }
 
 // swanctlSecret returns a secret as swanctl.conf has it. What begins like hex or base64
@@ -170,7 +110,7 @@ func swanctlSecret(v secret.Value) (string, error) {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`, nil
 }
 
-// swanctlKey is a line that swanctlFiles writes.
+// swanctlKey is a line that swanctlLanguage writes.
 var swanctlKey = regexp.MustCompile(`(?m)^ +secret = (?:"((?:[^"\\\r\n]|\\.)*)"|0x([0-9a-f]+))$`)
 
 // swanctlKeys returns the keys in a file of ours. Of those that fit, charon sends the

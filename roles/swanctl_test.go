@@ -92,7 +92,7 @@ func TestSwanctlCarriesKeys(t *testing.T) {
 		inv := bySwanctl()
 		cs := conns{tunnels: []tunnel{siteEnd(inv, &inv.Sites[0])}}
 		cs.tunnels[0].psk, cs.tunnels[0].alsoKeys = secret.New(text), []secret.Value{secret.New("the other one 12345")}
-		ts, _, err := swanctlFiles("x", cs)
+		ts, _, err := swanctlLanguage.files("x", cs)
 		if err != nil {
 			r.Fatal(err)
 		}
