@@ -296,6 +296,11 @@ func unitBack(e Entry, now, was *Entry, r Rewind) ([]Task, error) {
 // newUnit reports whether a service came with what is taken back: its package did, and
 // nothing wanted it before.
 func (r Rewind) newUnit(unit string) bool {
-	id := Unit{Name: unit}.ID()
-	return r.Was.find(id) == nil && slices.Contains(r.Installed, strings.TrimSuffix(unit, ".service"))
+	pkg := strings.TrimSuffix(unit, ".service")
+	for _, d := range r.Daemons {
+		if d.Unit == unit && !slices.Contains(d.Packages, pkg) {
+			pkg = d.Package
+		}
+	}
+	return r.Was.find(Unit{Name: unit}.ID()) == nil && slices.Contains(r.Installed, pkg)
 }

@@ -395,6 +395,32 @@ func TestRollbackServices(t *testing.T) {
 	}
 }
 
+// strongSwan that came with the apply that is taken back stops again, also where its
+// package is not called as its service.
+func TestRollbackStopsTheDaemonThatCame(t *testing.T) {
+	d := tasks.Daemon{Name: "vici", Unit: "swan.service", Package: "charond", Packages: []string{"charond", "swanctl"}}
+	h := pastHost{
+		outcomes: []string{"applied"}, changes: map[int]string{1: "install package:charond, install package:swanctl"},
+		backups: map[int]map[string]bool{1: {tasks.ManifestPath: false}},
+		now: &tasks.Manifest{Tasks: []tasks.Entry{
+			{ID: "package:charond", Kind: "package"}, {ID: "unit:swan.service", Kind: "unit", Unit: "swan.service", Shared: true, Was: &tasks.Before{}},
+			{ID: "ipsec:loaded", Kind: "ipsec", Daemon: "vici", Unit: "swan.service", Conns: []tasks.ConnWas{{Name: "tokyo", Conf: "/etc/conns/tokyo.conf", Secrets: "/etc/conns/tokyo.secrets"}}},
+		}},
+	}
+	f := h.facts(t)
+	r, err := NewRollback(f, "", []tasks.Daemon{d})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := r.Plan(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]tasks.Task{tasks.Stopped{Name: "swan.service"}}, p.Tasks); diff != "" {
+		t.Errorf("tasks (-want +got):\n%s", diff)
+	}
+}
+
 // What stood where ours goes comes back when ours goes; a rollback that brings ours back
 // keeps it for the next time, where the apply that is taken back had used it up.
 func TestRollbackKeepsWhatStoodThere(t *testing.T) {
