@@ -1,7 +1,8 @@
 # make          build ./vpnpush
 # make test     all tests; as root on Debian also those that need a lab of hosts
 #               (its three random faults are the same each time: CHAOS_SEED)
-# make test-all the same, and those on the true lab once more on Debian 13 and 11
+# make test-all the same, and those on the true lab once more on Debian 13 and 11, and
+#               all on the lab with swanctl in the place of ipsec.conf, CHAOS_ROUNDS faults
 # make race     the tests that need no lab under the race detector (RACE: of which packages)
 # make cover    all tests with coverage: what was reached, and what by nothing,
 #               of the apply script too
@@ -33,10 +34,11 @@ test: lab
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 75m ./... 2>&1 | awk -f testdata/summary.awk
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;
-# and that of one that has 11
+# and that of one that has 11; then all of them with swanctl
 test-all: test
 	LAB_SUITE=trixie VPNPUSH_E2E=1 go test -count=1 -v -timeout 75m -run '^TestE2E($(TRUELAB))$$' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
 	LAB_SUITE=bullseye VPNPUSH_E2E=1 go test -count=1 -v -run '^TestE2EL2TPRelease$$' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
+	VPNPUSH_E2E=1 VPNPUSH_LAB_BACKEND=swanctl CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -v -timeout 4h -count 1 -run '^TestE2E' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
 
 # what the tests' labs are made of
 lab:
@@ -71,7 +73,7 @@ demo: build
 	$(LAB)/setup.sh
 	$(LAB)/demo.sh
 
-# CHAOS_SEED=N repeats a run
+# CHAOS_SEED=N repeats a run; VPNPUSH_LAB_BACKEND=swanctl runs strongSwan by that
 chaos:
 	$(LAB)/setup.sh
 	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -timeout 2h -count 1 -run '^TestE2E(Chaos|Faults.*)$$' -v ./cmd/vpnpush

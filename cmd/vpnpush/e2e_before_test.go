@@ -36,7 +36,7 @@ func poses(t *testing.T, l *lab.Lab) bool {
 	t.Helper()
 	// what it said so far of callers that it took for tokyo, and that it did not
 	said := func() (yes, no int) {
-		log := l.MustRun("vps", "journalctl", "-q", "--no-pager", "-o", "cat", "-t", "charon")
+		log := l.MustRun("vps", "journalctl", "-q", "--no-pager", "-o", "cat", "-t", "charon", "-t", "charon-systemd")
 		return strings.Count(log, "authentication of 'tokyo' with pre-shared key successful"),
 			strings.Count(log, "but MAC mismatched") + strings.Count(log, "no shared key found")
 	}
@@ -60,24 +60,28 @@ func poses(t *testing.T, l *lab.Lab) bool {
 // opens what is as charon itself has it.
 func TestE2EForeignKeys(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "mallory", Place: "e1", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "mallory", Place: "e1", Layer: "starter"},
 	}})
-	write(t, l, labHub, labTokyo)
+	b.write(t, l, labHub, labTokyo)
 	l.Put("mallory", "/etc/ipsec.conf", foreigner)
 	l.Put("mallory", "/etc/ipsec.secrets", ": PSK \""+oldWord+"\"\n")
 	l.MustRun("mallory", "sh", "-ec", "systemctl restart strongswan-starter; until ipsec status >/dev/null 2>&1; do sleep 0.1; done")
 	hand := func(host, text string) {
 		t.Helper()
-		l.Put(host, "/etc/ipsec.d/hand.secrets", text)
-		l.Run(host, "ipsec", "rereadsecrets")
+		l.Put(host, b.more, text)
+		l.Run(host, "sh", "-c", quiet(b.reread))
 	}
 
 	// before: the admin's own, by an include
-	l.MustRun("vps", "sh", "-ec", "printf '# mine\\ninclude ipsec.d/hand*.secrets\\n' >>/etc/ipsec.secrets")
-	hand("vps", "# old\n@head @branch : PSK \"other\"\n: PSK \""+oldWord+"\"")
+	if b.name == byStarter.name {
+		l.MustRun("vps", "sh", "-ec", "printf '# mine\\ninclude ipsec.d/hand*.secrets\\n' >>/etc/ipsec.secrets")
+	}
+	old := "# old\n" + b.key("other", "@head", "@branch") + strings.TrimSuffix(b.key(oldWord), "\n")
+	hand("vps", old)
 	before := l.MustRun("vps", "sh", "-c", footprint)
-	const says = "/etc/ipsec.d/hand.secrets:3 has a key for any identity: who knows it can pose as tokyo"
+	says := b.place(b.more, old, oldWord) + " has a key for any identity: who knows it can pose as tokyo"
 	for _, args := range [][]string{{"plan"}, {"apply", "--yes"}} {
 		if r := vpnpush(t, l, 4, args...); !strings.Contains(r.Stdout+r.Stderr, says) || !strings.Contains(r.Stdout+r.Stderr, "--adopt") {
 			t.Errorf("%v does not say %q:\n%s%s", args, says, r.Stdout, r.Stderr)
@@ -95,8 +99,14 @@ func TestE2EForeignKeys(t *testing.T) {
 	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
 	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })
 	unchanged(t, l)
-	if got, want := l.MustRun("vps", "cat", "/etc/ipsec.d/hand.secrets"), "# old\n@head @branch : PSK \"other\"\n# taken out by vpnpush: : PSK \""+oldWord+"\""; got != want {
-		t.Errorf("hand.secrets is\n%s\nwant\n%s", got, want)
+	const out = "# taken out by vpnpush: "
+	for line := range strings.Lines(l.MustRun("vps", "cat", b.more)) {
+		if has := strings.HasPrefix(line, out); has != strings.Contains(line, oldWord) && (!has || strings.Contains(line, "other")) {
+			t.Errorf("of the keys by hand this line is wrong: %s", line)
+		}
+	}
+	if got := strings.ReplaceAll(l.MustRun("vps", "cat", b.more), out, ""); got != old {
+		t.Errorf("the keys by hand are\n%s\nand were\n%s", got, old)
 	}
 	if poses(t, l) {
 		t.Error("the old word still opens the tunnel")
@@ -109,25 +119,26 @@ func TestE2EForeignKeys(t *testing.T) {
 	// later: it comes to a host that is applied to, in the place of the site's own
 	hand("vps", "")
 	vpnpush(t, l, 0, "apply", "--yes")
-	l.Run("tokyo", "ipsec", "up", "tokyo") // it was told that the hub knows it no more
+	l.Run("tokyo", "sh", "-c", of(b.up, "tokyo")) // it was told that the hub knows it no more
 	l.Wait(30*time.Second, "the tunnel is up again", func() bool { return vpnpushCode(l, "status") == 0 })
 	silent(t, l)
-	l.MustRun("tokyo", "systemctl", "stop", "strongswan-starter") // the hub's log is the foreigner's alone
+	l.MustRun("tokyo", "systemctl", "stop", b.unit) // the hub's log is the foreigner's alone
 	hub := strongswan.Door{Local: "@vps", Peer: "@tokyo"}
 	for _, selectors := range []string{
 		"", "%any", "%any6", "203.0.113.10 %any", "@vps", "VPS @osaka", "\"fqdn:vps\"", "@tokyo", "@*", "*okyo", "{2}:vps",
 		"203.0.113.10", "0.0.0.0/0", "203.0.113.0/24", "@osaka", "@vps.example.com", "tokyo@vps", "@#767073", "@@vps", "keyid:vps",
 	} {
-		hand("vps", strings.TrimSpace(selectors+" : PSK ")+" \""+oldWord+"\"\n")
+		hand("vps", b.key(oldWord, strings.Fields(selectors)...))
 		if got, want := poses(t, l), hub.OpenedBy(strings.Fields(strings.ReplaceAll(selectors, "\"", ""))); got != want {
 			t.Errorf("a key for %q: charon lets the foreigner in: %t, and here it is said: %t", selectors, got, want)
 		}
 	}
-	l.MustRun("tokyo", "systemctl", "start", "strongswan-starter")
+	l.MustRun("tokyo", "systemctl", "start", b.unit)
 	l.Wait(60*time.Second, "the tunnel is back", func() bool { return vpnpushCode(l, "status") == 0 })
-	hand("vps", "@vps %any : PSK \""+oldWord+"\"\n")
+	anybody := b.key(oldWord, "@vps", "%any")
+	hand("vps", anybody)
 	r := vpnpush(t, l, 2, "drift")
-	for _, want := range []string{"drifted", "/etc/ipsec.d/hand.secrets:1", "pose as tokyo"} {
+	for _, want := range []string{"drifted", b.place(b.more, anybody, oldWord), "pose as tokyo"} {
 		if !strings.Contains(r.Stdout, want) {
 			t.Errorf("drift does not say %q:\n%s", want, r.Stdout)
 		}
@@ -138,8 +149,8 @@ func TestE2EForeignKeys(t *testing.T) {
 	}
 	silent(t, l)
 	vpnpush(t, l, 0, "rollback", "vps", "--yes")
-	if got := l.MustRun("vps", "cat", "/etc/ipsec.d/hand.secrets"); !strings.HasPrefix(got, "@vps %any") {
-		t.Errorf("rolled back, and hand.secrets is\n%s", got)
+	if got := l.MustRun("vps", "cat", b.more); got != anybody {
+		t.Errorf("rolled back, and the keys by hand are\n%s", got)
 	}
 	hand("vps", "")
 
@@ -152,7 +163,7 @@ func TestE2EForeignKeys(t *testing.T) {
 	unchanged(t, l)
 
 	// an address that the site has not is told before anything is done
-	write(t, l, labHub, labTokyo, "address = \"192.168.1.99\"\nssh.host = \"192.168.1.10\"\n")
+	b.write(t, l, labHub, labTokyo, "address = \"192.168.1.99\"\nssh.host = \"192.168.1.10\"\n")
 	if r := vpnpush(t, l, 4, "plan"); !strings.Contains(r.Stdout, "no interface has 192.168.1.99; the host has 192.168.1.10") {
 		t.Errorf("the plan of a site without its address:\n%s", r.Stdout)
 	}
@@ -163,23 +174,26 @@ func TestE2EForeignKeys(t *testing.T) {
 // by itself; what stays is named, on each end, and not touched.
 func TestE2EHandmade(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
-	write(t, l, labHub, labTokyo)
-	const end = "conn %%default\n    keyexchange=ikev2\n    authby=secret\nconn ipsec-test\n    left=%s\n    leftsubnet=%s\n    right=%s\n    rightsubnet=%s\n    auto=%s\n"
-	l.Put("vps", "/etc/ipsec.conf", fmt.Sprintf(end, "203.0.113.10", "10.10.0.0/24", "%any", "0.0.0.0/0", "add"))
-	l.Put("tokyo", "/etc/ipsec.conf", fmt.Sprintf(end, "%defaultroute", "192.168.1.0/24", "203.0.113.10", "10.10.0.0/24", "start"))
+	b := chosen(t)
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
+	b.write(t, l, labHub, labTokyo)
+	before := map[string]string{}
+	l.Put("vps", b.mine, b.handmade("203.0.113.10", "10.10.0.0/24", "%any", "0.0.0.0/0"))
+	l.Put("tokyo", b.mine, strings.Replace(b.handmade("", "192.168.1.0/24", "203.0.113.10", "10.10.0.0/24"), b.waits, b.dials, 1))
 	for _, h := range []string{"vps", "tokyo"} {
-		l.Put(h, "/etc/ipsec.secrets", ": PSK \""+oldWord+"\"\n")
-		l.MustRun(h, "systemctl", "restart", "strongswan-starter")
+		l.Put(h, b.keys, b.key(oldWord))
+		l.MustRun(h, "systemctl", "restart", b.unit)
+		before[h] = l.MustRun(h, "cat", b.mine)
 	}
 	l.Wait(30*time.Second, "the hand-made tunnel is up", func() bool { return l.Ping("tokyo", "10.10.0.1", 1) > 0 })
 
+	key, conn := b.place(b.keys, b.key(oldWord), oldWord), b.mine+b.mineLine+": conn ipsec-test"
 	r := vpnpush(t, l, 4, "plan")
 	for _, want := range []string{
-		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as tokyo",
-		"/etc/ipsec.secrets:1 has a key for any identity: who knows it can pose as vps",
-		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and answers a caller that says it is tokyo, and leads to networks behind tokyo, too",
-		"/etc/ipsec.conf:4: conn ipsec-test is not vpnpush's, and dials vps, too, and leads to networks behind vps, too",
+		key + " has a key for any identity: who knows it can pose as tokyo",
+		key + " has a key for any identity: who knows it can pose as vps",
+		conn + " is not vpnpush's, and answers a caller that says it is tokyo, and leads to networks behind tokyo, too",
+		conn + " is not vpnpush's, and dials vps, too, and leads to networks behind vps, too",
 	} {
 		if strings.Count(r.Stdout, want) != 1 {
 			t.Errorf("the plan does not say once %q:\n%s", want, r.Stdout)
@@ -191,15 +205,19 @@ func TestE2EHandmade(t *testing.T) {
 		t.Errorf("%d of %d pings were lost while it was taken over", lost, sent)
 	}
 	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })
-	if r := vpnpush(t, l, 0, "status"); strings.Count(r.Stdout, "warning: vps: /etc/ipsec.conf:4: conn ipsec-test") != 1 || strings.Contains(r.Stdout, "has a key") {
+	if r := vpnpush(t, l, 0, "status"); strings.Count(r.Stdout, "warning: vps: "+conn) != 1 || strings.Contains(r.Stdout, "has a key") {
 		t.Errorf("status:\n%s", r.Stdout)
 	}
-	if found, out := diagnosed(t, l, 0); !slices.Equal(found, []string{"vps plan warning", "vps beside warning", "tokyo plan warning", "tokyo beside warning"}) {
+	want := []string{"vps plan warning", "vps beside warning", "tokyo plan warning", "tokyo beside warning"}
+	if b.name == bySwanctl.name { // it has no conn %default that would reach ours
+		want = []string{"vps beside warning", "tokyo beside warning"}
+	}
+	if found, out := diagnosed(t, l, 0); !slices.Equal(found, want) {
 		t.Errorf("doctor found %q:\n%s", found, out)
 	}
 	silent(t, l)
 	for _, h := range []string{"vps", "tokyo"} {
-		if out := l.MustRun(h, "cat", "/etc/ipsec.conf"); !strings.HasPrefix(out, "conn %default\n") || !strings.Contains(out, "auto=") {
+		if out := l.MustRun(h, "cat", b.mine); !strings.HasPrefix(out, before[h]) {
 			t.Errorf("%s: the hand-made conn was touched:\n%s", h, out)
 		}
 	}
@@ -209,8 +227,9 @@ func TestE2EHandmade(t *testing.T) {
 // Debian's two packages cannot both be there, and apt would take the one away.
 func TestE2ELibreswan(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}}})
-	write(t, l, labHub, labTokyo)
+	b.write(t, l, labHub, labTokyo)
 	l.MustRun("vps", "sh", "-ec", "apt-get update -q; DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends libreswan; systemctl enable --now ipsec.service")
 	l.Wait(20*time.Second, "pluto runs", func() bool { _, code := l.Run("vps", "ipsec", "status"); return code == 0 })
 	const mend = "systemctl disable --now ipsec.service; apt-get remove libreswan"
@@ -239,8 +258,9 @@ func TestE2ELibreswan(t *testing.T) {
 // takes another user out leaves it.
 func TestE2EAdminsL2TPUser(t *testing.T) {
 	t.Parallel()
-	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"}}})
-	write(t, l, trueLab, dave)
+	b := chosen(t)
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "laptop", Place: "3", Layer: "starter"}}})
+	b.write(t, l, trueLab, dave)
 	l.MustRun("vps", "sh", "-c", "echo 'olduser * \"old-canary\" *' >>/etc/ppp/chap-secrets")
 	line := strings.Count(l.MustRun("vps", "cat", "/etc/ppp/chap-secrets"), "\n")
 	says := fmt.Sprintf("/etc/ppp/chap-secrets:%d is not vpnpush's: olduser logs in through its xl2tpd", line)
@@ -255,7 +275,7 @@ func TestE2EAdminsL2TPUser(t *testing.T) {
 	if r := l.Vpnpush("drift", "--limit", "vps"); strings.Contains(r.Stdout, "l2tp:sessions") {
 		t.Errorf("drift calls his session something to end:\n%s", r.Stdout)
 	}
-	write(t, l, trueLab) // without dave
+	b.write(t, l, trueLab) // without dave
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	if r := l.Vpnpush("status"); !strings.Contains(r.Stdout, "\nolduser ") || !strings.Contains(r.Stdout, says) {
 		t.Errorf("his session is gone, or he is not named:\n%s", r.Stdout)

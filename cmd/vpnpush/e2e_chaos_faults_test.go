@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +15,8 @@ import (
 // Faults at the points where they hurt most, on hosts that an apply has set up.
 func TestE2EFaults(t *testing.T) {
 	t.Parallel()
-	c := newChaos(t, chaosFrom, chaosTo)
+	b := chosen(t)
+	c := newChaos(t, b, chaosFrom, chaosTo)
 	for _, f := range []struct {
 		name string
 		fault
@@ -28,16 +30,16 @@ func TestE2EFaults(t *testing.T) {
 		{"a firewall that lets no new SSH in", fault{mode: "run", n: 1, match: "--noflush", action: `
 sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j DROP\nCOMMIT/' | iptables-restore "$@"; exit`},
 			"vps", nil, 5, "before", "no new connection after the apply"},
-		{"a conn file that is broken on the way", fault{mode: "run", n: 1, match: "/etc/ipsec.d/vpnpush/nagoya.conf", action: `
-[ "$name" = mv ] || { rmdir /run/chaos/fired; exec "$name" "$@"; }; mv "$@"; echo 'conn } {' >/etc/ipsec.d/vpnpush/nagoya.conf; exit 0`},
+		{"a conn file that is broken on the way", fault{mode: "run", n: 1, match: b.conf("nagoya"), action: `
+[ "$name" = mv ] || { rmdir /run/chaos/fired; exec "$name" "$@"; }; mv "$@"; echo 'conn } {' >` + b.conf("nagoya") + "; exit 0"},
 			// strongSwan keeps all of the old configuration then: it lacks the conn that
 			// is new, or the file is not as planned, whichever is seen first
-			"vps", nil, 5, "before", "/etc/ipsec.d/vpnpush/nagoya.conf"},
+			"vps", nil, 5, "before", "nagoya"},
 		{"a power cut between write and confirm", fault{mode: "confirm", n: 1, action: "reboot -ff; sleep 60"},
 			"tokyo", nil, 5, "before", "the host was rebooted before it was confirmed"},
 		{"a power cut once it is confirmed", fault{mode: "confirm", n: 1, match: "rm -f", action: "reboot -ff; sleep 60"},
 			"vps", nil, 0, "planned", ""},
-		{"a run that hangs", fault{mode: "run", n: 1, match: "ipsec rereadsecrets", action: "sleep infinity"},
+		{"a run that hangs", fault{mode: "run", n: 1, match: b.tool + " " + b.rereads, action: "sleep infinity"},
 			"vps", func(t *testing.T, _ *exec.Cmd, done <-chan struct{}) {
 				// the guard's time is minutes: end it now
 				if fired(c.l, "vps", done) {
@@ -119,8 +121,8 @@ func (c *chaos) twoAtOnce(t *testing.T) {
 // with, and by every later plan; and the next apply makes it whole.
 func (c *chaos) revertFails(t *testing.T) {
 	l := c.l
-	write(t, l, c.inv[1-c.at])
-	arm(t, l, "vps", fault{mode: "run", n: 2, match: "mv -fT -- /etc/ipsec.d", action: "exit 1", always: `[ "$name" != mv ] || exit 1`})
+	c.write(t, l, c.inv[1-c.at])
+	arm(t, l, "vps", fault{mode: "run", n: 2, match: "mv -fT -- " + path.Dir(c.ours), action: "exit 1", always: `[ "$name" != mv ] || exit 1`})
 	r := vpnpush(t, l, 4, "apply", "--yes", "--limit", "vps,tokyo")
 	mustSay(t, r, "and putting back what was there failed too", "/backup", "not tried: the hub vps comes first")
 	disarm(t, l, "vps")
@@ -141,9 +143,10 @@ func (c *chaos) revertFails(t *testing.T) {
 // installed and off.
 func TestE2EFaultsFirstApply(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
-	write(t, l, labHub, labTokyo)
-	l.MustRun("vps", "systemctl", "disable", "--now", "strongswan-starter")
+	b := chosen(t)
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}}})
+	b.write(t, l, labHub, labTokyo)
+	l.MustRun("vps", "systemctl", "disable", "--now", b.unit)
 	bug(t, l, "vps")
 	before := standing(t, l, "vps")
 	as := func(t *testing.T) {
@@ -161,10 +164,10 @@ func TestE2EFaultsFirstApply(t *testing.T) {
 	}
 
 	t.Run("a service that does not start", func(t *testing.T) {
-		l.MustRun("vps", "sh", "-ec", `mkdir /run/systemd/system/strongswan-starter.service.d
-printf '[Service]\nExecStartPre=/bin/false\n' >/run/systemd/system/strongswan-starter.service.d/chaos.conf; systemctl daemon-reload`)
-		apply(t, 5, "strongswan-starter.service (reload)", "Failed to start", "the host stands as before")
-		l.MustRun("vps", "sh", "-ec", "rm -r /run/systemd/system/strongswan-starter.service.d; systemctl daemon-reload; systemctl reset-failed")
+		l.MustRun("vps", "sh", "-ec", `mkdir /run/systemd/system/`+b.unit+`.service.d
+printf '[Service]\nExecStartPre=/bin/false\n' >/run/systemd/system/`+b.unit+`.service.d/chaos.conf; systemctl daemon-reload`)
+		apply(t, 5, b.unit+".service (reload)", "Failed to start", "the host stands as before")
+		l.MustRun("vps", "sh", "-ec", "rm -r /run/systemd/system/"+b.unit+".service.d; systemctl daemon-reload; systemctl reset-failed")
 		as(t)
 	})
 	t.Run("a power cut between write and confirm", func(t *testing.T) {
@@ -189,7 +192,8 @@ cp -a /etc /var/lib/vpnpush /small; mount --bind /small/etc /etc; mount --bind /
 				t.Errorf("exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
 			}
 			mustSay(t, r, map[int]string{4: "nothing was changed", 5: "the host stands as before"}[r.Code])
-			if n > 1 {
+			// where it comes before anything is told, as swanctl's 15th does, it is cut short
+			if n > 1 && !(b.name == bySwanctl.name && strings.Contains(r.Stdout, "was cut short on the host; nothing was changed")) {
 				mustSay(t, r, "is full")
 			}
 			disarm(t, l, "vps")
@@ -211,8 +215,9 @@ cp -a /etc /var/lib/vpnpush /small; mount --bind /small/etc /etc; mount --bind /
 // there.
 func TestE2EFaultsApt(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
-	write(t, l, labHub, labTokyo)
+	b.write(t, l, labHub, labTokyo)
 	dpkg := func(host, configure string) {
 		t.Helper()
 		l.MustRun(host, "dpkg-divert", "--quiet", "--local", "--rename", "--divert", "/usr/bin/dpkg.real", "--add", "/usr/bin/dpkg")
@@ -225,7 +230,7 @@ func TestE2EFaultsApt(t *testing.T) {
 	}
 	untouched := func(host string) {
 		t.Helper()
-		if out, _ := l.Run(host, "sh", "-c", "ls -d /etc/ipsec.d/vpnpush /etc/sysctl.d/60-vpnpush.conf /var/lib/vpnpush/manifest.json 2>/dev/null; iptables-save | grep VPNPUSH"+litter); out != "" {
+		if out, _ := l.Run(host, "sh", "-c", "ls -d "+strings.TrimSuffix(b.ours, "/")+"* /etc/sysctl.d/60-vpnpush.conf /var/lib/vpnpush/manifest.json 2>/dev/null; iptables-save | grep VPNPUSH"+litter); out != "" {
 			t.Errorf("%s: apt failed, and there is\n%s", host, out)
 		}
 	}
@@ -233,7 +238,7 @@ func TestE2EFaultsApt(t *testing.T) {
 		l.MustRun("vps", "sed", "-i", "s,"+from+" ,"+to+" ,", "/etc/apt/sources.list.d/lab.list")
 	}
 	mirror("/srv/aptrepo", "/srv/is-down")
-	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "install packages strongswan-starter", "hint: see what apt says: `apt-get update`", "not tried: the hub vps comes first")
+	mustSay(t, vpnpush(t, l, 4, "apply", "--yes"), "install packages "+b.needs, "hint: see what apt says: `apt-get update`", "not tried: the hub vps comes first")
 	untouched("vps")
 	mirror("/srv/is-down", "/srv/aptrepo")
 
@@ -257,23 +262,24 @@ func TestE2EFaultsApt(t *testing.T) {
 // revert, and an apply under it is confirmed. The hosts of the fast lab share
 // this machine's clock, so it takes a true one.
 func TestE2EFaultsClock(t *testing.T) {
+	b := chosen(t)
 	if os.Getenv("CHAOS_ROUNDS") == "" {
 		t.Skip("takes a minute, on a true lab: run make chaos")
 	}
 	t.Parallel()
-	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}}})
-	write(t, l, labHub, labTokyo)
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}}})
+	b.write(t, l, labHub, labTokyo)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	bug(t, l, "vps")
 	for i, jump := range []string{"+1 year", "-1 year"} {
 		arm(t, l, "vps", fault{mode: "run", n: 30, action: "date -s '" + jump + "'"})
-		write(t, l, labHub, labTokyo, fmt.Sprintf("[tunnel]\ndpd_delay = \"%ds\"\n", 40+i))
+		b.write(t, l, labHub, labTokyo, fmt.Sprintf("[tunnel]\ndpd_delay = \"%ds\"\n", 40+i))
 		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 		before := standing(t, l, "vps")
 
 		// and while nobody confirms
 		arm(t, l, "vps", fault{mode: "run", n: 1, match: "vpnpush-confirm-", action: "touch /run/chaos/armed"})
-		write(t, l, labHub, labTokyo, labOsaka)
+		b.write(t, l, labHub, labTokyo, labOsaka)
 		cmd := l.Command(t.Context(), "apply", "--yes", "--limit", "vps", "--confirm-timeout", "30s")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

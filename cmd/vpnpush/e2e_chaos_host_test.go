@@ -22,8 +22,8 @@ sysctl -e net.ipv4.ip_forward net.ipv4.conf.all.rp_filter net.ipv4.conf.all.send
 # by table; a table without a rule is as good as none
 iptables-save | sed '/^#/d; s/ \[[0-9:]*\]$//' | awk '/^[*]/ { t = $1 } { text[t] = text[t] t " " $0 "\n" } /^-A|^:[^ ]+ -/ { has[t] = 1 }
     END { for (t in has) printf "%s", text[t] }' | sort -s -k 1,1
-ipsec statusall 2>/dev/null | sed -n '/^Connections:/,/^[RS][a-z]* .*:/p' | grep '^ ' | sort
-for u in strongswan-starter vpnpush-redial netfilter-persistent ssh cron; do
+{ ipsec statusall | sed -n '/^Connections:/,/^[RS][a-z]* .*:/p' | grep '^ '; swanctl --list-conns; } 2>/dev/null | sort
+for u in strongswan-starter strongswan vpnpush-redial netfilter-persistent ssh cron; do
     printf '%s: %s, %s\n' "$u" "$(systemctl is-enabled $u 2>&1)" "$(systemctl is-active $u)"
 done
 `
@@ -60,7 +60,7 @@ exec "$name" "$@"
 `
 
 // intercepted are the commands of apply.sh that a fault can come at.
-const intercepted = "mkdir mktemp chown chmod sync mv rm cat sha256sum stat grep awk cp cmp tail head sed systemctl systemd-run ipsec iptables-restore iptables-save date sleep timeout sort apt-get debconf-set-selections"
+const intercepted = "mkdir mktemp chown chmod sync mv rm cat sha256sum stat grep awk cp cmp tail head sed systemctl systemd-run ipsec swanctl iptables-restore iptables-save date sleep timeout sort apt-get debconf-set-selections"
 
 // standing is what snapshot prints.
 func standing(t *testing.T, l *lab.Lab, host string) string {

@@ -40,6 +40,7 @@ const chaosConfirm = 10 * time.Second
 
 // chaos is a lab whose hosts are in one of two known states.
 type chaos struct {
+	backend
 	l     *lab.Lab
 	at    int                  // the inventory that was applied last, on all hosts
 	inv   [2]string            // inventories
@@ -48,17 +49,17 @@ type chaos struct {
 }
 
 // newChaos learns the states from applies that nothing disturbs.
-func newChaos(t *testing.T, from, to string) *chaos {
-	c := &chaos{inv: [2]string{from, to}}
-	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
-	write(t, c.l, c.inv[0])
+func newChaos(t *testing.T, b backend, from, to string) *chaos {
+	c := &chaos{backend: b, inv: [2]string{from, to}}
+	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
+	b.write(t, c.l, c.inv[0])
 	vpnpush(t, c.l, 0, "apply", "--yes", "--limit", "vps,tokyo")
 	first := c.look(t)
 	for _, h := range chaosHosts {
 		bug(t, c.l, h)
 	}
 	for _, to := range []int{1, 0} {
-		write(t, c.l, c.inv[to])
+		b.write(t, c.l, c.inv[to])
 		for _, h := range chaosHosts {
 			arm(t, c.l, h, fault{mode: "run", n: 1 << 30})
 		}
@@ -108,7 +109,7 @@ type chaosRun struct {
 func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.Cmd, done <-chan struct{})) chaosRun {
 	t.Helper()
 	l, to := c.l, 1-c.at
-	write(t, l, c.inv[to])
+	c.write(t, l, c.inv[to])
 	arm(t, l, host, f)
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
@@ -181,7 +182,7 @@ func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.
 		c.at = to
 	}
 	if ends != len(chaosHosts) {
-		write(t, l, c.inv[c.at])
+		c.write(t, l, c.inv[c.at])
 		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps,tokyo")
 	}
 	for h, now := range c.look(t) {
@@ -190,8 +191,7 @@ func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.
 		}
 	}
 	l.Wait(40*time.Second, "the tunnel is up", func() bool {
-		out, _ := l.Run("tokyo", "ipsec", "status")
-		return strings.Contains(out, "INSTALLED")
+		return up(l, "tokyo", "tokyo")
 	})
 	return r
 }
@@ -200,7 +200,7 @@ func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.
 // it fits both.
 func (c *chaos) fitsBoth(t *testing.T, host string) bool {
 	t.Helper()
-	out := c.l.MustRun(host, "sh", "-c", "grep -c PSK /etc/ipsec.d/vpnpush/tokyo.secrets; grep esp= /etc/ipsec.d/vpnpush/tokyo.conf")
+	out := c.l.MustRun(host, "sh", "-c", "grep -c canary "+c.secrets("tokyo")+"; grep 'esp[=_]' "+c.conf("tokyo"))
 	return strings.HasPrefix(out, "2\n") && (host != "vps" || strings.Contains(out, ","))
 }
 
@@ -208,10 +208,9 @@ func (c *chaos) fitsBoth(t *testing.T, host string) bool {
 // hides, a new one shows.
 func (c *chaos) dialsAnew(t *testing.T) {
 	t.Helper()
-	c.l.MustRun("tokyo", "systemctl", "restart", "strongswan-starter")
+	c.l.MustRun("tokyo", "systemctl", "restart", c.unit)
 	c.l.Wait(45*time.Second, "tokyo dials anew, with what each end has after the fault", func() bool {
-		out, _ := c.l.Run("tokyo", "ipsec", "status", "tokyo")
-		return strings.Contains(out, "INSTALLED")
+		return up(c.l, "tokyo", "tokyo")
 	})
 }
 
@@ -343,7 +342,7 @@ func runChaos(t *testing.T, from, to string) {
 	if s := os.Getenv("CHAOS_SEED"); s != "" {
 		seed, _ = strconv.ParseUint(s, 10, 64)
 	}
-	c := newChaos(t, from, to)
+	c := newChaos(t, chosen(t), from, to)
 	t.Logf("CHAOS_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 0))
 	var table strings.Builder

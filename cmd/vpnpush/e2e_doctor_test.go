@@ -50,6 +50,7 @@ func diagnosed(t *testing.T, l *lab.Lab, code int, args ...string) ([]string, st
 // finding must appear, alone, and go when it is mended.
 func TestE2EDoctor(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
 	sh := func(host, script string) func() {
 		return func() { t.Helper(); l.MustRun(host, "bash", "-ec", script) }
@@ -62,7 +63,7 @@ func TestE2EDoctor(t *testing.T) {
 			}
 		}
 	}
-	inventory := func(parts ...string) func() { return func() { t.Helper(); write(t, l, parts...) } }
+	inventory := func(parts ...string) func() { return func() { t.Helper(); b.write(t, l, parts...) } }
 	well := inventory(labHub, labTokyo)
 
 	type ailment struct {
@@ -187,8 +188,8 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 	vpnpush(t, l, 0, "apply", "--yes")
 	l.Wait(20*time.Second, "the tunnel is up", func() bool { return len(sas(t, l, "vps")["tokyo"]) == 1 })
 	sh("tokyo", "systemctl stop vpnpush-redial")() // a tunnel that is taken down stays so
-	down := sh("tokyo", "ipsec down tokyo >/dev/null")
-	up := sh("tokyo", "ipsec up tokyo >/dev/null")
+	down := sh("tokyo", quiet(of(b.down, "tokyo")))
+	up := sh("tokyo", quiet(of(b.up, "tokyo")))
 	run(t, []ailment{
 		{name: "4500 is dropped on the way", code: 2, want: []string{"tokyo tunnel problem", "tokyo udp problem"}, says: "UDP 4500 of the hub (203.0.113.10) gives no answer, though charon listens there",
 			break_: func() { down(); router("iptables -I FORWARD -p udp --dport 4500 -j DROP")() },
@@ -213,13 +214,12 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 			mend:   func() { sh("vps", "iptables -D INPUT -p udp -j DROP")(); up() }},
 		{name: "a tunnel by another conn", code: 0, want: []string{"tokyo beside warning"}, says: "by-hand",
 			break_: func() {
-				sh("tokyo", `mkdir -p /root/was; mv /var/lib/vpnpush/manifest.json /etc/ipsec.d/vpnpush/tokyo.conf /root/was
-sed 's/^conn tokyo$/conn by-hand/' /root/was/tokyo.conf >/etc/ipsec.d/by-hand.conf; echo 'include /etc/ipsec.d/by-hand.conf' >>/etc/ipsec.conf
-ipsec down tokyo >/dev/null; ipsec update >/dev/null; until ipsec statusall | grep -q by-hand:; do sleep 0.1; done; ipsec up by-hand >/dev/null`)()
+				sh("tokyo", `mkdir -p /root/was; mv /var/lib/vpnpush/manifest.json `+b.conf("tokyo")+` /root/was; `+b.alike+`
+`+quiet(of(b.down, "tokyo")+"; "+b.load)+`; until `+b.conns+` | grep -q by-hand:; do sleep 0.1; done; `+quiet(of(b.up, "by-hand")))()
 			},
 			mend: func() {
-				sh("tokyo", `ipsec down by-hand >/dev/null; rm /etc/ipsec.d/by-hand.conf; sed -i '/by-hand/d' /etc/ipsec.conf; mv /root/was/manifest.json /var/lib/vpnpush/; mv /root/was/tokyo.conf /etc/ipsec.d/vpnpush/
-ipsec update >/dev/null; until ipsec statusall | grep -q tokyo:; do sleep 0.1; done; ipsec up tokyo >/dev/null`)()
+				sh("tokyo", ``+quiet(of(b.down, "by-hand")+"; "+b.unlike)+`; mv /root/was/manifest.json /var/lib/vpnpush/; mv /root/was/*tokyo.conf `+b.conf("tokyo")+`
+`+quiet(b.load)+`; until `+b.conns+` | grep -q tokyo:; do sleep 0.1; done; `+quiet(of(b.up, "tokyo")))()
 			}},
 		{name: "a strongSwan with known holes", code: 2, want: []string{"vps security problem", "tokyo security warning"}, says: "libstrongswan 5.9.8-5+deb12u5 has known holes",
 			break_: func() {
@@ -234,9 +234,9 @@ ipsec update >/dev/null; until ipsec statusall | grep -q tokyo:; do sleep 0.1; d
 			}},
 		{name: "no probe, but the tunnel is up", code: 0, break_: router("iptables -I FORWARD -p udp --dport 500 -j DROP"), mend: router("iptables -F FORWARD")},
 		{name: "no charon on the hub", code: 2, want: []string{"vps ports problem", "tokyo tunnel problem"}, says: "set this host up",
-			break_: func() { down(); sh("vps", "systemctl stop strongswan-starter")() },
+			break_: func() { down(); sh("vps", "systemctl stop "+b.unit)() },
 			mend: func() {
-				sh("vps", "systemctl start strongswan-starter; until ipsec statusall | grep -q 'tokyo:'; do sleep 0.1; done")()
+				sh("vps", "systemctl start "+b.unit+"; until "+b.conns+" | grep -q tokyo:; do sleep 0.1; done")()
 				up()
 			}},
 	})
@@ -254,8 +254,9 @@ ipsec update >/dev/null; until ipsec statusall | grep -q tokyo:; do sleep 0.1; d
 // What only a kernel of its own can show. On the site it is Debian 13's, whose log loses
 // the lines by which Debian 12's tells that a profile was loaded anew.
 func TestE2EDoctorKernel(t *testing.T) {
-	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Suite: "trixie", Layer: "starter"}}})
-	write(t, l, labHub, labTokyo)
+	b := chosen(t)
+	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Suite: "trixie", Layer: b.layer}}})
+	b.write(t, l, labHub, labTokyo)
 	expect := func(what string, code int, want ...string) {
 		t.Helper()
 		if got, out := diagnosed(t, l, code); !slices.Equal(got, want) {
@@ -272,13 +273,13 @@ func TestE2EDoctorKernel(t *testing.T) {
 	expect("modules gone", 2, "tokyo kernel problem")
 	l.MustRun("tokyo", "sh", "-c", "mv /lib/modules/1.2.3 /lib/modules/$(uname -r)")
 
-	l.MustRun("tokyo", "sh", "-ec", `mkdir /etc/vpn; echo '@x : PSK "0123456789"' | tee /etc/vpn/x.secrets >/root/x.secrets
-printf 'include /etc/vpn/x.secrets\ninclude /root/x.secrets\n' >>/etc/ipsec.secrets; ipsec rereadsecrets`)
+	l.MustRun("tokyo", "sh", "-ec", `mkdir /etc/vpn; echo '`+strings.TrimSpace(b.key("0123456789", "@x"))+`' | tee /etc/vpn/x.secrets >/root/x.secrets
+printf 'include /etc/vpn/x.secrets\ninclude /root/x.secrets\n' >>`+b.keyring+`; `+b.reread+" || :")
 	l.Wait(10*time.Second, "AppArmor denies", func() bool {
 		out, _ := l.Run("tokyo", "journalctl", "-q", "-k", "-o", "cat")
 		return strings.Contains(out, "/root/x.secrets")
 	})
 	expect("denials", 2, "tokyo apparmor problem", "tokyo apparmor warning")
-	l.MustRun("tokyo", "sh", "-ec", "echo '/etc/vpn/** r,' >>/etc/apparmor.d/local/usr.lib.ipsec.charon; systemctl reload apparmor")
+	l.MustRun("tokyo", "sh", "-ec", "echo '/etc/vpn/** r,' >>/etc/apparmor.d/local/"+b.profile+"; systemctl reload apparmor")
 	expect("allowed", 0)
 }

@@ -326,16 +326,17 @@ func TestPolicyTable(t *testing.T) {
 // wire either, whether the host's own policy is ACCEPT or DROP.
 func TestE2EPolicyTable(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	table := policyTable(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "osaka", Place: "2", Layer: b.layer},
 		{Name: "laptop", Place: "3", Layer: "starter"}, {Name: "eve", Place: "e1", Layer: "starter"},
 	}})
 	lans(t, l)
 	internet.must(t, l, "ip addr add 198.51.100.9/32 dev lo; ip addr add 169.254.169.254/32 dev lo")
 	strangerBob.must(t, l, `for n in 192.168.0.0/16 10.10.0.0/24 198.51.100.0/24 169.254.0.0/16; do ip route add $n via 203.0.113.10; done`)
 
-	write(t, l, filterNet(true, true, "203.0.113.10/32", "10.10.0.0/24", "192.168.1.0/24"))
+	b.write(t, l, filterNet(true, true, "203.0.113.10/32", "10.10.0.0/24", "192.168.1.0/24"))
 	vpnpush(t, l, 0, "apply", "--yes")
 	var dialling sync.WaitGroup
 	for host, user := range map[string]string{"laptop": "alice", "eve": "bob"} {
@@ -494,7 +495,7 @@ done`)
 		if up {
 			verb = "restart"
 		}
-		l.MustRun("tokyo", "systemctl", verb, "strongswan-starter")
+		l.MustRun("tokyo", "systemctl", verb, b.unit)
 		l.Wait(40*time.Second, "tokyo's tunnel is as it should be", func() bool {
 			out, _ := l.Run("vps", "ip", "xfrm", "policy")
 			return strings.Contains(out, "src 10.10.0.0/24 dst 192.168.1.0/24") == up
@@ -506,7 +507,7 @@ done`)
 		{reach: []string{"192.168.2.0/24"}},
 	} {
 		if i > 0 {
-			write(t, l, filterNet(s.relay, s.masquerade, s.reach...))
+			b.write(t, l, filterNet(s.relay, s.masquerade, s.reach...))
 			vpnpush(t, l, 0, "apply", "--yes")
 			tunnel(true)
 		}

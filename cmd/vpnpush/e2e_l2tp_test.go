@@ -100,13 +100,14 @@ n=0; while ip -br link | grep -q '^ppp' && [ $n -lt 60 ]; do n=$((n + 1)); sleep
 // through the packet filter, L2TP clients as Windows is one, and nothing but ESP
 // in UDP on the internet.
 func TestE2EL2TP(t *testing.T) {
+	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "osaka", Place: "2", Layer: b.layer},
 		{Name: "laptop", Place: "3", Layer: "starter"},
 	}})
 	// what goes leaves a service as it was before vpnpush came: here it was off
 	l.MustRun("vps", "sh", "-c", "systemctl disable xl2tpd; systemctl stop xl2tpd") // --now stops no SysV service
-	write(t, l, trueLab, dave)
+	b.write(t, l, trueLab, dave)
 	vpnpush(t, l, 0, "apply", "--yes")
 	unchanged(t, l)
 
@@ -192,7 +193,7 @@ func TestE2EL2TP(t *testing.T) {
 	}
 
 	// a removed user is out, now: alice's own session stays when dave goes
-	write(t, l, trueLab)
+	b.write(t, l, trueLab)
 	vpnpush(t, l, 0, "apply", "--yes")
 	if l.Ping("laptop", "192.168.200.1", 2) == 0 {
 		t.Error("dave was removed, and alice's session with him")
@@ -220,7 +221,7 @@ func TestE2EL2TP(t *testing.T) {
 	l.MustRun("laptop", "systemctl", "stop", "xl2tpd")
 
 	// the key that all L2TP users know opens no site's tunnel
-	l.MustRun("tokyo", "systemctl", "stop", "strongswan-starter")
+	l.MustRun("tokyo", "systemctl", "stop", b.unit)
 	l.Wait(20*time.Second, "tokyo is gone from the hub", func() bool { return len(sas(t, l, "vps")["tokyo"]) == 0 })
 	l.MustRun("laptop", "sh", "-c", `cat >/etc/ipsec.conf <<'X'
 conn thief
@@ -241,15 +242,15 @@ systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
 	if got := sas(t, l, "vps"); len(got["tokyo"]) != 0 {
 		t.Errorf("the L2TP key opened tokyo's tunnel: %v", got)
 	}
-	if out := l.MustRun("vps", "journalctl", "-u", "strongswan-starter", "--no-pager", "-o", "cat"); !strings.Contains(out, "MAC mismatched") {
+	if out := l.MustRun("vps", "journalctl", "-u", b.unit, "--no-pager", "-o", "cat"); !strings.Contains(out, "MAC mismatched") {
 		t.Errorf("the hub did not turn the key down, something else did:\n%s", out)
 	}
 
 	// L2TP that is no longer in the inventory is gone from the hub
 	head, _, _ := strings.Cut(trueLab, "[l2tp]")
-	write(t, l, head)
+	b.write(t, l, head)
 	vpnpush(t, l, 0, "apply", "--yes")
-	for _, c := range []string{"! systemctl is-active xl2tpd", "test ! -e /etc/ipsec.d/vpnpush/l2tp.conf", "! grep -q canary /etc/ppp/chap-secrets", "! iptables-save | grep -q 1701"} {
+	for _, c := range []string{"! systemctl is-active xl2tpd", "test ! -e " + b.conf("l2tp"), "! grep -q canary /etc/ppp/chap-secrets", "! iptables-save | grep -q 1701"} {
 		if _, code := l.Run("vps", "sh", "-c", c); code != 0 {
 			t.Errorf("L2TP was removed, but not %s", c)
 		}
@@ -264,11 +265,12 @@ systemctl restart strongswan-starter; sleep 2; timeout 20 ipsec up thief; true`)
 // they come from. Who was cut off without a word can dial again.
 func TestE2ENewSecrets(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"}, {Name: "phone", Place: "4", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "laptop", Place: "3", Layer: "starter"}, {Name: "phone", Place: "4", Layer: "starter"},
 	}})
 	trueLab := strings.Replace(trueLab, "[l2tp]\n", "[l2tp]\nreach = [\"0.0.0.0/0\"]\n", 1) // everything
-	write(t, l, trueLab)
+	b.write(t, l, trueLab)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	call := func(host, user, password string, psk ...string) string {
 		args := append([]string{"sh", "-c", dial, "sh", user, password, strings.TrimSpace(l.MustRun(host, "date", "+%s"))}, psk...)
@@ -279,7 +281,7 @@ func TestE2ENewSecrets(t *testing.T) {
 	}
 	change := func(say []string, not string, files ...string) {
 		t.Helper()
-		write(t, l, files...)
+		b.write(t, l, files...)
 		r := vpnpush(t, l, 0, "plan", "--limit", "vps")
 		mustSay(t, r, say...)
 		if not != "" && strings.Contains(r.Stdout, not) {

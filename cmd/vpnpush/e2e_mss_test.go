@@ -39,8 +39,9 @@ print "done\n";`
 // stalls at the first full segment.
 func TestE2EMSS(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "osaka", Place: "2", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "osaka", Place: "2", Layer: b.layer},
 	}})
 	lans(t, l)
 	l.Narrow(1, 1454)
@@ -69,14 +70,14 @@ func TestE2EMSS(t *testing.T) {
 	}
 	const tunnels = labHub + labTokyo + labOsaka + "[tunnel]\n"
 	for _, mss := range []string{"1360", `"off"`} {
-		write(t, l, tunnels, "mss = ", mss, "\n")
+		b.write(t, l, tunnels, "mss = ", mss, "\n")
 		vpnpush(t, l, 0, "apply", "--yes")
 		transfer("mss "+mss, "stalled", 1_000_000, 5*time.Second)
 	}
 	if out := l.MustRun("vps", "iptables-save", "-t", "mangle"); strings.Contains(out, "MSS") {
 		t.Errorf("tunnel.mss is off, and its chain is there:\n%s", out)
 	}
-	write(t, l, tunnels)
+	b.write(t, l, tunnels)
 	vpnpush(t, l, 0, "apply", "--yes")
 	transfer("the default", "done", 10_000_000, 4*time.Minute)
 }

@@ -19,7 +19,7 @@ import (
 // strongSwan; its revert goes well. mend undoes it.
 func breakReload(l *lab.Lab, host string) (mend func()) {
 	l.Put(host, "/usr/local/sbin/sha256sum", `#!/bin/sh
-case $* in --*/etc/ipsec.d/*) echo injected; rm -f "$0"; exit 1;; esac
+case $* in --*/etc/ipsec.d/* | --*/etc/swanctl/*) echo injected; rm -f "$0"; exit 1;; esac
 exec /usr/bin/sha256sum "$@"
 `)
 	l.MustRun(host, "chmod", "755", "/usr/local/sbin/sha256sum")
@@ -39,20 +39,21 @@ func results(out string) map[string]string {
 // comes after it, and a site only itself.
 func TestE2EOrder(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "nagoya", Place: "3", Layer: "starter"},
-		{Name: "osaka", Place: "2", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "nagoya", Place: "3", Layer: b.layer},
+		{Name: "osaka", Place: "2", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer},
 	}})
 	inv := func(dpd int) string {
 		return labHub + labTokyo + labOsaka + labNagoya + fmt.Sprintf("[tunnel]\ndpd_delay = \"%ds\"\n", dpd)
 	}
-	write(t, l, inv(30))
+	b.write(t, l, inv(30))
 	vpnpush(t, l, 0, "apply", "--yes")
 
 	// every step changes dpd_delay, on the hub and on every site
 	step := func(dpd, code int, broken string, want map[string]string, args ...string) {
 		t.Helper()
-		write(t, l, inv(dpd))
+		b.write(t, l, inv(dpd))
 		mend := breakReload(l, broken)
 		defer mend()
 		r := l.Vpnpush(append([]string{"apply", "--yes", "--confirm-timeout", "20s"}, args...)...)
@@ -69,7 +70,7 @@ func TestE2EOrder(t *testing.T) {
 
 	// a site whose line lives and where what follows the apply hangs: it puts everything
 	// back by itself, and is asked for that
-	write(t, l, inv(35))
+	b.write(t, l, inv(35))
 	l.Put("nagoya", "/usr/local/sbin/systemctl", `#!/bin/sh
 case $* in *is-active*vpnpush-apply-*) exec sleep 60;; esac
 exec /usr/bin/systemctl "$@"
@@ -91,8 +92,8 @@ exec /usr/bin/systemctl "$@"
 	unchanged(t, l)
 
 	// Ctrl-C once: the host at work ends well, no other is begun
-	write(t, l, inv(36))
-	l.MustRun("vps", "sh", "-c", "printf '#!/bin/sh\\ncase $* in *update*) sleep 3;; esac; exec /usr/sbin/ipsec \"$@\"\\n' >/usr/local/sbin/ipsec; chmod 755 /usr/local/sbin/ipsec")
+	b.write(t, l, inv(36))
+	mend := b.hinder(l, "vps", "sleep 3")
 	interrupt := func(times int) (string, int) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
@@ -118,14 +119,14 @@ exec /usr/bin/systemctl "$@"
 	}
 
 	// twice: leave at once; the host puts everything back by itself
-	write(t, l, inv(37))
-	before := l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf")
+	b.write(t, l, inv(37))
+	before := l.MustRun("vps", "cat", b.conf("tokyo"))
 	interrupt(2)
 	l.Wait(60*time.Second, "the hub is as before", func() bool {
 		_, pending := l.Run("vps", "test", "-e", "/var/lib/vpnpush/pending")
-		return pending == 1 && l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf") == before
+		return pending == 1 && l.MustRun("vps", "cat", b.conf("tokyo")) == before
 	})
-	l.MustRun("vps", "rm", "-f", "/usr/local/sbin/ipsec")
+	mend()
 	if out := l.MustRun("vps", "tail", "-n", "1", "/var/lib/vpnpush/history"); !strings.Contains(out, "reverted") {
 		t.Errorf("the last line of the history: %s", out)
 	}

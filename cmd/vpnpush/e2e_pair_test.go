@@ -10,17 +10,19 @@ import (
 // What both ends of a tunnel must agree on is changed on both or on neither, for each
 // site alone: one that fails keeps its tunnel, and so does the hub its end of it, and
 // the others go on.
-func TestE2EPair(t *testing.T) {
+func TestE2EPair(t *testing.T) { both(t, testPair) }
+
+func testPair(t *testing.T, b backend) {
 	t.Parallel()
-	l := tokyoViaHub(t)
+	l := tokyoViaHub(t, b)
 	conf := func(host, site string) string {
 		t.Helper()
-		return l.MustRun(host, "cat", "/etc/ipsec.d/vpnpush/"+site+".conf")
+		return l.MustRun(host, "cat", b.conf(site))
 	}
 	carries := func(when, site string, nets ...string) {
 		t.Helper()
 		for _, host := range []string{"vps", site} {
-			if got := strings.Join(selectors(l, host, site), " "); got != strings.Join(nets, " ") {
+			if got := strings.Join(selectors(t, l, host, site), " "); got != strings.Join(nets, " ") {
 				t.Errorf("%s: on %s the tunnel of %s carries %q, want %q", when, host, site, got, nets)
 			}
 		}
@@ -31,21 +33,21 @@ func TestE2EPair(t *testing.T) {
 		return strings.Replace(site, `.0/24"]`, `.0/24", "`+net+`"]`, 1)
 	}
 	slow := "[tunnel]\ndpd_delay = \"25s\"\n"
-	write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, labOsaka, slow)
+	b.write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, labOsaka, slow)
 	if r := vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps"); !strings.Contains(r.Stdout, "the change of the tunnel to tokyo waits") {
 		t.Errorf("--limit vps: nothing is said of what waits:\n%s", r.Stdout)
 	}
-	if c := conf("vps", "tokyo"); !strings.Contains(c, "dpddelay=25s") || strings.Contains(c, "192.168.20.0") {
+	if c := conf("vps", "tokyo"); !strings.Contains(c, "25s") || strings.Contains(c, "192.168.20.0") {
 		t.Errorf("--limit vps: the hub's end of tokyo's tunnel is\n%s", c)
 	}
-	write(t, l, labHub, labTokyo, viaHub, labOsaka)
+	b.write(t, l, labHub, labTokyo, viaHub, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	before := conf("vps", "tokyo")
 
 	// Both sites get a network more, and tokyo's box does not have it: with ESP in user
 	// space charon installs no SA for it.
 	l.MustRun("osaka", "ip", "addr", "add", "192.168.22.1/24", "dev", "lo")
-	write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, more(labOsaka, "192.168.22.0/24"))
+	b.write(t, l, labHub, more(labTokyo, "192.168.20.0/24"), viaHub, more(labOsaka, "192.168.22.0/24"))
 	r := l.Vpnpush("apply", "--yes", "--no-canary", "--confirm-timeout", "20s")
 	if got := results(r.Stdout); r.Code != 5 || got["vps"] != "changed" || got["tokyo"] != "rolled back" || got["osaka"] != "changed" {
 		t.Errorf("tokyo fails: exit code %d, %v\n%s\n%s", r.Code, got, r.Stdout, r.Stderr)
@@ -70,14 +72,14 @@ func TestE2EPair(t *testing.T) {
 	vpnpush(t, l, 0, "apply", "--yes")
 	carries("applied", "tokyo", "192.168.1.0/24", "192.168.20.0/24")
 	unchanged(t, l)
-	if out := l.MustRun("vps", "cat", "/etc/ipsec.d/vpnpush/tokyo.conf"); strings.Count(out, "conn ") != 1 {
+	if out := conf("vps", "tokyo"); strings.Count(out, "10.10.0.0/24") != 1 {
 		t.Errorf("the hub's end:\n%s", out)
 	}
 
 	// the site that is reached through its tunnel gets another name, and with it another
 	// identity
 	edo := strings.ReplaceAll(more(labTokyo, "192.168.20.0/24"), "sites.tokyo", "sites.edo") + viaHub
-	write(t, l, labHub, edo, more(labOsaka, "192.168.22.0/24"))
+	b.write(t, l, labHub, edo, more(labOsaka, "192.168.22.0/24"))
 	mend := breakReload(l, "tokyo")
 	if r := l.Vpnpush("apply", "--yes", "--allow-delete", "1", "--confirm-timeout", "20s"); r.Code != 5 {
 		t.Errorf("edo fails: exit code %d\n%s\n%s", r.Code, r.Stdout, r.Stderr)
@@ -88,7 +90,7 @@ func TestE2EPair(t *testing.T) {
 	}
 	vpnpush(t, l, 0, "apply", "--yes", "--allow-delete", "1")
 	unchanged(t, l)
-	if out := l.MustRun("vps", "ls", "/etc/ipsec.d/vpnpush"); strings.Contains(out, "tokyo") || !strings.Contains(out, "edo.conf") {
+	if out := l.MustRun("vps", "sh", "-c", "ls "+b.ours+"*"); strings.Contains(out, "tokyo") || !strings.Contains(out, "edo.conf") {
 		t.Errorf("the hub has\n%s", out)
 	}
 }
@@ -98,11 +100,12 @@ func TestE2EPair(t *testing.T) {
 // what is whole.
 func TestE2EPairLate(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	b := chosen(t)
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
 	l.MustRun("vps", "ip", "addr", "add", "10.20.0.1/24", "dev", "lo")
-	write(t, l, labHub, labTokyo)
+	b.write(t, l, labHub, labTokyo)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
-	write(t, l, strings.Replace(labHub, `.0/24"]`, `.0/24", "10.20.0.0/24"]`, 1), labTokyo)
+	b.write(t, l, strings.Replace(labHub, `.0/24"]`, `.0/24", "10.20.0.0/24"]`, 1), labTokyo)
 	mustSay(t, vpnpush(t, l, 4, "apply", "--yes", "--limit", "tokyo"), "10.20.0.0/24 are missing")
 	vpnpush(t, l, 0, "apply", "--yes")
 	vpnpush(t, l, 0, "status")
@@ -114,38 +117,22 @@ func TestE2EPairLate(t *testing.T) {
 // through the new one.
 func TestE2EHubMoves(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "vps2", Place: "e1", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "vps2", Place: "e1", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer},
 	}})
-	write(t, l, labHub, labTokyo)
+	b.write(t, l, labHub, labTokyo)
 	vpnpush(t, l, 0, "apply", "--yes")
 
 	l.MustRun("vps2", "ip", "addr", "add", "10.10.0.1/24", "dev", "lo")
 	address := strings.Fields(l.MustRun("vps2", "hostname", "-I"))[0]
 	moved := strings.Replace(labHub, `address = "203.0.113.10"`, `address = "`+address+`"`, 1)
-	write(t, l, moved, labTokyo, "ssh = { host = \"192.168.1.10\", jump = \"root@203.0.113.10\" }\n")
+	b.write(t, l, moved, labTokyo, "ssh = { host = \"192.168.1.10\", jump = \"root@203.0.113.10\" }\n")
 	vpnpush(t, l, 0, "apply", "--yes")
-	if out := l.MustRun("tokyo", "ipsec", "status", "tokyo"); !strings.Contains(out, "..."+address+"[vps]") || !strings.Contains(out, "INSTALLED") {
-		t.Errorf("tokyo's tunnel:\n%s", out)
+	if got := status(t, l, "tokyo"); len(got) != 1 || !strings.HasPrefix(got[0].RemoteAddr, address) || len(installed(t, l, "tokyo", "tokyo")) != 1 {
+		t.Errorf("tokyo's tunnel: %+v", got)
 	}
 	// the way by which it was planned is closed
-	write(t, l, moved, labTokyo, viaHub)
+	b.write(t, l, moved, labTokyo, viaHub)
 	unchanged(t, l)
-}
-
-// selectors returns the networks of a site that its tunnel carries on a host, sorted.
-func selectors(l *lab.Lab, host, site string) []string {
-	var nets []string
-	for line := range strings.Lines(l.MustRun(host, "ipsec", "status", site)) {
-		_, rest, ok := strings.Cut(strings.TrimSpace(line), "}:   ")
-		local, remote, is := strings.Cut(rest, " === ")
-		if !ok || !is {
-			continue
-		}
-		if host != "vps" {
-			remote = local
-		}
-		nets = append(nets, strings.Fields(remote)...)
-	}
-	return nets
 }

@@ -82,18 +82,19 @@ done
 // SAs, one for each pair of subnets, are one tunnel that is up, or lacks one of them.
 func TestE2ELibreswanPeers(t *testing.T) {
 	t.Parallel()
+	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
-		{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}, {Name: "laptop", Place: "3", Layer: "starter"},
+		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "laptop", Place: "3", Layer: "starter"},
 	}})
-	write(t, l, strings.NewReplacer(
+	b.write(t, l, strings.NewReplacer(
 		"[hub]\n", "[hub]\nsubnets = [\"10.10.0.0/24\", \"203.0.113.10/32\"]\n", "relay = true", "relay = false").Replace(trueLab))
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps")
 	l.MustRun("tokyo", "sh", "-ec", libreswanSite)
 	// the SAs of a conn that were made with a key exchange of their own, by number
 	pfs := func(conn string) map[string]bool {
 		got := map[string]bool{}
-		for _, m := range regexp.MustCompile(`(?m)^\s*`+conn+`\{(\d+)\}:.*/MODP_2048, `).FindAllStringSubmatch(l.MustRun("vps", "ipsec", "statusall"), -1) {
-			got[m[1]] = true
+		for _, m := range regexp.MustCompile(`(?m)^\s*`+conn+`(?:\{(\d+)\}:|: #(\d+), .* INSTALLED,).*/MODP_2048(?:, |$)`).FindAllStringSubmatch(l.MustRun("vps", "sh", "-c", "swanctl --list-sas 2>/dev/null || ipsec statusall"), -1) {
+			got[m[1]+m[2]] = true
 		}
 		return got
 	}

@@ -13,7 +13,8 @@ import (
 // stays in reach.
 func TestE2ERename(t *testing.T) {
 	t.Parallel()
-	l := tokyoViaHub(t)
+	b := chosen(t)
+	l := tokyoViaHub(t, b)
 	osaka := sas(t, l, "vps")["osaka"]
 
 	// both ends at once
@@ -24,7 +25,7 @@ func TestE2ERename(t *testing.T) {
 		t.Errorf("the tunnel was down for %s", gap)
 	}
 	unchanged(t, l)
-	nothingOf(t, l, "tokyo")
+	nothingOf(t, l, b, "tokyo")
 
 	// and a new key comes to both
 	vpnpush(t, l, 0, "secret", "rotate", "edo")
@@ -48,7 +49,7 @@ func TestE2ERename(t *testing.T) {
 	gap = downFor(t, l, "tokyo", func() { vpnpush(t, l, 0, "apply", "--yes") })
 	t.Logf("the hub before: the tunnel was down for %s", gap)
 	unchanged(t, l)
-	nothingOf(t, l, "edo")
+	nothingOf(t, l, b, "edo")
 	vpnpush(t, l, 0, "status", "nara")
 	if now := sas(t, l, "vps")["osaka"]; strings.Join(now, " ") != strings.Join(osaka, " ") {
 		t.Errorf("osaka's SA is another: %v, then %v", osaka, now)
@@ -70,12 +71,12 @@ func downFor(t *testing.T, l *lab.Lab, host string, do func()) time.Duration {
 }
 
 // nothingOf fails the test where the hub or the first site has anything of a site's name.
-func nothingOf(t *testing.T, l *lab.Lab, name string) {
+func nothingOf(t *testing.T, l *lab.Lab, b backend, name string) {
 	t.Helper()
-	const files = "/etc/ipsec.conf /etc/ipsec.secrets /etc/ipsec.d /etc/strongswan.d /etc/iptables /etc/sysctl.d /var/lib/vpnpush/manifest.json"
+	const files = "/etc/ipsec.conf /etc/ipsec.secrets /etc/ipsec.d /etc/swanctl /etc/strongswan.d /etc/iptables /etc/sysctl.d /var/lib/vpnpush/manifest.json"
 	for _, host := range []string{"vps", "tokyo"} {
 		// the key has a name in it, and goes on
-		for _, look := range []string{"grep -rsw " + name + " " + files + " | grep -v canary", "find /etc/ipsec.d -name '*" + name + "*'", "ipsec statusall | grep " + name} {
+		for _, look := range []string{"grep -rsw " + name + " " + files + " | grep -v canary", "find /etc/ipsec.d /etc/swanctl -name '*" + name + "*'", b.conns + " | grep " + name} {
 			if out, _ := l.Run(host, "sh", "-c", look); strings.TrimSpace(out) != "" {
 				t.Errorf("of %s %s has\n%s", name, host, out)
 			}

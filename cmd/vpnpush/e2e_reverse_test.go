@@ -13,13 +13,14 @@ import (
 // apply is confirmed through the tunnel.
 func TestE2EReverseLine(t *testing.T) {
 	t.Parallel()
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
+	b := chosen(t)
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
 	line := `
 address = "192.168.1.10"
 ssh = { host = "127.0.0.1", port = 2201, jump = "hub", accept_new = true }
 `
 	hub := strings.Replace(labHub, "[\"10.10", "[\"203.0.113.10/32\", \"10.10", 1)
-	write(t, l, hub, labTokyo+line)
+	b.write(t, l, hub, labTokyo+line)
 	// the operator is not on the office's LAN
 	if out, code := l.Control("ip", "route", "del", "192.168.1.0/24"); code != 0 {
 		t.Fatalf("take away the route to the LAN: %s", out)
@@ -42,7 +43,7 @@ systemd-run --quiet --unit=line -p Restart=always -p RestartSec=1 ssh -i /root/k
 	})
 
 	// and from then on it is reached through the tunnel; 2201 is no port of ssh any more
-	write(t, l, hub, labTokyo+strings.NewReplacer("127.0.0.1", "192.168.1.10", "port = 2201, ", "").Replace(line))
+	b.write(t, l, hub, labTokyo+strings.NewReplacer("127.0.0.1", "192.168.1.10", "port = 2201, ", "").Replace(line))
 	out := vpnpush(t, l, 0, "plan", "tokyo")
 	mustSay(t, out, "tokyo (site): 2 changes")
 	if strings.Contains(out.Stdout, "warning:") {
