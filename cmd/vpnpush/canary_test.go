@@ -76,12 +76,24 @@ var onHost = map[string]string{
 		"# BEGIN vpnpush\nalice * \"" + canary + "-alice-of-last-year\" *\n# END vpnpush\n",
 	"/etc/ppp/options.xl2tpd": "name vpn\npassword " + canary + "-ppp\nuser somebody\n",
 	"/etc/xl2tpd/xl2tpd.conf": "[lns default]\nppp debug = yes\n",
+	"/etc/swanctl/conf.d/vpnpush-literal.secrets.conf": "# vpnpush owner=vps. Written by vpnpush: change the inventory, not this file.\n" +
+		"secrets {\n    ike-vpnpush-literal {\n        id = @literal\n        secret = \"" + canary + "-of-last-year\"\n    }\n}\n",
+	"/etc/swanctl/conf.d/vpnpush-env.secrets.conf": "secrets { ike-env { secret = " + canary + "-foreign } }\n",
+	"/etc/swanctl/conf.d/old.conf": "# " + canary + " was my dog's name\nsecrets {\n    ike-everyone {\n        secret = " + canary + "-everyone\n    }\n" +
+		"    eap-carol {\n        id = carol\n        secret = \"" + canary + "\\\"-eap\n on two lines\"\n    }\n    private-key {\n        file = key.pem\n        secret = " + canary + "-passphrase\n    }\n" +
+		"    ike-b64 {\n        secret = 0s" + canary + "\n    }\n#    ike-off { secret = " + canary + "-commented }\n",
 }
 
 // No secret may be seen: neither the inventory's nor one that only the host
 // knows, in whatever is printed or written, however a run comes out; and none
 // may be in the arguments of a program on the host, where its users see them.
 func TestNoSecretIsShown(t *testing.T) {
+	for _, b := range []backend{byStarter, bySwanctl} {
+		t.Run(b.name, func(t *testing.T) { noSecretIsShown(t, b) })
+	}
+}
+
+func noSecretIsShown(t *testing.T, b backend) {
 	dir := t.TempDir()
 	n := newNet(t, dir)
 	t.Setenv("VPNPUSH_SSH_CONFIG", n.config)
@@ -101,6 +113,11 @@ func TestNoSecretIsShown(t *testing.T) {
 	writeFile(t, filepath.Join(dir, "file.psk"), canary+"-in-a-file\n")
 
 	var argv argvLog
+	text, err := os.ReadFile(inv)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, inv, string(text)+"\n[tunnel]\nbackend = \""+b.name+"\"\n")
 	start := func(name string, options ...string) *transporttest.Root {
 		t.Helper()
 		if err := n.start(name, options...); err != nil {
@@ -249,20 +266,27 @@ func TestSecretsAreMaskedNotLeftOut(t *testing.T) {
 	n := newNet(t, dir)
 	t.Setenv("VPNPUSH_SSH_CONFIG", n.config)
 	inv := filepath.Join(dir, "vpnpush.toml")
-	writeFile(t, inv, "[hub]\nname = \"vps\"\naddress = \"203.0.113.10\"\nssh.host = \"vps\"\n[sites.literal]\nsubnets = [\"192.168.1.0/24\"]\npsk = \""+canary+"-literal-1\"\n")
+	const inventory = "[hub]\nname = \"vps\"\naddress = \"203.0.113.10\"\nssh.host = \"vps\"\n[sites.literal]\nsubnets = [\"192.168.1.0/24\"]\npsk = \"" + canary + "-literal-1\"\n"
+	writeFile(t, inv, inventory)
 	if err := n.start("vps"); err != nil {
 		t.Fatal(err)
 	}
 	for path, content := range onHost {
 		n.roots["vps"].Write(path, content, 0o600)
 	}
-	var out, errs bytes.Buffer
-	run(context.Background(), nil, []string{"-i", inv, "plan", "--limit", "vps"}, strings.NewReader(""), &out, &errs)
-	for _, want := range []string{"(secret, changed)", "line:/etc/ipsec.secrets", "file:/etc/ipsec.d/vpnpush/literal.secrets"} {
-		if !strings.Contains(out.String(), want) {
-			t.Errorf("the plan has no %q:\n%s%s", want, out.String(), errs.String())
+	plan := func(wants ...string) {
+		t.Helper()
+		var out, errs bytes.Buffer
+		run(context.Background(), nil, []string{"-i", inv, "plan", "--limit", "vps"}, strings.NewReader(""), &out, &errs)
+		for _, want := range wants {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("the plan has no %q:\n%s%s", want, out.String(), errs.String())
+			}
 		}
 	}
+	plan("(secret, changed)", "line:/etc/ipsec.secrets", "file:/etc/ipsec.d/vpnpush/literal.secrets", "/etc/ipsec.secrets:3 has a key")
+	writeFile(t, inv, inventory+"[tunnel]\nbackend = \"swanctl\"\n")
+	plan("(secret, changed)", "file:/etc/swanctl/conf.d/vpnpush-literal.secrets.conf", "/etc/swanctl/conf.d/old.conf:3 has a key")
 }
 
 // noCanary fails on a secret in b, as it is or encoded. It does not print b.
