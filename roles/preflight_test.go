@@ -85,16 +85,6 @@ func TestPreflight(t *testing.T) {
 			h.active = []string{"strongswan-starter.service"}
 			h.commands = map[string]string{"addresses": hasAll, "routes": "", "ipsec-files": listing("conn mine\n\tauto=add\n")}
 		}, refusal: "/etc/ipsec.conf:1: conn mine", mend: `backend = "ipsec.conf"`},
-		{name: "a swanctl.conf that leads nowhere", inv: bySwanctl, host: func(h *probed) {
-			h.packages = map[string]string{"strongswan-swanctl": "1"}
-			h.files = map[string]string{"/etc/swanctl/swanctl.conf": "# include conf.d/*.conf\ninclude other.d/*.conf\n"}
-		}, refusal: "/etc/swanctl/swanctl.conf has no line `include conf.d/*.conf`", mend: "add the line"},
-		{name: "a swanctl.conf that is not there", inv: bySwanctl, host: func(h *probed) { h.packages = map[string]string{"strongswan-swanctl": "1"} },
-			refusal: "/etc/swanctl/swanctl.conf is not there", mend: "add the line"},
-		{name: "a swanctl.conf by its whole path", inv: bySwanctl, host: func(h *probed) {
-			h.packages = map[string]string{"strongswan-swanctl": "1"}
-			h.files = map[string]string{"/etc/swanctl/swanctl.conf": "include /etc/swanctl/conf.d/*\n"}
-		}},
 		{name: "a conn with the name of ours, by swanctl", inv: bySwanctl, host: func(h *probed) {
 			h.files = map[string]string{"/etc/swanctl/conf.d/mine.conf": "connections { tokyo {\n } }\n"}
 		}, refusal: "/etc/swanctl/conf.d/mine.conf:1 has a conn tokyo of its own", mend: "rename"},

@@ -67,15 +67,24 @@ var swanctl = backend{
 	},
 	word:        inventory.BackendSwanctl,
 	dialShell:   swanctlDial,
-	files:       swanctlLanguage.files,
+	files:       swanctlFiles,
 	confTask:    func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlEnd}.ID() },
 	keyTask:     func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlKeysEnd}.ID() },
 	keysIn:      swanctlKeys,
-	reads:       append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadPackage, Arg: "strongswan-swanctl"}, readOtherIPsec),
+	reads:       append(slices.Clone(swanctlFilesRead), readOtherIPsec),
 	preflight:   swanctlPreflight,
 	besideReads: append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}),
 	beside:      swanctlBeside,
 	others:      swanctlOthers,
+}
+
+func swanctlFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {
+	files, conns, err := swanctlLanguage.files(owner, cs)
+	if err != nil || len(files) == 0 {
+		return files, conns, err
+	}
+	includes := tasks.Include{Package: "strongswan-swanctl", Path: swanctlConf, Line: "include conf.d/*.conf", File: conns[0].Conf}
+	return append([]tasks.Task{includes}, files...), conns, nil
 }
 
 var swanctlLanguage = language{

@@ -92,11 +92,11 @@ func TestSwanctlCarriesKeys(t *testing.T) {
 		inv := bySwanctl()
 		cs := conns{tunnels: []tunnel{siteEnd(inv, &inv.Sites[0])}}
 		cs.tunnels[0].psk, cs.tunnels[0].alsoKeys = secret.New(text), []secret.Value{secret.New("the other one 12345")}
-		ts, _, err := swanctlLanguage.files("x", cs)
+		ts, _, err := swanctlFiles("x", cs)
 		if err != nil {
 			r.Fatal(err)
 		}
-		keys := swanctlKeys(ts[1].(tasks.File).Content)
+		keys := swanctlKeys(ts[2].(tasks.File).Content)
 		if len(keys) != 2 || keys[1].Reveal() != text {
 			r.Fatalf("%q came back as %d keys", text, len(keys))
 		}
@@ -128,6 +128,41 @@ func TestSwanctlConnsBeside(t *testing.T) {
 		got := strings.Join(warnings, "\n")
 		if tt.says == "" && got != "" || !strings.Contains(got, tt.says) || strings.Count(got, "\n") > 0 {
 			t.Errorf("%s: %q, want %q", name, got, tt.says)
+		}
+	}
+}
+
+// A swanctl.conf that does not lead to our files stops a plan, and is what somebody did
+// to the host once they were applied: the next load would take every tunnel out.
+func TestSwanctlConfLeadsToOurs(t *testing.T) {
+	inv := bySwanctl()
+	for name, tt := range map[string]struct {
+		files map[string]string
+		says  string // "" for nothing
+	}{
+		"as its package has it": {map[string]string{swanctlConf: "# x\ninclude conf.d/*.conf\n"}, ""},
+		"by the whole path":     {map[string]string{swanctlConf: "include \"/etc/swanctl/conf.d/*\"\n"}, ""},
+		"somewhere else":        {map[string]string{swanctlConf: "# include conf.d/*.conf\ninclude other.d/*.conf\n"}, "it has no line `include conf.d/*.conf`"},
+		"not there":             {nil, "it is not there"},
+	} {
+		h := bookworm()
+		h.packages, h.files = map[string]string{"strongswan-swanctl": "1"}, tt.files
+		f := h.facts(t, inv, "vps")
+		for _, task := range wanted(t, inv, "vps") {
+			includes, ok := task.(tasks.Include)
+			if !ok {
+				continue
+			}
+			c, err := includes.Check(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if says := c != nil; says != (tt.says != "") || says && (!strings.Contains(c.Blocked, tt.says) || c.Mend == "") {
+				t.Errorf("%s: %+v", name, c)
+			}
+			if !includes.Applied(&tasks.Manifest{Tasks: []tasks.Entry{{ID: "file:" + includes.File, Kind: "file", Path: includes.File}}}) || includes.Applied(nil) {
+				t.Error("it does not know whether our files were applied")
+			}
 		}
 	}
 }

@@ -3,8 +3,6 @@ package roles
 import (
 	"archive/tar"
 	"fmt"
-	"path"
-	"regexp"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -99,20 +97,15 @@ func swanctlBeside(cs conns, f tasks.Facts) ([]string, error) {
 	return first(out, 5, swanctlConf), nil
 }
 
-// swanctlInclude is a line that brings other files in.
-var swanctlInclude = regexp.MustCompile(`(?m)^[ \t]*include[ \t]+"?([^"\s#]+)`)
-
-// swanctlPreflight looks whether swanctl would read our files at all, for conns of the
-// user's that would be merged into ours, since two sections of one name are one, and for
-// files that somebody put among ours: it reads them too, and they are not ours to take
-// away.
+// swanctlPreflight looks for conns of the user's that would be merged into ours, since
+// two sections of one name are one, and for files that somebody put among ours: swanctl
+// reads them too, and they are not ours to take away.
 func swanctlPreflight(c *check, conns []tasks.Conn) {
 	c.otherIPsec()
 	names, paths := map[string]bool{}, map[string]bool{}
 	for _, n := range conns {
 		names[n.Name], paths[n.Conf], paths[n.Secrets] = true, true, true
 	}
-	c.includesOurs()
 	others, err := swanctlOtherConns(c.facts)
 	if c.unknown(err) {
 		return
@@ -136,33 +129,4 @@ func swanctlPreflight(c *check, conns []tasks.Conn) {
 			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
 		}
 	}
-}
-
-// includesOurs refuses a host whose swanctl.conf does not lead to our files. Where it is
-// not installed, the package brings one that does.
-func (c *check) includesOurs() {
-	p, err := c.facts.Package("strongswan-swanctl")
-	if c.unknown(err) || !p.Installed {
-		return
-	}
-	found, err := c.facts.Glob(swanctlConf)
-	if c.unknown(err) {
-		return
-	}
-	for _, f := range found {
-		for _, m := range swanctlInclude.FindAllSubmatch(f.Content, -1) {
-			pattern := string(m[1])
-			if !path.IsAbs(pattern) {
-				pattern = path.Join(path.Dir(swanctlConf), pattern)
-			}
-			if ok, _ := path.Match(pattern, swanctlOurs+"x"+swanctlEnd); ok {
-				return
-			}
-		}
-	}
-	has := "has no line `include conf.d/*.conf`"
-	if len(found) == 0 {
-		has = "is not there"
-	}
-	c.refuse("add the line `include conf.d/*.conf` to it, as Debian's package has it", "%s %s: strongSwan would not read vpnpush's files", swanctlConf, has)
 }

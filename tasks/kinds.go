@@ -93,6 +93,13 @@ type Recorder interface {
 	Record(had *Entry, f Facts) Entry
 }
 
+// Standing is a task that nothing is written down of, and that says by itself whether it
+// was wanted when m was: what differs then was changed on the host.
+type Standing interface {
+	Task
+	Applied(m *Manifest) bool
+}
+
 // Leaving is what a way out may look at.
 type Leaving struct {
 	Facts   Facts

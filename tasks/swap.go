@@ -48,6 +48,9 @@ func (t Swap) Stands(f Facts) (bool, error) {
 	return from.Installed && !to.Installed, err
 }
 
+// Applied implements Standing.
+func (t Swap) Applied(m *Manifest) bool { return m.Daemon() == t.To.Name }
+
 // Check implements Task.
 func (t Swap) Check(f Facts) (*Change, error) {
 	if stands, err := t.Stands(f); err != nil || !stands {

@@ -230,6 +230,7 @@ func (h *HostDrift) settle() {
 // what is wanted, L what was last applied and A what stands on the host,
 //
 //	never applied, or not this task   pending
+//	not written down, and wanted then drifted
 //	D = L                             drifted
 //	D ≠ L, A = L                      pending
 //	D ≠ L, A ≠ L                      drifted, and the inventory moved on as well
@@ -247,6 +248,9 @@ func classify(t tasks.Task, c *tasks.Change, m *tasks.Manifest, f tasks.Facts) (
 			return FindingPending, false, err
 		}
 		return FindingDrifted, true, nil
+	}
+	if s, ok := t.(tasks.Standing); ok && s.Applied(m) {
+		return FindingDrifted, false, nil
 	}
 	d, ok := t.(tasks.Digester)
 	if !ok {
