@@ -48,19 +48,12 @@ starter_try() {
     printf 'charon {\n  filelog {\n    vpnpush {\n      path = %s\n      default = 1\n      flush_line = yes\n    }\n  }\n}\n' "$log" >/etc/strongswan.d/zz-vpnpush-trial.conf
     starter_own
     ipsec statusall 2>/dev/null | awk '
-        function sorted(list, a, n, i, j, w) {
-            n = split(list, a, " ")
-            for (i = 2; i <= n; i++) { w = a[i]; for (j = i - 1; j > 0 && a[j] > w; j--) a[j + 1] = a[j]; a[j + 1] = w }
-            list = a[1]
-            for (i = 2; i <= n; i++) list = list " " a[i]
-            return list
-        }
         /^(Routed|Shunted|Security)/ { on = 0 }
         on && match($0, /^ *[^ :]+: +/) {
             name = $1; sub(/:$/, "", name)
             rest = substr($0, RLENGTH + 1)
             if (rest ~ /^(local|remote): +\[/) { what = $2; sub(/:$/, "", what); sub(/^[^[]*\[/, "", rest); sub(/\].*/, "", rest); print what " of " name " is " rest }
-            else if (sub(/^child: +/, "", rest)) { sub(/ (TUNNEL|TRANSPORT|BEET|PASS|DROP).*/, "", rest); split(rest, side, " === "); print name " joins " sorted(side[1]) " === " sorted(side[2]) }
+            else if (sub(/^child: +/, "", rest)) { sub(/ (TUNNEL|TRANSPORT|BEET|PASS|DROP).*/, "", rest); split(rest, side, " === "); print name " joins " side[1] " === " side[2] }
             else if (!(name in seen)) { seen[name] = 1; print "conn " name }
         }
         /^Connections:/ { on = 1 }' >/run/trial/listed

@@ -54,19 +54,12 @@ swanctl_try() {
     # with another code its service does not start (ExecStartPost of its unit)
     if [ "$rc" -eq 0 ]; then
         swanctl --list-conns 2>/dev/null | awk '
-            function sorted(list, a, n, i, j, w) {
-                n = split(list, a, " ")
-                for (i = 2; i <= n; i++) { w = a[i]; for (j = i - 1; j > 0 && a[j] > w; j--) a[j + 1] = a[j]; a[j + 1] = w }
-                list = a[1]
-                for (i = 2; i <= n; i++) list = list " " a[i]
-                return list
-            }
             /^[^ ]/ { conn = $1; sub(/:$/, "", conn); child = 0; print "conn " conn }
             /^  (local|remote) .*authentication:$/ { side = $1 }
             /^    id: / { print side " of " conn " is " $2 }
             /^  [^ ]+: (TUNNEL|TRANSPORT|BEET|PASS|DROP)/ { child = 1 }
-            child && sub(/^    local: +/, "") { from = sorted($0) }
-            child && sub(/^    remote: +/, "") { print conn " joins " from " === " sorted($0); child = 0 }' >>/run/trial/listed
+            child && sub(/^    local: +/, "") { from = $0 }
+            child && sub(/^    remote: +/, "") { print conn " joins " from " === " $0; child = 0 }' >>/run/trial/listed
         swanctl --list-algs 2>/dev/null | sed -n 's/^ *\([A-Z][A-Z0-9_]*\)\[.*/algorithm \1/p' >>/run/trial/listed
         # of a file those keys were loaded whose sections were
         awk '

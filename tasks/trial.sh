@@ -45,9 +45,21 @@ in_trial() {
     "$1" "$2" >/dev/null
     cd /run/trial
     # What is said of a file that is not ours is no reason to stop, unless something of
-    # ours is not there.
+    # ours is not there. Of "NAME joins A === B" the networks come in any order.
     awk -F '\t' -v ours="$2" '
-        FILENAME == "listed" { some = listed[$0] = 1; next }
+        function sorted(list, a, n, i, j, w) {
+            n = split(list, a, " ")
+            for (i = 2; i <= n; i++) { w = a[i]; for (j = i - 1; j > 0 && a[j] > w; j--) a[j + 1] = a[j]; a[j + 1] = w }
+            list = a[1]
+            for (i = 2; i <= n; i++) list = list " " a[i]
+            return list
+        }
+        FILENAME == "listed" {
+            if (match($0, / joins /) && split(substr($0, RSTART + 7), side, " === ") == 2)
+                $0 = substr($0, 1, RSTART + 6) sorted(side[1]) " === " sorted(side[2])
+            some = listed[$0] = 1
+            next
+        }
         FILENAME == "said" {
             mine = index($1, ours) == 1
             what[++n] = ($1 == "" ? "" : $1 ($2 == "" ? "" : ":" $2) ": ") $3 (mine || $1 == "" ? "" : "; the file is not vpnpush'\''s")
