@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/inventory"
@@ -59,9 +60,9 @@ func (c *check) otherIPsec() {
 // put among ours: strongSwan reads them too, and they are not ours to take away.
 func starterPreflight(c *check, conns []tasks.Conn) {
 	c.otherIPsec()
-	names, paths := map[string]bool{}, map[string]bool{}
+	names := map[string]bool{}
 	for _, n := range conns {
-		names[n.Name], paths[n.Conf], paths[n.Secrets] = true, true, true
+		names[n.Name] = true
 	}
 	if s, err := c.facts.File(ipsecConf); !c.unknown(err) {
 		for l := range strings.Lines(string(s.Content)) {
@@ -81,7 +82,13 @@ func starterPreflight(c *check, conns []tasks.Conn) {
 			}
 		}
 	}
-	found, err := c.facts.Glob(confDir + "*")
+	c.strays(confDir+"*", confDir, conns)
+}
+
+// strays warns of files whose paths begin as those of ours do and that are not ours.
+// pattern brings them.
+func (c *check) strays(pattern, ours string, conns []tasks.Conn) {
+	found, err := c.facts.Glob(pattern)
 	if c.unknown(err) {
 		return
 	}
@@ -90,7 +97,10 @@ func starterPreflight(c *check, conns []tasks.Conn) {
 		return
 	}
 	for _, f := range found {
-		if !m.Owns(f.Path) && !paths[f.Path] {
+		if !strings.HasPrefix(f.Path, ours) || m.Owns(f.Path) {
+			continue
+		}
+		if !slices.ContainsFunc(conns, func(n tasks.Conn) bool { return f.Path == n.Conf || f.Path == n.Secrets }) {
 			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
 		}
 	}

@@ -116,17 +116,5 @@ func swanctlPreflight(c *check, conns []tasks.Conn) {
 				"%s:%d has a conn %s of its own, which strongSwan would merge with vpnpush's", o.file, o.line, o.name)
 		}
 	}
-	m, err := tasks.ReadManifest(c.facts)
-	if c.unknown(err) {
-		return
-	}
-	found, err := c.facts.Glob(swanctlDir + "*" + swanctlEnd)
-	if c.unknown(err) {
-		return
-	}
-	for _, f := range found {
-		if strings.HasPrefix(f.Path, swanctlOurs) && !m.Owns(f.Path) && !paths[f.Path] {
-			c.warn("%s is not vpnpush's, and strongSwan reads it with the rest", f.Path)
-		}
-	}
+	c.strays(swanctlDir+"*"+swanctlEnd, swanctlOurs, conns)
 }
