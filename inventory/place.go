@@ -12,13 +12,7 @@ import (
 func (inv *Inventory) Place(key ...string) string {
 	path := toml.Key(key)
 	for n := len(path); n > 0 && inv.pos != nil; n-- {
-		at := &inv.pos.root
-		for _, part := range path[:n] {
-			if at = at.in[part]; at == nil {
-				break
-			}
-		}
-		switch {
+		switch at := inv.pos.at(path[:n]); {
 		case at == nil || len(at.names) == 0:
 		case n == len(path):
 			return fmt.Sprintf("%s:%d: %s", inv.Path, inv.pos.line(path), path)

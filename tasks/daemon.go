@@ -35,8 +35,8 @@ type Daemon struct {
 	// bring from elsewhere.
 	Keys []KeySource
 	// Packages are what it is installed by. Package is the one among them that brings
-	// charon, and Status the command that prints what
-	// charon runs with, its plugins too, and fails where it does not run.
+	// charon, and Status the command that prints what charon runs with, its plugins
+	// too, and fails where it does not run.
 	Packages        []string
 	Package, Status string
 	// Dial returns the shell that dials a conn which is not up, and ends first what is

@@ -63,12 +63,12 @@ func (a *app) completeHost(cmd *cobra.Command, args []string, begun string) ([]c
 // completeNames returns what completes the first argument of a verb by the names that
 // the inventory has of its kind.
 func (a *app) completeNames(names func(*inventory.Inventory) []string) cobra.CompletionFunc {
-	return func(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return func(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		inv := a.read()
 		if inv == nil || len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return names(inv), cobra.ShellCompDirectiveNoFileComp
+		return slices.DeleteFunc(names(inv), func(n string) bool { return !strings.HasPrefix(n, begun) }), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 

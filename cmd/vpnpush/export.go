@@ -30,7 +30,7 @@ the bare values (text). It touches no network.
 
 What it writes holds the key of all clients and the user's password, so it makes DIR
 for you alone. Without --out, text alone is printed.`,
-		ValidArgsFunction: a.completeUser,
+		ValidArgsFunction: a.completeNames(userNames),
 		Args: func(cmd *cobra.Command, args []string) error {
 			if f.all {
 				if err := cobra.NoArgs(cmd, args); err != nil {
@@ -174,17 +174,4 @@ func writeDevice(dir *os.Root, name string, content secret.Value) error {
 	}
 	_, err = f.WriteString(content.Reveal())
 	return errors.Join(err, f.Chmod(0o600), f.Sync(), f.Close())
-}
-
-// completeUser completes the name of the one user that a verb takes.
-func (a *app) completeUser(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	var out []cobra.Completion
-	if inv := a.read(); inv != nil && inv.L2TP != nil && len(args) == 0 {
-		for _, u := range inv.L2TP.Users {
-			if strings.HasPrefix(u.Name, begun) {
-				out = append(out, u.Name)
-			}
-		}
-	}
-	return out, cobra.ShellCompDirectiveNoFileComp
 }
