@@ -31,15 +31,15 @@ build:
 
 test: lab
 	-$(LAB)/setup.sh browser
-	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} go test -v -timeout 75m ./... 2>&1 | awk -f testdata/summary.awk
+	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} testdata/tests.sh -timeout 75m ./...
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;
 # and that of one that has 11; a laptop with what export wrote; then all with swanctl
 test-all: test
-	LAB_SUITE=trixie VPNPUSH_E2E=1 go test -count=1 -v -timeout 75m -run '^TestE2E($(TRUELAB))$$' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
-	LAB_SUITE=bullseye VPNPUSH_E2E=1 go test -count=1 -v -run '^TestE2EL2TPRelease$$' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
-	LAB_EXPORT=1 VPNPUSH_E2E=1 go test -count=1 -v -run '^TestE2EExport$$' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
-	VPNPUSH_E2E=1 VPNPUSH_LAB_BACKEND=swanctl CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -v -timeout 4h -count 1 -run '^TestE2E' ./cmd/vpnpush 2>&1 | awk -f testdata/summary.awk
+	LAB_SUITE=trixie VPNPUSH_E2E=1 testdata/tests.sh -count=1 -timeout 75m -run '^TestE2E($(TRUELAB))$$' ./cmd/vpnpush
+	LAB_SUITE=bullseye VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EL2TPRelease$$' ./cmd/vpnpush
+	LAB_EXPORT=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EExport$$' ./cmd/vpnpush
+	VPNPUSH_E2E=1 VPNPUSH_LAB_BACKEND=swanctl CHAOS_ROUNDS=$(CHAOS_ROUNDS) testdata/tests.sh -timeout 4h -count 1 -run '^TestE2E' ./cmd/vpnpush
 
 # what the tests' labs are made of
 lab:

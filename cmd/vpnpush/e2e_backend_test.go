@@ -186,11 +186,15 @@ func chosen(t *testing.T) backend {
 	}
 }
 
-// both runs a test with either backend, or with the one that is asked for.
+// both runs a test with either backend, side by side, or with the one that is asked for.
 func both(t *testing.T, test func(t *testing.T, b backend)) {
+	t.Parallel()
 	for _, b := range []backend{byStarter, bySwanctl} {
 		if os.Getenv(labBackend) == "" || chosen(t).name == b.name {
-			t.Run(b.name, func(t *testing.T) { test(t, b) })
+			t.Run(b.name, func(t *testing.T) {
+				t.Parallel()
+				test(t, b)
+			})
 		}
 	}
 }

@@ -254,6 +254,7 @@ ip -n r1 route add 203.0.113.10/32 via 10.99.0.2`
 // What only a kernel of its own can show. On the site it is Debian 13's, whose log loses
 // the lines by which Debian 12's tells that a profile was loaded anew.
 func TestE2EDoctorKernel(t *testing.T) {
+	t.Parallel()
 	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Suite: "trixie", Layer: b.layer}}})
 	b.write(t, l, labHub, labTokyo)

@@ -58,8 +58,7 @@ func silent(t *testing.T, l *lab.Lab) {
 func TestE2EDrift(t *testing.T) { both(t, testDrift) }
 
 func testDrift(t *testing.T, b backend) {
-	t.Parallel()
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
@@ -156,7 +155,7 @@ func vpnpushCode(l *lab.Lab, args ...string) int { return l.Vpnpush(args...).Cod
 func TestE2EDriftReports(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
@@ -250,7 +249,7 @@ func TestE2EDriftReports(t *testing.T) {
 func TestE2EStatus(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })

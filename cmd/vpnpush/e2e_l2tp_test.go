@@ -100,6 +100,7 @@ n=0; while ip -br link | grep -q '^ppp' && [ $n -lt 60 ]; do n=$((n + 1)); sleep
 // through the packet filter, L2TP clients as Windows is one, and nothing but ESP
 // in UDP on the internet.
 func TestE2EL2TP(t *testing.T) {
+	t.Parallel()
 	b := chosen(t)
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{
 		{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}, {Name: "osaka", Place: "2", Layer: b.layer},

@@ -13,6 +13,7 @@ import (
 // host, or because it is what its release is made for, on Debian 12 and 13: the ends
 // agree, and a key and networks change on both of them.
 func TestE2EMixed(t *testing.T) {
+	t.Parallel()
 	type host struct {
 		backend
 		suite string

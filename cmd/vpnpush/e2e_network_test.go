@@ -164,7 +164,7 @@ func testNetwork(t *testing.T, b backend) {
 func TestE2ERelay(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	filter := "[firewall]\nbackend = \"none\"\n"
 	b.write(t, l, labHub, labTokyo, labOsaka, filter, "[tunnel]\nrelay = true\n")
 	vpnpush(t, l, 0, "apply", "--yes")
@@ -181,8 +181,7 @@ func TestE2ERelay(t *testing.T) {
 func TestE2EChangeAndRemove(t *testing.T) { both(t, testChangeAndRemove) }
 
 func testChangeAndRemove(t *testing.T, b backend) {
-	t.Parallel()
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	before := sas(t, l, "vps")
@@ -237,7 +236,7 @@ func testChangeAndRemove(t *testing.T, b backend) {
 func TestE2EKeysAreApart(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	// osaka says it is tokyo, with the key that is its own

@@ -13,7 +13,6 @@ import (
 func TestE2EPair(t *testing.T) { both(t, testPair) }
 
 func testPair(t *testing.T, b backend) {
-	t.Parallel()
 	l := tokyoViaHub(t, b)
 	conf := func(host, site string) string {
 		t.Helper()

@@ -256,6 +256,7 @@ func TestE2ERehearseSwanctl(t *testing.T) {
 // With a kernel that has IPsec the twins use that: the SAs of the hub's own tunnels and
 // those of the rehearsal are each in namespaces of their own. AppArmor is on.
 func TestE2ERehearseInTheKernel(t *testing.T) {
+	t.Parallel()
 	l := lab.StartVM(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: "starter"}, {Name: "tokyo", Place: "1", Layer: "starter"}}})
 	write(t, l, labHub, labTokyo)
 	vpnpush(t, l, 0, "apply", "--yes")

@@ -15,6 +15,7 @@ import (
 // strongSwan's daemons: what one is told, the other agrees to, and none sees a change in
 // the second plan. A bare host installs what is its release's.
 func TestE2EReleases(t *testing.T) {
+	t.Parallel()
 	for name, hosts := range map[string][4]lab.Host{
 		"hub 11": {{Suite: "bullseye"}, {Suite: "trixie", Layer: "swanctl"}, {Suite: "bookworm", Layer: "starter"}, {Suite: "bullseye", Layer: "swanctl"}},
 		"hub 13": {{Suite: "trixie", Layer: "swanctl"}, {Suite: "bullseye"}, {Suite: "bookworm", Layer: "swanctl"}, {Suite: "trixie", Layer: "starter"}},
@@ -47,6 +48,7 @@ func TestE2EReleases(t *testing.T) {
 // and reaches a site behind the tunnel, before and after the hub was rebooted, and AppArmor
 // has refused nothing, nor would have.
 func TestE2EL2TPRelease(t *testing.T) {
+	t.Parallel()
 	suite := cmp.Or(os.Getenv("LAB_SUITE"), "trixie")
 	head, tail, _ := strings.Cut(trueLab, "[sites.osaka]")
 	_, tail, _ = strings.Cut(tail, "[firewall]")

@@ -13,8 +13,7 @@ import (
 func TestE2ERotateKey(t *testing.T) { both(t, testRotateKey) }
 
 func testRotateKey(t *testing.T, b backend) {
-	t.Parallel()
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
 	before := sas(t, l, "vps")["osaka"]

@@ -29,9 +29,9 @@ rm "$out"/{plain,noting}
 # go test would give the tests a GOCOVERDIR of its own, and with it to the programs
 # that they start: those of the scripts, and that of the lab. So env has the last word.
 failed=0
-VPNPUSH_E2E=1 go test -count=1 -v -timeout 90m -run "${COVER_RUN:-.}" -coverpkg="$program" \
+VPNPUSH_E2E=1 testdata/tests.sh -count=1 -timeout 90m -run "${COVER_RUN:-.}" -coverpkg="$program" \
     -exec "env 'GOCOVERDIR=$out/go' 'VPNPUSH_SHELL_COVER=$out/shell'" "${pkgs[@]}" -args -test.gocoverdir="$out/go" 2>&1 |
-    sed -u '/^ok /s/[[:space:]]*coverage: .*//' | awk -f testdata/summary.awk || failed=1
+    sed -u '/^ok /s/[[:space:]]*coverage: .*//' || failed=1
 
 go tool covdata textfmt -i="$out/go" -pkg="$program" -o "$out/profile"
 go tool cover -func="$out/profile" >"$out/func"

@@ -9,13 +9,17 @@ package lab
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,9 +40,12 @@ type Host struct {
 
 // Options says what lab to start.
 type Options struct {
-	// Hosts defaults to the bare hosts of testdata/inventories/lab-ns.toml: the
-	// hub vps and the sites tokyo and osaka.
+	// Hosts defaults to the hosts of testdata/inventories/lab-ns.toml: the hub vps
+	// and the sites tokyo and osaka.
 	Hosts []Host
+	// Layer is what is installed on the hosts that do not say. Ask for one unless
+	// installing is the point: it costs more than all else of an apply.
+	Layer string
 	// Inventory is a file, relative to the module's root, to copy into the lab as
 	// Lab.Inventory; "" for none.
 	Inventory string
@@ -79,6 +86,10 @@ func start(t testing.TB, kind string, o Options) *Lab {
 	if hosts == nil {
 		hosts = []Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}, {Name: "osaka", Place: "2"}}
 	}
+	hosts = slices.Clone(hosts)
+	for i := range hosts {
+		hosts[i].Layer = cmp.Or(hosts[i].Layer, o.Layer)
+	}
 	check := []string{kind}
 	for _, h := range hosts {
 		check = append(check, h.Suite)
@@ -104,22 +115,7 @@ func start(t testing.TB, kind string, o Options) *Lab {
 			t.Fatal(err)
 		}
 	}
-	l.bin = sync.OnceValues(func() (string, error) {
-		bin := l.path("vpnpush")
-		args := []string{"build", "-o", bin}
-		if os.Getenv("GOCOVERDIR") != "" {
-			args = append(args, "-cover", "-coverpkg=./...")
-		}
-		if os.Getenv(shellCoverDir) != "" {
-			args = append(args, "-tags=shellcover")
-		}
-		cmd := exec.Command("go", append(args, "./cmd/vpnpush")...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build vpnpush: %w\n%s", err, out)
-		}
-		return bin, nil
-	})
+	l.bin = sync.OnceValues(l.program)
 	reader, writer, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +124,48 @@ func start(t testing.TB, kind string, o Options) *Lab {
 	defer reader.Close()
 	l.up(hosts, reader)
 	return l
+}
+
+// built builds vpnpush from this tree, once for all labs of a test's process, and returns
+// it as a file that has no name any more: nothing has to be cleaned up.
+var built = sync.OnceValues(func() (*os.File, error) {
+	root, err := moduleRoot()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp("", "vpnlab-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	bin := filepath.Join(dir, "vpnpush")
+	args := []string{"build", "-o", bin}
+	if os.Getenv("GOCOVERDIR") != "" {
+		args = append(args, "-cover", "-coverpkg=./...")
+	}
+	if os.Getenv(shellCoverDir) != "" {
+		args = append(args, "-tags=shellcover")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/vpnpush")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build vpnpush: %w\n%s", err, out)
+	}
+	return os.Open(bin)
+})
+
+// program copies what was built into the lab's directory, and returns its path.
+func (l *Lab) program() (string, error) {
+	from, err := built()
+	if err != nil {
+		return "", err
+	}
+	to, err := os.OpenFile(l.path("vpnpush"), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(to, io.NewSectionReader(from, 0, math.MaxInt64))
+	return to.Name(), errors.Join(err, to.Close())
 }
 
 // Add starts more hosts in the running lab.

@@ -1,0 +1,21 @@
+#!/bin/bash
+# tests.sh ARG...    go test ARG..., told for a reader
+#
+# On a terminal a line per package that grows while its tests run, else a line per
+# package at its end; what failed with its output; what was skipped, and why; the
+# slowest tests. Exits as go test does.
+#
+#   PARALLEL=4    so many tests at a time: those on a lab wait for most of their time
+#   SLOWEST=15    so many are told at the end
+set -euo pipefail
+gotestsum=(go run gotest.tools/gotestsum@v1.13.0)
+format=standard-quiet
+if [ -t 1 ]; then format=dots-v2; fi
+events=$(mktemp)
+trap 'rm -f "$events"' EXIT
+code=0
+"${gotestsum[@]}" --format "$format" --jsonfile-timing-events "$events" -- -parallel "${PARALLEL:-4}" "$@" || code=$?
+printf '\nthe slowest:\n'
+"${gotestsum[@]}" tool slowest --num "${SLOWEST:-15}" --jsonfile "$events" |
+    awk '{ sub(/^.*\/vpnpush\//, "", $1); printf "%10s  %s  %s\n", $3, $1, $2 }'
+exit "$code"
