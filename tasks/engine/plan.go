@@ -282,7 +282,11 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	case err != nil:
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
 	}
-	f, err := host.ParseFacts(bytes.NewReader(res.Stdout))
+	var f tasks.Facts
+	answer, err := host.Unpack(res.Stdout, h.maxAnswer())
+	if err == nil {
+		f, err = host.ParseFacts(bytes.NewReader(answer))
+	}
 	if said := bytes.TrimSpace(res.Stderr); errors.Is(err, tasks.ErrUnknown) && len(said) > 0 {
 		err = fmt.Errorf("%w\n%s", err, said)
 	}

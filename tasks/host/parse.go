@@ -3,6 +3,7 @@ package host
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -15,7 +16,31 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
-// ParseFacts parses what the script of Probe printed. An answer that is cut short, or
+// Unpack returns what a host answered to the script of Probe as ParseFacts reads it. It may
+// have most bytes, however small it came.
+func Unpack(answer []byte, most int) ([]byte, error) {
+	// as in parseAnswer, a login script may have printed something
+	i := bytes.Index(answer, []byte(packedMark))
+	if i < 0 {
+		return answer, nil
+	}
+	var out []byte
+	z, err := gzip.NewReader(bytes.NewReader(answer[i+len(packedMark):]))
+	if err == nil {
+		out, err = io.ReadAll(io.LimitReader(z, int64(most)+1))
+	}
+	switch {
+	case len(out) > most:
+		return nil, fmt.Errorf("read facts: %w: more than %d KiB, unpacked", transport.ErrEndless, most>>10)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("read facts: %w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(answer))
+	case err != nil:
+		return nil, fmt.Errorf("read facts: %w: unpack the answer: %w", tasks.ErrUnknown, err)
+	}
+	return out, nil
+}
+
+// ParseFacts parses what the script of Probe printed, unpacked. An answer that is cut short, or
 // that a host's shell garbled, is an error: there are no half facts.
 func ParseFacts(r io.Reader) (tasks.Facts, error) {
 	data, err := io.ReadAll(r)
@@ -168,6 +193,9 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 			p.sysv = map[string]bool{}
 		}
 		p.sysv[arg(1)] = true
+	case "newline":
+		return transport.WithHint(fmt.Errorf("%w: a file with a line break in its name: %s...", tasks.ErrUnknown, line),
+			"look at it on the host: nothing that vpnpush or strongSwan reads has such a name")
 	case "absent":
 		f.Files[arg(1)] = tasks.FileState{Path: arg(1)}
 	case "glob":

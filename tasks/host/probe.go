@@ -13,14 +13,17 @@ import (
 // The answer of a probe is a list of sections. A section starts with a line
 // that begins with sectionMark and names it, and goes on to the next newline
 // followed by sectionMark; the files come last, as one tar archive; and the
-// whole ends with the line of endMark, without which it is not complete.
+// whole ends with the line of endMark, without which it is not complete. Where the host
+// has gzip, all of it comes packed behind the line of packedMark.
 const (
+	packedMark  = "vpnpush-facts 1 gzip\n"
 	sectionMark = "\x01"
 	tarMark     = "\n" + sectionMark + "files\n"
 	endMark     = "\n" + sectionMark + "end\t" // and the status of tar
 )
 
 const probeHead = `export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+probe() {
 exec 4>&1
 # s NAME...: begin a section
 s() { printf '\n\001%s' "$1"; shift; [ $# -eq 0 ] || printf '\t%s' "$@"; echo; }
@@ -41,26 +44,18 @@ for d in /etc /var/lib /run; do [ -w "$d" ] || s host readonly "$d"; done
 s host df; df -Pk /etc /usr /var /var/lib/vpnpush /run 2>/dev/null | while read -r _ _ _ k _ m; do echo "$k $m"; done
 `
 
-// probeFiles collects the files that are there as the positional parameters:
-// those that were asked for, and those that the manifest has, since what is ours
-// and no longer wanted is known by the manifest alone.
-const probeFiles = `set --
-h='
+// probeFiles collects in $f the files that are there, a line each: those that were asked
+// for, and those that the manifest has, since what is ours and no longer wanted is known
+// by the manifest alone. A hub has thousands: no step may look at all the others.
+const probeFiles = `n='
 '
-a() { if [ -e "$1" ] || [ -L "$1" ]; then return 0; fi; s absent "$1"; return 1; }
-for p in %s; do
-  h="$h$p
-"
-  if a "$p"; then set -- "$@" "$p"; fi
-done
-IFS='
-'
-# shellcheck disable=SC2013 # IFS is a newline
-for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do
-  case $h in *"
-$p
-"*) ;; *) if a "$p"; then set -- "$@" "$p"; fi;; esac
-done
+# a FILE: name it if it is there, else say that it is not
+a() { case $1 in *"$n"*) s newline >&4; printf '%%s' "${1%%%%"$n"*}" >&4; return;; esac; if [ -e "$1" ] || [ -L "$1" ]; then printf '%%s\n' "$1"; else s absent "$1" >&4; fi; }
+f=$({ for p in %s; do a "$p"; done
+  IFS=$n; set -f
+  # shellcheck disable=SC2013 # IFS is a newline
+  for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do a "$p"; done
+} | awk '!seen[$0]++')
 `
 
 // Probe makes the one script that brings all of reads, and the platform. It is
@@ -145,7 +140,10 @@ func Probe(reads []tasks.Read) (string, error) {
 		}
 	}
 	// one tar brings content, mode, owner and time of every file in one go
-	b.WriteString("printf '\\n\\001files\\n'\nx=0; [ $# -eq 0 ] || tar --no-recursion --hard-dereference -cPf - -- \"$@\" || x=$?\nprintf '\\n\\001end\\t%s\\n' \"$x\"\n")
+	b.WriteString("printf '\\n\\001files\\n'\nx=0; [ -z \"$f\" ] || printf '%s\\n' \"$f\" | tar --no-recursion --hard-dereference --no-unquote --verbatim-files-from -cPf - -T - || x=$?\nprintf '\\n\\001end\\t%s\\n' \"$x\"\n")
+	// what a hub with many tunnels answers is small when it is packed, and most of a
+	// site's answer is the archive's padding
+	fmt.Fprintf(&b, "}\nif command -v gzip >/dev/null 2>&1; then printf %s; probe | gzip -1; else probe; fi\n", transport.Quote(strings.TrimSuffix(packedMark, "\n")+`\n`))
 	if b.Len() > transport.MaxScript {
 		return "", fmt.Errorf("probe: the script has %d bytes, more than one argument takes (%d)", b.Len(), transport.MaxScript)
 	}

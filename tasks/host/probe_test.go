@@ -27,6 +27,10 @@ func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts
 	if err != nil {
 		t.Fatalf("probe: %v\n%s", err, stderr.Bytes())
 	}
+	out, err = Unpack(out, 64<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
 	f, err := ParseFacts(bytes.NewReader(out))
 	if err != nil {
 		t.Fatalf("%v\n%q", err, out)
@@ -113,6 +117,70 @@ func TestProbeReadsFiles(t *testing.T) {
 	}
 }
 
+// An answer comes packed, after what a login script printed as well; cut anywhere it is
+// unknown, and however well it was packed it has no more bytes than an answer may have.
+func TestUnpack(t *testing.T) {
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/passwd"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	packed, err := exec.Command("sh", "-c", script).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := Unpack(append([]byte("Welcome!\n"), packed...), 1<<20)
+	if err != nil || bytes.Equal(plain, packed) {
+		t.Fatalf("%v; packed at all: %v", err, !bytes.Equal(plain, packed))
+	}
+	if f, err := ParseFacts(bytes.NewReader(plain)); err != nil {
+		t.Error(err)
+	} else if s, err := f.File("/etc/passwd"); err != nil || !s.Exists {
+		t.Errorf("/etc/passwd: %v", err)
+	}
+	if again, err := Unpack(plain, 1); err != nil || !bytes.Equal(again, plain) {
+		t.Errorf("an answer that did not come packed: %v", err)
+	}
+	for n := range packed {
+		out, err := Unpack(packed[:n], 1<<20)
+		if err == nil {
+			_, err = ParseFacts(bytes.NewReader(out))
+		}
+		if !errors.Is(err, tasks.ErrUnknown) {
+			t.Fatalf("cut after %d of %d bytes: %v", n, len(packed), err)
+		}
+	}
+	bad := bytes.Clone(packed)
+	bad[len(bad)-20] ^= 1
+	if _, err := Unpack(bad, 1<<20); !errors.Is(err, tasks.ErrUnknown) {
+		t.Errorf("a byte of it changed: %v", err)
+	}
+	if _, err := Unpack(packed, len(plain)-1); !errors.Is(err, transport.ErrEndless) {
+		t.Errorf("more than it may have: %v", err)
+	}
+}
+
+// A file with a line break in its name cannot be told from two: the host is unknown then.
+func TestProbeNameOfTwoLines(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadGlob, Arg: dir + "/*"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("sh", "-c", script).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err = Unpack(out, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseFacts(bytes.NewReader(out)); !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), "a file with a line break in its name: "+dir+"/a") {
+		t.Errorf("%v", err)
+	}
+}
+
 // What was not asked for, and an answer that is cut anywhere, is unknown: never
 // absent.
 func TestFactsNeverGuess(t *testing.T) {
@@ -174,6 +242,9 @@ func FuzzParseFacts(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	if out, err = Unpack(out, 1<<20); err != nil {
+		f.Fatal(err)
+	}
 	f.Add(out)
 	f.Add([]byte("vpnpush-facts 1\n\x01host\tuid\n0\n\x01packages\ndpkg\tinstalled\t1\n\n\x01packages-status\t0\n\x01files\n\n\x01end\t0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -211,6 +282,9 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 	for name, argv := range shells(t) {
 		out, err := exec.Command(argv[0], append(argv[1:], "-c", strings.ReplaceAll(script, tasks.ManifestPath, manifest))...).Output()
 		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if out, err = Unpack(out, 1<<20); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		f, err := ParseFacts(bytes.NewReader(out))
