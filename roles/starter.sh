@@ -148,11 +148,11 @@ starter_reopen() {
 
 # starter_down CONN...: no SA of them is left
 starter_down() {
-    for conn in "$@"; do
-        n=0
-        while sa=$(ipsec status 2>/dev/null | sed -n "s/^ *\\(${conn}\\[[0-9]*\\]\\): .*/\\1/p" | head -n 1); [ -n "$sa" ] && [ "$n" -lt 10 ]; do
-            timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :
-            n=$((n + 1))
-        done
+    for _ in 1 2 3 4 5 6 7 8 9 10; do
+        sas=$(ipsec status 2>/dev/null | awk -v names="$*" '
+            BEGIN { n = split(names, a, " "); for (i = 1; i <= n; i++) ours[a[i]] = 1 }
+            match($1, /\[[0-9]+\]:$/) && substr($1, 1, RSTART - 1) in ours { sub(/:$/, "", $1); print $1 }')
+        [ -n "$sas" ] || return 0
+        for sa in $sas; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
     done
 }
