@@ -107,6 +107,14 @@ func (d *Dialer) options(t *Target) ([]option, error) {
 	if err != nil {
 		return readConfig(d.SSHConfig, host, t.User, t.Port)
 	}
+	if opts, ok := d.optionsAlike(ssh, t, host); ok {
+		return opts, nil
+	}
+	return d.askSSH(ssh, t, host)
+}
+
+// askSSH returns what `ssh -G` tells of a host that is reached as t.
+func (d *Dialer) askSSH(ssh string, t *Target, host string) ([]option, error) {
 	args := []string{"-G"}
 	if d.SSHConfig != "" {
 		args = append(args, "-F", d.SSHConfig)

@@ -84,6 +84,8 @@ type Dialer struct {
 	mu       sync.Mutex
 	closed   bool
 	resolved map[string]*lazy[*settings]
+	alike    map[string]*lazy[[]option]
+	named    func(host string) bool // by a line of ssh_config
 	jumps    map[string]*lazy[*client]
 	keys     map[string]*lazy[*keyFile]
 	mute     map[string]bool // sockets of agents that did not answer
@@ -133,6 +135,7 @@ func (d *Dialer) init() {
 			d.targets[d.Targets[i].Name] = &d.Targets[i]
 		}
 		d.resolved = make(map[string]*lazy[*settings])
+		d.alike = make(map[string]*lazy[[]option])
 		d.jumps = make(map[string]*lazy[*client])
 		d.keys = make(map[string]*lazy[*keyFile])
 		d.hosts.warn = d.Warn
