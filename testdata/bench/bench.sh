@@ -19,6 +19,7 @@ if why=$("$ROOT/testdata/lab/check.sh" ns); then
     "$ROOT/testdata/lab/up.sh" "$LAB" "${hosts[@]}"
     export VPNPUSH_BENCH_LAB=$LAB VPNPUSH_BENCH_PLAYBOOK=$HERE/playbook.yml
     "$ROOT/testdata/lab/in.sh" "$LAB" "$LAB/bench.test" -test.run '^$' -test.bench 'Plan|Ansible' -test.benchtime "${N}x"
+    "$HERE/sites.sh"
 else
     echo "NOT MEASURED, plans: $why" >&2
 fi
