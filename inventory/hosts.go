@@ -15,11 +15,7 @@ import (
 // reached through itself.
 func (inv *Inventory) Hosts() []Host {
 	hosts := make([]Host, 0, len(inv.Sites)+1)
-	hub := Host{Name: inv.Hub.Name, Role: RoleHub, SSH: inv.merge(inv.Hub.Name, inv.Hub.SSH)}
-	if hub.SSH.Host == "" && inv.Hub.Address.IsValid() {
-		hub.SSH.Host = inv.Hub.Address.String()
-	}
-	hosts = append(hosts, hub)
+	hosts = append(hosts, inv.HubHost())
 	for _, s := range inv.Sites {
 		h := Host{Name: s.Name, Role: RoleSite, SSH: inv.merge(s.Name, s.SSH)}
 		if h.SSH.Host == "" {
@@ -33,12 +29,21 @@ func (inv *Inventory) Hosts() []Host {
 	return hosts
 }
 
+// HubHost returns the first of Hosts.
+func (inv *Inventory) HubHost() Host {
+	hub := Host{Name: inv.Hub.Name, Role: RoleHub, SSH: inv.merge(inv.Hub.Name, inv.Hub.SSH)}
+	if hub.SSH.Host == "" && inv.Hub.Address.IsValid() {
+		hub.SSH.Host = inv.Hub.Address.String()
+	}
+	return hub
+}
+
 // Backend returns how strongSwan is to be configured on a host: as it says itself, else as
 // the network does.
 func (inv *Inventory) Backend(host string) Backend {
 	own := inv.Hub.Backend
-	if i := slices.IndexFunc(inv.Sites, func(s Site) bool { return s.Name == host }); i >= 0 {
-		own = inv.Sites[i].Backend
+	if s, err := inv.Site(host); host != inv.Hub.Name && err == nil {
+		own = s.Backend
 	}
 	return cmp.Or(own, inv.Tunnel.Backend, BackendAuto)
 }

@@ -8,11 +8,11 @@ import (
 
 // Site returns the site of that name.
 func (inv *Inventory) Site(name string) (*Site, error) {
+	if i, ok := slices.BinarySearchFunc(inv.Sites, name, func(s Site, name string) int { return strings.Compare(s.Name, name) }); ok {
+		return &inv.Sites[i], nil
+	}
 	var names []string
 	for i := range inv.Sites {
-		if inv.Sites[i].Name == name {
-			return &inv.Sites[i], nil
-		}
 		names = append(names, inv.Sites[i].Name)
 	}
 	return nil, unknown("site", name, names)

@@ -44,13 +44,11 @@ func Of(inv *inventory.Inventory, name string) (Host, error) {
 		h.role = inventory.RoleHub
 		return h, nil
 	}
-	for i := range inv.Sites {
-		if inv.Sites[i].Name == name {
-			h.role, h.site = inventory.RoleSite, &inv.Sites[i]
-			return h, nil
-		}
+	if h.site, err = inv.Site(name); err != nil {
+		return Host{}, transport.Bug(fmt.Errorf("host %q is not in the inventory", name))
 	}
-	return Host{}, transport.Bug(fmt.Errorf("host %q is not in the inventory", name))
+	h.role = inventory.RoleSite
+	return h, nil
 }
 
 // Reads returns everything that must be read on a host for its tasks to be told

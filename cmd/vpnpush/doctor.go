@@ -59,10 +59,8 @@ func doctorHost(inv *inventory.Inventory, h engine.Host) doctor.Host {
 		return p
 	}
 	p.Hub = inv.Hub.Address
-	for _, s := range inv.Sites {
-		if s.Name == h.Name {
-			p.Address, p.Subnets = s.Address, s.Subnets
-		}
+	if s, err := inv.Site(h.Name); err == nil {
+		p.Address, p.Subnets = s.Address, s.Subnets
 	}
 	return p
 }

@@ -21,8 +21,12 @@ import (
 // of the inventory.
 func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error) {
 	var hosts []engine.Host
+	chosen := make(map[string]bool, len(names))
+	for _, n := range names {
+		chosen[n] = true
+	}
 	for _, h := range inv.Hosts() {
-		if !slices.Contains(names, h.Name) {
+		if !chosen[h.Name] {
 			continue
 		}
 		r, err := roles.Of(inv, h.Name)
@@ -72,7 +76,7 @@ func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 	}
 	hops := strings.Split(h.SSH.Jump, ",")
 	last := hops[len(hops)-1]
-	hub := inv.Hosts()[0]
+	hub := inv.HubHost()
 	if last != "hub" && last != hub.Name && (last != "" || hub.SSH.Connection != "local") {
 		return false
 	}
@@ -80,12 +84,8 @@ func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 	if err != nil {
 		return true // a name: the hub may know it as an address of the LAN
 	}
-	for _, s := range inv.Sites {
-		if s.Name == h.Name {
-			return slices.ContainsFunc(s.Subnets, func(p netip.Prefix) bool { return p.Contains(addr) })
-		}
-	}
-	return false
+	s, err := inv.Site(h.Name)
+	return err == nil && slices.ContainsFunc(s.Subnets, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
 // behindTunnel is the mend where a site is not reached whose way in is its own tunnel.
@@ -138,10 +138,8 @@ func ways(inv *inventory.Inventory, h inventory.Host) []sshconn.Way {
 		add(inv.Hub.LocalAddress)
 	} else {
 		jumps = append(jumps, inv.Hub.Name)
-		for _, s := range inv.Sites {
-			if s.Name == h.Name {
-				add(s.Address)
-			}
+		if s, err := inv.Site(h.Name); err == nil {
+			add(s.Address)
 		}
 	}
 	var out []sshconn.Way
@@ -183,10 +181,8 @@ func lineBreaks(inv *inventory.Inventory, h inventory.Host, tunnels []strongswan
 		return "" // it goes through the tunnel, or round it
 	}
 	says := fmt.Sprintf("the way in is a line that this box opens to the hub, and %s is in hub.subnets: the line breaks when the tunnel comes up", inv.Hub.Address)
-	for _, s := range inv.Sites {
-		if s.Name == h.Name && s.Address.IsValid() {
-			return fmt.Sprintf("%s; the apply goes on through the tunnel, to %s: set ssh.host to that afterwards, and take ssh.port out (docs/ssh.md)", says, s.Address)
-		}
+	if s, err := inv.Site(h.Name); err == nil && s.Address.IsValid() {
+		return fmt.Sprintf("%s; the apply goes on through the tunnel, to %s: set ssh.host to that afterwards, and take ssh.port out (docs/ssh.md)", says, s.Address)
 	}
 	return says + fmt.Sprintf(", and all is put back, for nothing else leads here: set sites.%s.address, or keep the line as docs/ssh.md says", h.Name)
 }
