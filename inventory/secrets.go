@@ -62,6 +62,14 @@ func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics 
 	return inv.resolve(ctx, hosts, resolving{asking: true})
 }
 
+// ResolveLogin is Resolve for what it takes to look at a host, and no more: the password
+// for its sudo.
+func (inv *Inventory) ResolveLogin(ctx context.Context, host string) Diagnostics {
+	return inv.get(ctx, func(ref *secretRef) bool {
+		return ref.path[len(ref.path)-1] == "become_password" && inv.needed(ref, []string{host})
+	}, resolving{asking: true})
+}
+
 // Fetch is Resolve for the secrets of some keys.
 func (inv *Inventory) Fetch(ctx context.Context, keys ...Key) Diagnostics {
 	of := map[string]bool{}

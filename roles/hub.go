@@ -11,14 +11,18 @@ import (
 func hubTunnels(inv *inventory.Inventory) []tunnel {
 	var out []tunnel
 	for i := range inv.Sites {
-		s := &inv.Sites[i]
-		t := siteTunnel(inv, s)
-		t.local = hubLocal(inv)
-		t.localID, t.peerID = inv.Hub.Name, s.Name
-		t.localNets, t.remoteNets = inv.BehindHub(s), s.Subnets
-		out = append(out, t)
+		out = append(out, hubEnd(inv, &inv.Sites[i]))
 	}
 	return out
+}
+
+// hubEnd returns the hub's end of a site's tunnel.
+func hubEnd(inv *inventory.Inventory, s *inventory.Site) tunnel {
+	t := siteTunnel(inv, s)
+	t.local = hubLocal(inv)
+	t.localID, t.peerID = inv.Hub.Name, s.Name
+	t.localNets, t.remoteNets = inv.BehindHub(s), s.Subnets
+	return t
 }
 
 // hubLocal returns the address that the hub itself carries.

@@ -1,6 +1,7 @@
 package roles
 
 import (
+	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // beforeSuffix ends the name of a second conn of a site on the hub: no site's name has
@@ -103,6 +105,31 @@ func (h Host) Renamed(f tasks.Facts) map[string]string {
 	return out
 }
 
+// Lacks returns why the tunnel to a site does not end at the hub as it was applied to last:
+// it has none of that site, or not what the inventory says. The manifest tells that of the
+// key, too, which is not read.
+func (h Host) Lacks(f tasks.Facts, site string) error {
+	m, err := tasks.ReadManifest(f)
+	if err != nil {
+		return err
+	}
+	s, err := h.inv.Site(site)
+	if err != nil {
+		return err
+	}
+	t, b, hub := hubEnd(h.inv, s), h.backend(f).ran(m), h.inv.Hub.Name
+	was := m.Conn(t.name)
+	if was == nil || was.Tunnel == nil {
+		return transport.WithHint(fmt.Errorf("not tried: the hub %s comes first, and has no tunnel for it yet", hub), "vpnpush apply --limit %s, then this again", hub)
+	}
+	key, err := b.keyFile(h.inv.ID, t)
+	if err != nil || t.is(was.Tunnel) && key.Digest() == m.Digest(key.ID()) {
+		return err
+	}
+	return transport.WithHint(fmt.Errorf("not tried: the tunnel that the hub %s has for it is not what the inventory says, or has another key", hub),
+		"both ends change in one run: vpnpush apply --limit %s,%s", hub, site)
+}
+
 // standing returns the keys of a tunnel that stand on the host, none where that is to
 // become the inventory's in any case: it is what was applied last, and the other end has
 // it, whatever somebody has made of the file since.
@@ -111,22 +138,23 @@ func (h Host) standing(b backend, f tasks.Facts, m *tasks.Manifest, t tunnel) ([
 		s, err := f.File(m.Conn(t.name).Secrets)
 		return was.keysIn(s.Content), err
 	}
-	ts, _, err := b.files(h.inv.ID, conns{tunnels: []tunnel{t}})
-	if err != nil {
+	file, err := b.keyFile(h.inv.ID, t)
+	if err != nil || file.Digest() == m.Digest(file.ID()) {
 		return nil, err
 	}
+	s, err := f.File(file.Path)
+	return b.keysIn(s.Content), err
+}
+
+// keyFile returns the file that holds the keys of a tunnel.
+func (b backend) keyFile(owner string, t tunnel) (tasks.File, error) {
+	ts, _, err := b.files(owner, conns{tunnels: []tunnel{t}})
 	for _, task := range ts {
-		file, ok := task.(tasks.File)
-		if !ok || file.ID() != b.keyTask(t.name) || file.Digest() == m.Digest(file.ID()) {
-			continue
+		if file, ok := task.(tasks.File); ok && file.ID() == b.keyTask(t.name) {
+			return file, nil
 		}
-		s, err := f.File(file.Path)
-		if err != nil {
-			return nil, err
-		}
-		return b.keysIn(s.Content), nil
 	}
-	return nil, nil
+	return tasks.File{}, err
 }
 
 // fit makes t fit an other end that has what has says. was is the conn as it was applied

@@ -268,3 +268,38 @@ func TestEndsPolicy(t *testing.T) {
 		}
 	}
 }
+
+// A hub that is not in a run has a site's tunnel where its manifest, and nothing else is
+// read of it, tells so: as the inventory says it, and with its key.
+func TestLacks(t *testing.T) {
+	for _, b := range []inventory.Backend{inventory.BackendIPsecConf, inventory.BackendSwanctl} {
+		old, now := nated(), nated()
+		old.Tunnel.Backend, now.Tunnel.Backend = b, b
+		now.Sites[0].Subnets = append(nets("10.40.0.0/16"), now.Sites[0].Subnets...)
+		now.Sites[1].PSK = secret.New("another-osaka")
+		now.Sites = append(now.Sites, inventory.Site{Name: "yao", Subnets: nets("192.168.9.0/24"), PSK: secret.New("not-a-secret-yao")})
+		m, err := appliedTo(t, old, "vps", bare(of(t, old, "vps")), nil).File(tasks.ManifestPath)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := bookworm()
+		p.files = map[string]string{tasks.ManifestPath: string(m.Content)}
+		applied := p.facts(t, old, "vps")
+		for _, tt := range []struct {
+			site  string
+			facts tasks.Facts
+			want  string
+		}{
+			{"tokyo", applied, ""},
+			{"yao", applied, "has no tunnel for it yet"},
+			{"berlin", applied, "not what the inventory says"},
+			{"osaka", applied, "has another key"},
+			{"tokyo", bare(of(t, now, "vps")), "has no tunnel for it yet"},
+		} {
+			err := of(t, now, "vps").Lacks(tt.facts, tt.site)
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("%s, %s: %v, want %q", b, tt.site, err, tt.want)
+			}
+		}
+	}
+}

@@ -76,9 +76,13 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 				return err
 			}
 		}
+		if err := o.besideHub(ctx, hosts); err != nil {
+			return err
+		}
 		return o.planAndApply(ctx, hosts, f, view.ReportOptions{Command: "apply"}, a.view)
 	})
 	f.flags(cmd.Flags())
+	a.shardFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
 	cmd.Flags().BoolVar(&f.rehearse, "rehearse", false, "bring the tunnels up as twins on the hub first, and apply only where each comes up")
 	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited; they are backed up first")
@@ -92,6 +96,7 @@ type changeView interface {
 	Hosts(int)
 	Plan(*engine.Plan) error
 	Confirm(in io.Reader, question string) (bool, error)
+	Ends(code int)
 	Report(*engine.Report, view.ReportOptions) error
 	Rehearsal(*view.Rehearsal) error
 	Note(string)
@@ -149,10 +154,12 @@ func (o *operation) planAndApply(ctx context.Context, hosts []engine.Host, f app
 	})
 	r, _ := e.Apply(o.app.atOnce, p, hosts)
 	quiet()
+	end := reportEnd(ctx, r)
+	v.Ends(exitCode(end))
 	if err := v.Report(r, what); err != nil {
 		return err
 	}
-	return reportEnd(ctx, r)
+	return end
 }
 
 // applicable reports whether an apply of p would change anything.

@@ -37,7 +37,7 @@ docs/cron.md for a crontab line, a systemd timer and the metrics.
 Exit codes: 0 all is well; 1 usage or inventory; 2 drift; 4 a host was not
 checked; 6 both.`,
 		ValidArgsFunction: a.completeHosts,
-		PreRun:            func(*cobra.Command, []string) { a.forCron = true },
+		PreRun:            func(*cobra.Command, []string) { a.forCron, a.quietShard = true, f.changedOnly },
 		Args: func(*cobra.Command, []string) error {
 			if a.askBecome {
 				return transport.WithHint(errors.New("drift asks no questions: --ask-become-pass cannot be used with it"), "set ssh.become_password, or allow sudo without a password")
@@ -47,7 +47,8 @@ checked; 6 both.`,
 	}, func(ctx context.Context, o *operation, args []string) error {
 		return o.drift(ctx, a.patterns(args), f, a.view)
 	})
-	cmd.Flags().StringVar(&f.prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector")
+	a.shardFlag(cmd.Flags())
+	cmd.Flags().StringVar(&f.prom, "prom", "", "write metrics to `FILE`, for node_exporter's textfile collector; with --shard 3/8 to one with -3-of-8 in its name")
 	cmd.Flags().BoolVar(&f.changedOnly, "changed-only", false, "print nothing unless something is new since the last run, with this flag or without")
 	return cmd
 }
@@ -55,9 +56,11 @@ checked; 6 both.`,
 type driftFlags struct {
 	prom        string // a file; "": no metrics
 	changedOnly bool
+	shard       string // view.DriftOptions
 }
 
 type driftView interface {
+	Ends(code int)
 	Drift(*engine.Drift, view.DriftOptions) error
 }
 
@@ -73,10 +76,18 @@ func (o *operation) drift(ctx context.Context, patterns []string, f driftFlags, 
 	if interrupted(ctx) {
 		return exitWith(exitInterrupted)
 	}
+	if s := o.app.shard; s.Of > 0 {
+		f.shard = fmt.Sprintf("%d/%d", s.Number, s.Of)
+		if f.prom != "" {
+			f.prom = ofShard(f.prom, s)
+		}
+	}
+	code := driftCode(r)
+	v.Ends(code)
 	if err := tellDrift(r, loadDriftState(o.inv.ID), o.inv.ID, f, v); err != nil {
 		return err
 	}
-	return exitWith(driftCode(r))
+	return exitWith(code)
 }
 
 // ignores returns the rules of an inventory to put up with findings.
@@ -91,7 +102,7 @@ func ignores(inv *inventory.Inventory) []engine.Ignore {
 // tellDrift writes the metrics and the report, each where it is wanted, and then
 // notes what was told: what nobody could read is still to be told.
 func tellDrift(r *engine.Drift, state *driftState, id string, f driftFlags, v driftView) error {
-	o := view.DriftOptions{Inventory: id, Last: state.last()}
+	o := view.DriftOptions{Inventory: id, Shard: f.shard, Last: state.last()}
 	if f.prom != "" {
 		// node_exporter runs as a user of its own
 		if err := renameio.WriteFile(f.prom, view.DriftMetrics(r, o), 0o644, renameio.IgnoreUmask()); err != nil {

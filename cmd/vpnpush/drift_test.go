@@ -2,8 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,6 +15,8 @@ import (
 )
 
 type driftTeller func(*engine.Drift) error
+
+func (driftTeller) Ends(int) {}
 
 func (f driftTeller) Drift(d *engine.Drift, _ view.DriftOptions) error { return f(d) }
 
@@ -53,5 +57,22 @@ func TestChangedOnly(t *testing.T) {
 		if _, err := os.Stat(prom); err != nil {
 			t.Errorf("run %d: %v: silence is told by the metrics, too", i, err)
 		}
+	}
+}
+
+// Shards that end at the same moment on one machine forget nothing of each other.
+func TestDriftStateOfShards(t *testing.T) {
+	t.Setenv("XDG_STATE_HOME", t.TempDir())
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			s := loadDriftState("acme")
+			s.add(&engine.Drift{Hosts: []engine.HostDrift{{Name: fmt.Sprint("site", i), Role: "site", Result: engine.OK, Looked: time.Now()}}})
+			s.save()
+		})
+	}
+	wg.Wait()
+	if got := len(loadDriftState("acme").Hosts); got != 16 {
+		t.Errorf("%d of 16 hosts are remembered", got)
 	}
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -97,20 +99,41 @@ func (s *driftState) add(d *engine.Drift) (news bool) {
 }
 
 // save writes the hosts of this run over what is there by now: another run, of
-// other hosts, may have ended meanwhile.
+// other hosts, may have ended meanwhile, or be at it.
 func (s *driftState) save() {
-	if s.path == "" {
+	if s.path == "" || os.MkdirAll(filepath.Dir(s.path), 0o700) != nil {
 		return
 	}
+	defer lockState(filepath.Dir(s.path))()
 	mine := s.Hosts
 	s.read()
 	for name := range s.dirty {
 		s.Hosts[name] = mine[name]
 	}
 	b, err := json.MarshalIndent(s, "", "  ")
-	if err != nil || os.MkdirAll(filepath.Dir(s.path), 0o700) != nil {
+	if err != nil {
 		return
 	}
 	// Whether that went well only the next run would want to know.
 	renameio.WriteFile(s.path, append(b, '\n'), 0o600)
+}
+
+// stateWait is how long one run waits for another to save. It takes milliseconds, and a
+// run that is stopped in it must not hold the others.
+const stateWait = 5 * time.Second
+
+// lockState waits until no other run saves in a folder, and returns what lets the next
+// one. Where a folder cannot be locked, as on some file servers, it does without.
+func lockState(folder string) (unlock func()) {
+	dir, err := os.Open(folder)
+	if err != nil {
+		return func() {}
+	}
+	for end := time.Now().Add(stateWait); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	return func() { dir.Close() }
 }

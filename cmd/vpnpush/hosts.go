@@ -44,7 +44,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 				}
 				return refusals, warnings
 			},
-			Security: r.Security, Tasks: r.Tasks, Twin: r.Twin,
+			Security: r.Security, Tasks: r.Tasks, Twin: r.Twin, Lacks: r.Lacks,
 			Beside:      func(f tasks.Facts) []string { return append(r.ForeignKeys(f), r.Beside(f)...) },
 			BesideReads: r.BesideReads(),
 		})

@@ -71,6 +71,11 @@ func (o *operation) hosts(ctx context.Context, patterns []string) ([]engine.Host
 	if err != nil {
 		return nil, err
 	}
+	if o.app.shard.Of > 0 {
+		if names, err = o.sharded(patterns, names); err != nil || len(names) == 0 {
+			return nil, err // no hosts would be all of them
+		}
+	}
 	if err := o.app.fetch(ctx, o.inv, names); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -26,12 +27,14 @@ carry what is asked. With --detailed-exitcode 2 means that there are changes,
 	}, func(ctx context.Context, o *operation, args []string) error {
 		return o.plan(ctx, a.patterns(args), out, detailed, a.view)
 	})
+	a.shardFlag(cmd.Flags())
 	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE` for apply")
 	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
 }
 
 type planView interface {
+	Ends(code int)
 	Plan(*engine.Plan) error
 	Note(string)
 }
@@ -43,18 +46,23 @@ func (o *operation) plan(ctx context.Context, patterns []string, file string, de
 	if err != nil {
 		return err
 	}
-	o.engine.ReadOnly = true
-	p, _ := o.engine.Plan(ctx, hosts) // the view tells each host's error
-	if err := v.Plan(p); err != nil {
+	if err := o.besideHub(ctx, hosts); err != nil {
 		return err
 	}
+	o.engine.ReadOnly = true
+	p, _ := o.engine.Plan(ctx, hosts) // the view tells each host's error
+	code := planCode(p, detailed)
 	if interrupted(ctx) {
-		return exitWith(exitInterrupted)
+		code = exitInterrupted
+	}
+	v.Ends(code)
+	if err := v.Plan(p); err != nil || interrupted(ctx) {
+		return cmp.Or(err, exitWith(code))
 	}
 	if file != "" {
 		if err := savePlan(ctx, o.inv, p, file, v); err != nil {
 			return err
 		}
 	}
-	return exitWith(planCode(p, detailed))
+	return exitWith(code)
 }

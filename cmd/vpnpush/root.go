@@ -36,6 +36,10 @@ type app struct {
 	timeout   time.Duration
 	forCron   bool // the verb is silent when all is well
 
+	shardText  string
+	shard      inventory.Shard // zero: there is none
+	quietShard bool            // the report tells which it is, where there is one
+
 	view           *view.View
 	redactor       *secret.Redactor
 	becomePassword secret.Value
@@ -105,6 +109,12 @@ host needs sshd and a shell, nothing else.
 			}
 			if a.forks < 1 {
 				return fmt.Errorf("--forks %d: it must be at least 1", a.forks)
+			}
+			if f := cmd.Flags().Lookup("shard"); f != nil && f.Changed {
+				var err error
+				if a.shard, err = parseShard(a.shardText, os.Getenv); err != nil {
+					return err
+				}
 			}
 			if a.json && strings.HasPrefix(cmd.CommandPath(), "vpnpush completion") {
 				return transport.WithHint(errors.New("completion --json: a completion is a script for a shell"), "leave --json out")

@@ -25,8 +25,13 @@ type versionView interface{ Version(view.Build) error }
 
 // version writes what the program was built of; the flag --version does as well.
 func (a *app) version(v versionView) error {
+	return v.Version(view.Build{Version: programVersion(), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH})
+}
+
+// programVersion returns the version of this program.
+func programVersion() string {
 	bi, _ := debug.ReadBuildInfo()
-	return v.Version(view.Build{Version: versionOf(version, bi), Go: runtime.Version(), OS: runtime.GOOS, Arch: runtime.GOARCH})
+	return versionOf(version, bi)
 }
 
 // versionOf returns the version that was set when the program was built; else

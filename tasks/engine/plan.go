@@ -42,6 +42,9 @@ type Engine struct {
 	// Adopt replaces files that stand where ours go and deletes ones of ours
 	// that were edited; both are backed up, as all is.
 	Adopt bool
+	// Hub is the hub of a run that leaves it as it is: a site that would change is skipped
+	// where the hub lacks the other end of its tunnel. nil: what the hub has is not asked.
+	Hub *Host
 	// Stop, when closed, lets running hosts end and starts no new one.
 	Stop <-chan struct{}
 
@@ -163,6 +166,7 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 		e.observe(Event{Host: hp.Name, Stage: stageDone, Result: hp.Result, Err: hp.Err})
 	})
 	e.settle(p, hosts)
+	e.skipLacking(ctx, p)
 	p.Rollback = slices.ContainsFunc(hosts, func(h Host) bool { return h.Rollback != nil })
 	p.Leave = slices.ContainsFunc(hosts, func(h Host) bool { return h.Leave })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })

@@ -45,6 +45,9 @@ type Host struct {
 	// Renamed returns the sites that the hub knows by another name than they have now, by
 	// that name. Pure; nil: none.
 	Renamed func(tasks.Facts) map[string]string
+	// Lacks returns why the tunnel to a site does not end at this hub as it was applied to
+	// last, nil where it does. Pure; for an Engine's Hub.
+	Lacks func(f tasks.Facts, site string) error
 	// Twin returns a site's end of its tunnel for a strongSwan that on runs elsewhere,
 	// given what was read there, if it was. Pure.
 	Twin func(on tasks.Daemon, f tasks.Facts, peers tasks.Peers) (tasks.Twin, error)

@@ -16,6 +16,7 @@ import (
 // DriftOptions is what a drift's report tells besides the drift.
 type DriftOptions struct {
 	Inventory string // its ID
+	Shard     string // "3/8"; "": it is of no shard
 	// Last is when each host was last judged, before this run, and last as it
 	// should be. A host that never was is not in it.
 	Last map[string]LastSeen
@@ -92,7 +93,11 @@ func (v *View) driftPage(d *engine.Drift, o DriftOptions) *page {
 	if len(parts) == 0 {
 		parts = []string{"all is well"}
 	}
-	p.line("", bold, fmt.Sprintf("vpnpush drift of %s, %s", oneLine(o.Inventory), minute(d.At)))
+	title := "vpnpush drift of " + oneLine(o.Inventory)
+	if o.Shard != "" {
+		title += ", shard " + o.Shard
+	}
+	p.line("", bold, title+", "+minute(d.At))
 	p.line("", bold, fmt.Sprintf("%s: %s", words.Count(len(d.Hosts), "host"), strings.Join(parts, ", ")))
 	for i := range d.Hosts {
 		h := &d.Hosts[i]

@@ -96,6 +96,14 @@ func TestDriftSilent(t *testing.T) {
 	}
 }
 
+// The metrics of a shard stand beside those of the others: no series is in two files.
+func TestDriftMetricsOfShard(t *testing.T) {
+	got := string(DriftMetrics(&engine.Drift{At: at}, DriftOptions{Inventory: "x", Shard: "3/8"}))
+	if want := `vpnpush_drift_last_run_timestamp_seconds{inventory="x",shard="3/8"} `; !strings.Contains(got, want) {
+		t.Errorf("no %s in\n%s", want, got)
+	}
+}
+
 // A label is what a host is called, whatever that is: a name must not end it.
 func TestDriftMetricsLabels(t *testing.T) {
 	d := &engine.Drift{At: at, Hosts: []engine.HostDrift{{Name: "a\"} 1\n\\", Role: "site", Result: engine.OK, Looked: at}}}

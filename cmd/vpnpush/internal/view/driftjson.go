@@ -13,8 +13,10 @@ type (
 		head
 		Inventory string          `json:"inventory"`
 		Time      string          `json:"time"`
+		Shard     *Shard          `json:"shard"`
 		Hosts     []driftJSONHost `json:"hosts"`
 		Summary   driftSummary    `json:"summary"`
+		ExitCode  int             `json:"exit_code"`
 	}
 	driftJSONHost struct {
 		Name        string            `json:"name"`
@@ -53,7 +55,7 @@ type (
 )
 
 func (v *View) driftDocument(d *engine.Drift, o DriftOptions) driftDocument {
-	doc := driftDocument{head: heading("drift"), Inventory: v.text(o.Inventory), Time: stamp(d.At), Hosts: []driftJSONHost{}}
+	doc := driftDocument{head: heading("drift"), Inventory: v.text(o.Inventory), Time: stamp(d.At), Shard: v.shard, ExitCode: v.code, Hosts: []driftJSONHost{}}
 	sum := &doc.Summary
 	for i := range d.Hosts {
 		h := &d.Hosts[i]

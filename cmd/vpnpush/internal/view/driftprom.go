@@ -36,7 +36,11 @@ func DriftMetrics(d *engine.Drift, o DriftOptions) []byte {
 	seconds := func(t time.Time) (string, bool) { return fmt.Sprint(t.Unix()), !t.IsZero() }
 
 	head("vpnpush_drift_last_run_timestamp_seconds", "When drift was last run.")
-	fmt.Fprintf(&b, "vpnpush_drift_last_run_timestamp_seconds{%s} %d\n", inventory, d.At.Unix())
+	run := inventory
+	if o.Shard != "" { // beside those of the other shards
+		run += fmt.Sprintf(`,shard="%s"`, o.Shard)
+	}
+	fmt.Fprintf(&b, "vpnpush_drift_last_run_timestamp_seconds{%s} %d\n", run, d.At.Unix())
 	perHost("vpnpush_drift_host_checked", "Whether the host was judged in the last run.",
 		func(h *engine.HostDrift) (string, bool) { return flag(h.Checked()), true })
 	perHost("vpnpush_drift_host_last_checked_timestamp_seconds", "When the host was last judged.",

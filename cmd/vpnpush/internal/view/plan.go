@@ -211,8 +211,10 @@ type (
 		hostsAndSummary
 	}
 	hostsAndSummary struct {
-		Hosts   []jsonHost `json:"hosts"`
-		Summary summary    `json:"summary"`
+		Shard    *Shard     `json:"shard"`
+		Hosts    []jsonHost `json:"hosts"`
+		Summary  summary    `json:"summary"`
+		ExitCode int        `json:"exit_code"`
 	}
 	jsonHost struct {
 		Name    string       `json:"name"`
@@ -247,7 +249,7 @@ const (
 )
 
 func (v *View) planDocument(plan *engine.Plan) planDocument {
-	d := planDocument{head: heading("plan"), hostsAndSummary: noHosts()}
+	d := planDocument{head: heading("plan"), hostsAndSummary: v.noHosts()}
 	for _, h := range plan.Hosts {
 		out := v.jsonHost(h.Name, h.Role, h.Result, h.Err, h.Warnings)
 		for _, c := range h.Changes {
@@ -266,7 +268,9 @@ func (v *View) planDocument(plan *engine.Plan) planDocument {
 	return d
 }
 
-func noHosts() hostsAndSummary { return hostsAndSummary{Hosts: []jsonHost{}} }
+func (v *View) noHosts() hostsAndSummary {
+	return hostsAndSummary{Shard: v.shard, Hosts: []jsonHost{}, ExitCode: v.code}
+}
 
 func (v *View) jsonHost(name, role string, r engine.Result, err error, warnings []string) jsonHost {
 	h := jsonHost{Name: v.text(name), Role: role, Result: string(r), Error: v.errorText(name, err), Changes: []jsonChange{}}

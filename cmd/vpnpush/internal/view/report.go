@@ -97,7 +97,7 @@ type rollbackDocument struct {
 }
 
 func (v *View) reportHosts(r *engine.Report) hostsAndSummary {
-	d := noHosts()
+	d := v.noHosts()
 	for _, h := range r.Hosts {
 		out := v.jsonHost(h.Name, h.Role, h.Result, h.Err, h.Warnings)
 		for _, c := range h.Changes {

@@ -37,7 +37,9 @@ type Options struct {
 // engine.Observer it shows progress, which ends and is wiped off the terminal
 // when anything else is shown.
 type View struct {
-	o Options
+	o     Options
+	shard *Shard // nil: the run is of no shard
+	code  int
 	*progress
 }
 
@@ -52,7 +54,7 @@ func New(o Options) *View {
 	if o.Height <= 0 {
 		o.Height = 24
 	}
-	return &View{o, newProgress(o)}
+	return &View{o: o, progress: newProgress(o)}
 }
 
 // color reports whether a stream that is a terminal, or not, gets colour.

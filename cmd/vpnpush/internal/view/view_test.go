@@ -263,7 +263,9 @@ func TestJSON(t *testing.T) {
 					Name, Role, Result, Error string
 					Changes                   []struct{ Task, Action, State, Diff string }
 				}
-				Summary struct{ Hosts, OK, Changed, Unreachable, Failed, Changes int }
+				Shard    *Shard
+				Summary  struct{ Hosts, OK, Changed, Unreachable, Failed, Changes int }
+				ExitCode int `json:"exit_code"`
 			}
 			d := json.NewDecoder(strings.NewReader(out))
 			d.DisallowUnknownFields()

@@ -1,0 +1,19 @@
+package view
+
+// Shard is the part of the sites that a run is of. It is in the run's document, so that
+// the documents of all shards can be made one, and one that is missing is known.
+type Shard struct {
+	Inventory   string `json:"inventory"` // its ID
+	Version     string `json:"version"`   // of the program
+	Of          int    `json:"of"`
+	Numbers     []int  `json:"numbers"` // from 1; of a merged report several
+	Sites       int    `json:"sites"`
+	AllSites    int    `json:"all_sites"`
+	SitesDigest string `json:"sites_digest"` // of the names of all
+}
+
+// Sharded tells that the run is of one shard of the sites.
+func (v *View) Sharded(s Shard) { v.shard = &s }
+
+// Ends tells the exit code of the run, for its document.
+func (v *View) Ends(code int) { v.code = code }
