@@ -78,7 +78,7 @@ func resultCode(r engine.Result) int {
 }
 
 // severity orders codes, so that a run ends with the worst that happened.
-var severity = map[int]int{exitOK: 0, exitHosts: 1, exitLocked: 2, exitRolledBack: 3, exitUnknown: 4}
+var severity = map[int]int{exitOK: 0, exitHosts: 1, exitInterrupted: 2, exitLocked: 3, exitRolledBack: 4, exitUnknown: 5}
 
 func worse(a, b int) int {
 	if severity[b] > severity[a] {
@@ -96,6 +96,29 @@ func found(something, missed bool) int {
 	}
 	if missed {
 		code |= exitHosts
+	}
+	return code
+}
+
+// mergedCode returns the code of several runs as one: the worst of them, and that something
+// was found beside that something was missed, as of one run. A report that is not there
+// tells of hosts that were not reached.
+func mergedCode(codes []int, missing bool) int {
+	code, something := exitOK, false
+	for _, c := range codes {
+		if c == exitChanges || c == exitBoth {
+			something, c = true, c&^exitChanges
+		}
+		if _, known := severity[c]; !known {
+			c = exitHosts
+		}
+		code = worse(code, c)
+	}
+	if missing {
+		code = worse(code, exitHosts)
+	}
+	if code == exitOK || code == exitHosts {
+		code |= found(something, false)
 	}
 	return code
 }

@@ -62,6 +62,33 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+// A merged report ends as one run over all of it would have: the worst decides, what was
+// found and what was missed are told side by side, and a report that is not there missed.
+func TestMergedCode(t *testing.T) {
+	for _, tt := range []struct {
+		codes   []int
+		missing bool
+		want    int
+	}{
+		{[]int{exitOK, exitOK}, false, exitOK},
+		{[]int{exitOK, exitOK}, true, exitHosts},
+		{[]int{exitChanges, exitOK}, false, exitChanges},
+		{[]int{exitChanges, exitOK}, true, exitBoth},
+		{[]int{exitChanges, exitHosts}, false, exitBoth},
+		{[]int{exitOK, exitBoth}, false, exitBoth},
+		{[]int{exitHosts, exitRolledBack, exitLocked}, true, exitRolledBack},
+		{[]int{exitUnknown, exitRolledBack}, false, exitUnknown},
+		{[]int{exitInterrupted, exitHosts}, true, exitInterrupted},
+		{[]int{exitInterrupted, exitLocked}, false, exitLocked},
+		{[]int{exitChanges, exitLocked}, false, exitLocked},
+		{[]int{exitOK, 42}, false, exitHosts},
+	} {
+		if got := mergedCode(tt.codes, tt.missing); got != tt.want {
+			t.Errorf("%v, missing %t: exit code %d, want %d", tt.codes, tt.missing, got, tt.want)
+		}
+	}
+}
+
 // What was done to hosts says more than that the run was cut off; and a run whose
 // time was up is not one that was interrupted.
 func TestReportEnd(t *testing.T) {

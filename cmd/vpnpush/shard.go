@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -68,7 +69,7 @@ func (o *operation) sharded(patterns, chosen []string) ([]string, error) {
 	o.app.view.Sharded(view.Shard{
 		Inventory: o.inv.ID, Version: programVersion(), Of: s.Of, Numbers: []int{s.Number},
 		Sites: len(mine), AllSites: len(all), SitesDigest: inventory.SitesDigest(all),
-	})
+	}, time.Now())
 	if !o.app.quietShard {
 		o.app.view.Note(fmt.Sprintf("vpnpush: %s: %d of %s", s, len(mine), words.Count(len(all), "site")))
 	}
