@@ -3,45 +3,66 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 func (a *app) planCmd() *cobra.Command {
-	var detailed bool
-	var out string
+	var f planFlags
 	cmd := a.reaching(&cobra.Command{
 		Use:   "plan [HOST...]",
 		Short: "Show as diffs what an apply would change",
 		Long: `Plan reads every host, all in parallel, one connection and one program each, and
 shows what an apply would change. It changes nothing. HOST is a name or a glob, as
-in --limit. With --out the plan is saved for ` + "`vpnpush apply FILE`" + `: digests of it,
-no secrets.
+in --limit. With --out the plan is saved for ` + "`vpnpush apply FILE` and `vpnpush show FILE`" + `:
+digests and diffs, no secrets. With --markdown it is printed as a comment for a pull
+request.
 
 Exit codes: 0 done; 1 usage or inventory; 4 a host was not reached or cannot
 carry what is asked. With --detailed-exitcode 2 means that there are changes,
 6 both.`,
 		ValidArgsFunction: a.completeHosts,
 	}, func(ctx context.Context, o *operation, args []string) error {
-		return o.plan(ctx, a.patterns(args), out, detailed, a.view)
+		return o.plan(ctx, a.patterns(args), f, a.view)
 	})
 	a.shardFlag(cmd.Flags())
-	cmd.Flags().StringVar(&out, "out", "", "save the plan to `FILE` for apply")
-	cmd.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
+	cmd.Flags().StringVar(&f.out, "out", "", "save the plan to `FILE` for apply")
+	a.markdownFlag(cmd, &f.markdown)
+	cmd.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
+}
+
+type planFlags struct {
+	out                string
+	markdown, detailed bool
+}
+
+// markdownFlag gives cmd the flag --markdown, which is another form than --json.
+func (a *app) markdownFlag(cmd *cobra.Command, markdown *bool) {
+	cmd.Flags().BoolVar(markdown, "markdown", false, "print the plan in Markdown, as a comment of a pull request")
+	run := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if *markdown && a.json {
+			return transport.WithHint(fmt.Errorf("%s: --markdown and --json are two forms of one result", cmd.Name()), "leave one of them out")
+		}
+		return run(cmd, args)
+	}
 }
 
 type planView interface {
 	Ends(code int)
 	Plan(*engine.Plan) error
-	Note(string)
+	PlanMarkdown(owner string, p *engine.Plan) error
+	savingView
 }
 
 // plan shows what an apply would change, and saves it to a file when one is
 // named.
-func (o *operation) plan(ctx context.Context, patterns []string, file string, detailed bool, v planView) error {
+func (o *operation) plan(ctx context.Context, patterns []string, f planFlags, v planView) error {
 	hosts, err := o.hosts(ctx, patterns)
 	if err != nil {
 		return err
@@ -51,16 +72,21 @@ func (o *operation) plan(ctx context.Context, patterns []string, file string, de
 	}
 	o.engine.ReadOnly = true
 	p, _ := o.engine.Plan(ctx, hosts) // the view tells each host's error
-	code := planCode(p, detailed)
+	code := planCode(p, f.detailed)
 	if interrupted(ctx) {
 		code = exitInterrupted
 	}
 	v.Ends(code)
-	if err := v.Plan(p); err != nil || interrupted(ctx) {
+	if f.markdown {
+		err = v.PlanMarkdown(o.inv.ID, p)
+	} else {
+		err = v.Plan(p)
+	}
+	if err != nil || interrupted(ctx) {
 		return cmp.Or(err, exitWith(code))
 	}
-	if file != "" {
-		if err := savePlan(ctx, o.inv, p, file, v); err != nil {
+	if f.out != "" {
+		if err := savePlan(ctx, o.inv, p, f.out, v); err != nil {
 			return err
 		}
 	}

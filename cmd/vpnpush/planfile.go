@@ -14,7 +14,10 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
-type noteView interface{ Note(string) }
+type savingView interface {
+	Note(string)
+	Teller() engine.Teller
+}
 
 // planSource returns what the plans of an inventory are made of.
 func planSource(ctx context.Context, inv *inventory.Inventory) (engine.Source, error) {
@@ -26,12 +29,12 @@ func planSource(ctx context.Context, inv *inventory.Inventory) (engine.Source, e
 }
 
 // savePlan writes a plan to a file, and tells how long it is good for.
-func savePlan(ctx context.Context, inv *inventory.Inventory, p *engine.Plan, path string, v noteView) error {
+func savePlan(ctx context.Context, inv *inventory.Inventory, p *engine.Plan, path string, v savingView) error {
 	src, err := planSource(ctx, inv)
 	if err != nil {
 		return err
 	}
-	s, err := engine.Save(p, src, operator(), time.Now())
+	s, err := engine.Save(p, src, operator(), time.Now(), v.Teller())
 	if err != nil {
 		return err
 	}

@@ -25,8 +25,12 @@ import (
 // PlanLife is how long a saved plan may be applied.
 const PlanLife = 24 * time.Hour
 
-// Saved is a plan in a file: not what to do, but what was shown, as digests.
-// An apply of it plans anew, and goes on only when the same comes out.
+// planFormat is the format of plan files that are written. Format 1 has digests
+// alone, and can be applied still.
+const planFormat = 2
+
+// Saved is a plan in a file: not what to do, but what was shown, in words and as
+// digests. An apply of it plans anew, and goes on only when the same comes out.
 //
 // Every digest is an HMAC-SHA256 under a key made of a salt and all secrets of
 // the inventory: whoever has the file alone cannot try out weak passwords on
@@ -44,13 +48,24 @@ type Saved struct {
 	Seal          string      `json:"seal"` // digest of all of the above
 }
 
-// SavedHost is a host as it was planned.
+// SavedHost is a host as it was planned. What is left out where it is empty is
+// not in files of format 1, whose digests stay what they are.
 type SavedHost struct {
 	Name     string        `json:"name"`
 	Role     string        `json:"role"`
 	Result   Result        `json:"result"`
 	Manifest SavedManifest `json:"manifest"`
 	Changes  []SavedChange `json:"changes"`
+	Dials    []SavedChange `json:"dials,omitempty"` // tunnels that were down: no apply compares them
+	Errors   []SavedError  `json:"errors,omitempty"`
+	Warnings []string      `json:"warnings,omitempty"`
+}
+
+// SavedError is what kept a host from being planned.
+type SavedError struct {
+	Text   string `json:"text"`
+	Stderr string `json:"stderr"` // of a remote program, when it has several lines; Text ends in it
+	Hint   string `json:"hint"`
 }
 
 // SavedManifest is the manifest that was on a host; generation 0 is none.
@@ -65,6 +80,13 @@ type SavedChange struct {
 	Action tasks.Action `json:"action"`
 	Digest string       `json:"digest"` // of what was shown and of what would be done
 	Pre    []SavedPre   `json:"pre"`
+	// for people, secrets masked
+	Diff    string   `json:"diff,omitempty"`
+	Note    string   `json:"note,omitempty"`
+	Blocked string   `json:"blocked,omitempty"`
+	Mend    string   `json:"mend,omitempty"`
+	Ends    []string `json:"ends,omitempty"`
+	Blinks  []string `json:"blinks,omitempty"`
 }
 
 // SavedPre is a file that a change stands on; no digest means: no file there.
@@ -118,8 +140,45 @@ func (k sealer) sum(what string, parts ...[]byte) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Save returns the saved form of a plan. by is user@machine.
-func Save(p *Plan, src Source, by string, now time.Time) (*Saved, error) {
+// Teller puts what is saved into the words in which it is shown: without secrets
+// and control characters.
+type Teller interface {
+	Text(string) string
+	Diffs([]tasks.Change) []string
+	Errors(error) []SavedError
+}
+
+// tell adds to a host what was shown of it.
+func (h *SavedHost) tell(hp *HostPlan, t Teller) {
+	texts := func(ss []string) (out []string) {
+		for _, s := range ss {
+			out = append(out, t.Text(s))
+		}
+		return out
+	}
+	if hp.Err != nil {
+		h.Errors = t.Errors(hp.Err)
+	}
+	h.Warnings = texts(hp.Warnings)
+	diffs := t.Diffs(hp.Changes)
+	at := 0 // in h.Changes, which are those of hp less the dials
+	for i, c := range hp.Changes {
+		shown := SavedChange{
+			Task: c.Task, Action: c.Action, Pre: []SavedPre{}, Diff: diffs[i], Note: t.Text(c.Note),
+			Blocked: t.Text(c.Blocked), Mend: t.Text(c.Mend), Ends: texts(c.Ends), Blinks: texts(c.Blinks),
+		}
+		if c.Action == tasks.DialTunnel {
+			h.Dials = append(h.Dials, shown)
+			continue
+		}
+		shown.Digest, shown.Pre = h.Changes[at].Digest, h.Changes[at].Pre
+		h.Changes[at] = shown
+		at++
+	}
+}
+
+// Save returns the saved form of a plan, as t tells it. by is user@machine.
+func Save(p *Plan, src Source, by string, now time.Time, t Teller) (*Saved, error) {
 	salt := make([]byte, 16)
 	rand.Read(salt)
 	k, err := src.sealer(salt)
@@ -128,7 +187,7 @@ func Save(p *Plan, src Source, by string, now time.Time) (*Saved, error) {
 	}
 	now = now.UTC().Truncate(time.Second)
 	s := &Saved{
-		FormatVersion: 1, Owner: src.Owner, By: by, Made: now, Expires: now.Add(PlanLife), Salt: hex.EncodeToString(salt),
+		FormatVersion: planFormat, Owner: src.Owner, By: by, Made: now, Expires: now.Add(PlanLife), Salt: hex.EncodeToString(salt),
 		Key: k.sum("key"), Inventory: k.sum("inventory", src.Text), Hosts: []SavedHost{},
 	}
 	for i := range p.Hosts {
@@ -136,6 +195,7 @@ func Save(p *Plan, src Source, by string, now time.Time) (*Saved, error) {
 		if err != nil {
 			return nil, err
 		}
+		h.tell(&p.Hosts[i], t)
 		s.Hosts = append(s.Hosts, h)
 	}
 	return s, s.seal(k)
@@ -247,8 +307,8 @@ func parseSaved(b []byte) (*Saved, error) {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return nil, fmt.Errorf("this is no plan file: %w", err)
 	}
-	if v.FormatVersion != 1 {
-		return nil, fmt.Errorf("format_version %d, this vpnpush knows 1", v.FormatVersion)
+	if v.FormatVersion < 1 || v.FormatVersion > planFormat {
+		return nil, fmt.Errorf("format_version %d, this vpnpush knows those up to %d", v.FormatVersion, planFormat)
 	}
 	s := &Saved{}
 	d := json.NewDecoder(bytes.NewReader(b))

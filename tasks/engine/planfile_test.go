@@ -93,11 +93,27 @@ func TestSavedPlanKey(t *testing.T) {
 
 func save(t testing.TB, p *Plan, src Source, now time.Time) *Saved {
 	t.Helper()
-	s, err := Save(p, src, "admin@desk", now)
+	s, err := Save(p, src, "admin@desk", now, plainly{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// plainly tells a plan as it is.
+type plainly struct{}
+
+func (plainly) Text(s string) string { return s }
+
+func (plainly) Diffs(cs []tasks.Change) (out []string) {
+	for _, c := range cs {
+		out = append(out, "diff of "+c.Task)
+	}
+	return out
+}
+
+func (plainly) Errors(err error) []SavedError {
+	return []SavedError{{Text: err.Error(), Hint: "a hint"}}
 }
 
 var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
@@ -152,6 +168,54 @@ func results(p *Plan) []string {
 	return out
 }
 
+// What was shown is in the file, each diff with its own change, so that it can be read
+// where it is approved; also what an apply does not compare.
+func TestSavedPlanTells(t *testing.T) {
+	p := savable(t)
+	hub := &p.Hosts[0]
+	hub.Warnings = []string{"an old kernel"}
+	hub.Changes = append([]tasks.Change{{Task: "tunnel:osaka", Action: tasks.DialTunnel, Note: "to vps"}}, hub.Changes...)
+	hub.Changes[2].Blocked, hub.Changes[2].Mend, hub.Changes[2].Ends = "not ours", "--adopt", []string{"tunnel nara"}
+	s := save(t, p, source(), noon)
+	var got []string
+	for _, c := range append(s.Hosts[0].Changes, s.Hosts[0].Dials...) {
+		got = append(got, fmt.Sprintf("%s %s %q %q %q %v", c.Action, c.Diff, c.Note, c.Blocked, c.Mend, c.Ends))
+	}
+	want := []string{
+		`update diff of file:/etc/x "" "" "" []`,
+		`create diff of file:/etc/y "" "not ours" "--adopt" [tunnel nara]`,
+		`dial diff of tunnel:osaka "to vps" "" "" []`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]SavedError{{Text: "no route", Hint: "a hint"}}, s.Hosts[2].Errors); diff != "" || s.Hosts[0].Warnings[0] != "an old kernel" {
+		t.Errorf("errors (-want +got):\n%s, warnings %q", diff, s.Hosts[0].Warnings)
+	}
+}
+
+// A plan that an older vpnpush has saved is applied: its seal is that of a file without
+// what was shown.
+func TestSavedPlanOfFormat1(t *testing.T) {
+	now := savable(t)
+	now.Hosts = now.Hosts[:2]
+	text, err := os.ReadFile("testdata/plan_format1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := parseSaved(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Check(source(), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, fresh, err := f.Compare(now); err != nil || !fresh {
+		t.Errorf("fresh %v, %v: %v", fresh, err, results(p))
+	}
+}
+
 // Neither a secret nor a digest of it that could be tried out is in the file.
 func TestSavedPlanHoldsNoSecret(t *testing.T) {
 	p := savable(t)
@@ -189,6 +253,7 @@ func TestSavedPlanCheck(t *testing.T) {
 		{"expired", nil, nil, noon.Add(PlanLife + time.Second), "it expired at 2026-01-03T12:00:00Z", true},
 		{"clock", nil, nil, noon.Add(-time.Hour), "yet to come", true},
 		{"edited", nil, func(s *Saved) { s.Expires = s.Expires.Add(time.Hour) }, noon, "changed after it was written", false},
+		{"diff edited", nil, func(s *Saved) { s.Hosts[0].Changes[0].Diff = "harmless" }, noon, "changed after it was written", false},
 		{"host added", nil, func(s *Saved) { s.Hosts[2].Result = OK }, noon, "changed after it was written", false},
 		{"no salt", nil, func(s *Saved) { s.Salt = "" }, noon, "no salt", false},
 	} {
@@ -300,7 +365,7 @@ func TestSavedPlanUnreachableNow(t *testing.T) {
 // What is no plan file is refused with a reason and a mend.
 func TestReadSavedRefuses(t *testing.T) {
 	for what, text := range map[string]string{
-		"empty": "", "other JSON": "[]", "a JSON plan": `{"format_version":"1","command":"plan"}`, "a newer one": `{"format_version":2}`,
+		"empty": "", "other JSON": "[]", "a JSON plan": `{"format_version":"1","command":"plan"}`, "a newer one": `{"format_version":3}`, "of no version": `{"format_version":0}`,
 		"an unknown key": `{"format_version":1,"x":1}`, "a host twice": `{"format_version":1,"hosts":[{"name":"a"},{"name":"a"}]}`,
 	} {
 		path := filepath.Join(t.TempDir(), "plan")

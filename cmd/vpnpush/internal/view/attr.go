@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -82,4 +83,53 @@ func attrText(c tasks.Change) string {
 		}
 	}
 	return b.String()
+}
+
+// attrTexts returns the attributes of each change as text.
+func attrTexts(cs []tasks.Change) []string {
+	out := make([]string, len(cs))
+	for i, c := range cs {
+		out[i] = attrText(c)
+	}
+	return out
+}
+
+// toldOnce returns the diffs of a host's changes with a remark in the place of rules that
+// one before has told.
+func toldOnce(cs []tasks.Change, diffs []string) []string {
+	out := slices.Clone(diffs)
+	for i := range cs {
+		if sameRules(cs, i, func(j int) string { return diffs[j] }) {
+			out[i] = asTheyRun + "\n"
+		}
+	}
+	return out
+}
+
+// diff adds what attrText has made, as it is shown below a change: the change has named
+// the file already.
+func (p *page) diff(text string) {
+	if text == "" {
+		return
+	}
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	for i := 0; i < len(lines); i++ {
+		l := clean(lines[i])
+		// The lines of a hunk that one with another header follows are those around a
+		// change, so that these two are no lines of a file.
+		if i+2 < len(lines) && strings.HasPrefix(l, "--- ") && strings.HasPrefix(lines[i+1], "+++ ") && strings.HasPrefix(lines[i+2], "@@ ") {
+			i++
+			continue
+		}
+		s := plain
+		switch {
+		case strings.HasPrefix(l, "@@ "):
+			s = cyan
+		case strings.HasPrefix(l, "+"):
+			s = green
+		case strings.HasPrefix(l, "-"):
+			s = red
+		}
+		p.line(detail, s, l)
+	}
 }

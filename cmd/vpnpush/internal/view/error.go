@@ -57,13 +57,10 @@ type explained struct {
 func explain(err error) explained {
 	msg := err.Error()
 	var e explained
-	var exit *transport.ExitError
-	if errors.As(err, &exit) {
-		// Its text ends in the whole stderr. A long one reads better below.
-		if s := strings.TrimSpace(string(exit.Stderr)); strings.Contains(s, "\n") && strings.Contains(msg, s) {
-			msg = strings.Replace(strings.Replace(msg, ": "+s, "", 1), s, "", 1)
-			e.stderr = strings.Split(clean(s), "\n")
-		}
+	// Its text ends in the whole stderr. A long one reads better below.
+	if s := stderrOf(err); strings.Contains(s, "\n") && strings.Contains(msg, s) {
+		msg = strings.Replace(strings.Replace(msg, ": "+s, "", 1), s, "", 1)
+		e.stderr = strings.Split(clean(s), "\n")
 	}
 	e.text = strings.Split(strings.TrimSpace(clean(msg)), "\n")
 	var h transport.Hinter
@@ -73,6 +70,19 @@ func explain(err error) explained {
 		e.hint = generalMend(err)
 	}
 	return e
+}
+
+// stderrOf returns what a remote program said that failed, "" where none did.
+func stderrOf(err error) string {
+	var exit *transport.ExitError
+	var saved savedError
+	switch {
+	case errors.As(err, &exit):
+		return strings.TrimSpace(string(exit.Stderr))
+	case errors.As(err, &saved):
+		return saved.Stderr
+	}
+	return ""
 }
 
 // generalMend returns the mend of an error that has none of its own, by what kind it is;

@@ -2,7 +2,6 @@ package view
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -30,24 +29,22 @@ func (v *View) Plan(plan *engine.Plan) error {
 	if v.o.JSON {
 		return v.encode(v.planDocument(plan))
 	}
-	return v.print(v.planPage(plan))
+	p := v.page()
+	v.planPage(p, plan, nil)
+	return v.print(p)
 }
 
-func (v *View) planPage(plan *engine.Plan) *page {
-	p := v.page()
+// planPage adds a plan. saved are the diffs of each host's changes where the plan is
+// one that was saved, whose changes have no attributes.
+func (v *View) planPage(p *page, plan *engine.Plan, saved [][]string) {
 	var t tally
 	var fine []string
-	installs := false
 	lots, among := gather(plan.Hosts)
 	if v.o.Verbose {
 		lots, among = nil, func(string) bool { return false }
 	}
-	for _, h := range plan.Hosts {
-		t.host(h.Result)
-		for _, c := range h.Changes {
-			t.change(c)
-			installs = installs || c.Action == tasks.Install
-		}
+	for i, h := range plan.Hosts {
+		t.add(h)
 		if h.Result == engine.OK && len(h.Changes)+len(h.Warnings) == 0 && !v.o.Verbose {
 			fine = append(fine, h.Name)
 			continue
@@ -55,7 +52,11 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		if among(h.Name) {
 			continue
 		}
-		v.hostPlan(p, h)
+		var diffs []string
+		if saved != nil {
+			diffs = toldOnce(h.Changes, saved[i])
+		}
+		v.hostPlan(p, h, diffs)
 		p.WriteString("\n")
 	}
 	for _, a := range lots {
@@ -68,7 +69,7 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		p.wrapped(v.o.Width, append([]string{"Match", "the", "inventory:"}, commas(fine)...))
 		p.WriteString("\n")
 	}
-	if installs {
+	if t.install > 0 {
 		p.line("", plain, "Packages stay once they are installed, also where an apply is reverted.")
 		p.WriteString("\n")
 	}
@@ -81,69 +82,86 @@ func (v *View) planPage(plan *engine.Plan) *page {
 		last = "No changes. There is nothing to remove on " + words.Count(t.hosts, "host") + "."
 	}
 	p.line("", bold, last)
-	return p
 }
 
-func (v *View) hostPlan(p *page, h engine.HostPlan) {
-	title := fmt.Sprintf("%s (%s): %s", h.Name, h.Role, resultWord(h.Result))
+// hostTitle returns what a host's block begins with.
+func hostTitle(h engine.HostPlan) string {
+	what := resultWord(h.Result)
 	if len(h.Changes) > 0 && h.Result == engine.Changed {
-		title = fmt.Sprintf("%s (%s): %s", h.Name, h.Role, words.Count(len(h.Changes), "change"))
+		what = words.Count(len(h.Changes), "change")
 	}
-	if v.o.Verbose {
+	return fmt.Sprintf("%s (%s): %s", h.Name, h.Role, what)
+}
+
+// hostPlan adds a host's block, with diffs in the place of the attributes of its changes
+// where there are any.
+func (v *View) hostPlan(p *page, h engine.HostPlan, diffs []string) {
+	title := hostTitle(h)
+	if v.o.Verbose && h.Took > 0 {
 		title += ", " + seconds(h.Took)
 	}
 	p.line("", bold, clean(title))
 	p.trouble(h.Err)
 	for i, c := range h.Changes {
-		if sameRules(c, h.Changes[:i]) {
-			c.Attrs, c.Note = nil, "the same rules, as they run"
+		if sameRules(h.Changes, i, func(j int) string { return attrText(h.Changes[j]) }) {
+			c.Attrs, c.Note = nil, asTheyRun
 		}
 		p.change(c)
+		if diffs != nil {
+			p.diff(diffs[i])
+		}
 	}
 	for _, w := range h.Warnings {
 		p.line("  ", yellow, "warning: "+oneLine(w))
 	}
 }
 
-// sameRules reports whether a change of the packet filter as it runs adds and takes the
-// very rules that one before it does in the filter's file: what differs besides is what a
-// file has around them. It is told once.
-func sameRules(c tasks.Change, before []tasks.Change) bool {
-	if c.Task != (tasks.Firewall{}).ID() || c.Blocked != "" {
+// asTheyRun is told in the place of rules that a change before has told.
+const asTheyRun = "the same rules, as they run"
+
+// sameRules reports whether one of a host's changes, of the packet filter as it runs, adds
+// and takes the very rules that one before it does in the filter's file: what differs
+// besides is what a file has around them. It is told once.
+func sameRules(cs []tasks.Change, i int, diff func(int) string) bool {
+	if cs[i].Task != (tasks.Firewall{}).ID() || cs[i].Blocked != "" {
 		return false
 	}
-	live := rules(c)
-	return live != "" && slices.ContainsFunc(before, func(b tasks.Change) bool { return b.Blocked == "" && rules(b) == live })
+	live := rules(diff(i))
+	for j := range i {
+		if live != "" && cs[j].Blocked == "" && rules(diff(j)) == live {
+			return true
+		}
+	}
+	return false
 }
 
-// rules returns the rules of iptables that a change adds and takes, in order.
-func rules(c tasks.Change) string {
+// rules returns the rules of iptables that a diff adds and takes, in order.
+func rules(diff string) string {
 	var out strings.Builder
-	for _, a := range c.Attrs {
-		if a.Name != "content" {
-			continue
-		}
-		hs, _ := hunks(a)
-		for _, h := range hs {
-			for _, l := range h.Lines {
-				if l.Kind != diff.Equal && strings.HasPrefix(l.Text, "-A ") {
-					out.WriteString(string(rune(l.Kind)) + l.Text + "\n")
-				}
-			}
+	for l := range strings.Lines(diff) {
+		if strings.HasPrefix(l, "+-A ") || strings.HasPrefix(l, "--A ") {
+			out.WriteString(l)
 		}
 	}
 	return out.String()
 }
 
+// changeTitle returns the line that a change begins with, and its colour.
+func changeTitle(c tasks.Change) (string, style) {
+	mark, color := sign(c.Action)
+	title := fmt.Sprintf("%s %s %s", mark, oneLine(string(c.Action)), oneLine(c.Task))
+	if c.Blocked != "" {
+		return title + " (blocked)", red
+	}
+	return title, color
+}
+
+// detail is how far what is below a change is indented.
+const detail = "      "
+
 // change adds a change with its diff.
 func (p *page) change(c tasks.Change) {
-	const detail = "      "
-	mark, color := sign(c.Action)
-	title := fmt.Sprintf("%s %s %s", mark, c.Action, oneLine(c.Task))
-	if c.Blocked != "" {
-		title += " (blocked)"
-		color = red
-	}
+	title, color := changeTitle(c)
 	p.line("  ", color, title)
 	if c.Blocked != "" {
 		p.line(detail, red, "blocked: "+oneLine(c.Blocked))

@@ -15,7 +15,16 @@ type tally struct {
 	results map[engine.Result]int
 	// Of changes: a blocked one will not be made, so it counts nowhere else.
 	create, update, delete, restart, reload, dial, blocked int
+	install                                                int // of those that create
 	down                                                   int // tunnels
+}
+
+// add counts a host's plan.
+func (t *tally) add(h engine.HostPlan) {
+	t.host(h.Result)
+	for _, c := range h.Changes {
+		t.change(c)
+	}
 }
 
 func (t *tally) host(r engine.Result) {
@@ -27,6 +36,9 @@ func (t *tally) host(r engine.Result) {
 }
 
 func (t *tally) change(c tasks.Change) {
+	if c.Action == tasks.Install {
+		t.install++
+	}
 	switch {
 	case c.Blocked != "":
 		t.blocked++
