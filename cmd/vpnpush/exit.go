@@ -25,6 +25,21 @@ const (
 	exitInterrupted = 130 // SIGINT, as a shell tells it
 )
 
+// exitMeanings are the exit codes in words, as docs/output.md has them.
+var exitMeanings = []struct{ codes, meaning string }{
+	{"0", "done; nothing differs"},
+	{"1", "an error before anything was done: usage, inventory"},
+	{"2", "something was found: changes (`plan --detailed-exitcode`), drift, a problem (`doctor`), a tunnel that is down (`status`) or does not come up (`rehearse`, `apply --rehearse`)"},
+	{"4", "a host was not reached, or failed; the time was up; apply: the tunnel of a site in the run is not up"},
+	{"6", "both 2 and 4"},
+	{"5", "a host rolled back"},
+	{"7", "locked by another run, or the plan is stale"},
+	{"8", "the outcome on a host is unknown"},
+	{"70", "a bug in vpnpush"},
+	{"130", "interrupted"},
+	{"131, 134", "left at once, by SIGQUIT (`Ctrl-\\`) or SIGABRT"},
+}
+
 // codeError ends the run with a code. A nil err says that all has been told.
 type codeError struct {
 	code int

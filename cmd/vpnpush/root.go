@@ -141,7 +141,7 @@ host needs sshd and a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.showCmd(), a.rehearseCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.mergeCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.exportCmd(), a.siteCmd(), a.userCmd(), a.secretCmd(), a.versionCmd())
+	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.showCmd(), a.rehearseCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.mergeCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.exportCmd(), a.siteCmd(), a.userCmd(), a.secretCmd(), a.versionCmd(), a.manCmd())
 	hintArgs(root)
 	return root
 }
@@ -205,12 +205,19 @@ func miscounted(cmd *cobra.Command, args []string) error {
 	return fmt.Errorf("%s: unexpected argument %q", cmd.CommandPath(), args[len(wanted)])
 }
 
-// suggestions returns the subcommands that the first argument may have meant.
+// suggestions returns the subcommands that the first argument may have meant, one that
+// begins as it does first: of few letters, many words are near.
 func suggestions(cmd *cobra.Command, args []string) []string {
 	if len(args) == 0 || !cmd.HasSubCommands() {
 		return nil
 	}
-	return cmd.SuggestionsFor(args[0])
+	near := cmd.SuggestionsFor(args[0])
+	alike := func(s string) bool { return args[0] != "" && strings.HasPrefix(s, args[0][:1]) }
+	first := slices.IndexFunc(near, alike)
+	if first > 0 {
+		near[0], near[first] = near[first], near[0]
+	}
+	return near
 }
 
 // makeView makes the view also when it returns an error, which needs one to be

@@ -126,3 +126,23 @@ func (v *View) Map(d Drawing) error {
 	v.halt() // the file says it
 	return nil
 }
+
+// Manual is the pages of the manual that were written to a folder.
+type Manual struct {
+	Folder string
+	Files  []string
+}
+
+// Manual writes which pages were written where.
+func (v *View) Manual(m Manual) error {
+	if v.o.JSON {
+		return v.encode(struct {
+			head
+			Folder string   `json:"folder"`
+			Files  []string `json:"files"`
+		}{heading("man"), v.text(m.Folder), v.texts(m.Files)})
+	}
+	p := v.page()
+	p.line("", plain, fmt.Sprintf("Wrote %s to %s.", words.Count(len(m.Files), "page"), oneLine(m.Folder)))
+	return v.print(p)
+}
