@@ -49,8 +49,9 @@ type Target struct {
 	// Beyond is the mend where the last of its jump hosts was reached and it is not from
 	// there; "": a general one.
 	Beyond string
-	// Ways are tried besides by DialAnyWay.
-	Ways []Way
+	// Either are ways that may lead to it as well as the one above: Dial and DialAnyWay
+	// try them, too. Ways are tried besides by DialAnyWay alone.
+	Either, Ways []Way
 }
 
 const (
@@ -155,15 +156,21 @@ func (d *Dialer) init() {
 // Dial opens a new connection to the target called name. Its error wraps
 // transport.ErrHostKey or transport.ErrAuth where that is what kept it out.
 func (d *Dialer) Dial(ctx context.Context, name string) (transport.Conn, error) {
+	t, err := d.target(name)
+	if err != nil {
+		return nil, err
+	}
+	return d.race(ctx, t, t.Either)
+}
+
+// target returns the target called name.
+func (d *Dialer) target(name string) (*Target, error) {
 	d.init()
 	t := d.targets[name]
 	if t == nil {
 		return nil, transport.Bug(fmt.Errorf("connect to %s: no such host in the inventory", name))
 	}
-	if t.Local {
-		return newLocal(t)
-	}
-	return d.dial(ctx, t, func(s *settings) (*settings, error) { return s, nil })
+	return t, nil
 }
 
 // dial opens a connection to t with what by makes of its settings, which are shared.

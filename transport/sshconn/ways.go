@@ -2,6 +2,8 @@ package sshconn
 
 import (
 	"context"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
@@ -19,15 +21,29 @@ type Way struct {
 const headStart = 2 * time.Second
 
 // DialAnyWay is Dial by whichever of the target's ways leads to it first: a change of
-// the host can have closed the one that led to it before. Its error is that of the way
-// which the target says.
+// the host can have closed the one that led to it before.
 func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, error) {
-	d.init()
-	t := d.targets[name]
-	if t == nil || t.Local || len(t.Ways) == 0 {
-		return d.Dial(ctx, name)
+	t, err := d.target(name)
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	return d.race(ctx, t, slices.Concat(t.Either, t.Ways))
+}
+
+// race opens a connection to t by the way that it says or by another, whichever leads to
+// it first. Its error is that of the way which t says.
+func (d *Dialer) race(ctx context.Context, t *Target, ways []Way) (transport.Conn, error) {
+	if t.Local {
+		return newLocal(t)
+	}
+	direct := func() (transport.Conn, error) {
+		return d.dial(ctx, t, func(s *settings) (*settings, error) { return s, nil })
+	}
+	if len(ways) == 0 {
+		return direct()
+	}
+	ctx, cancel := context.WithCancel(ctx) // a connection that was made lives on without it
+	defer cancel()
 	type end struct {
 		conn  transport.Conn
 		err   error
@@ -46,13 +62,13 @@ func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, e
 			}
 		}()
 	}
-	try(false, func() (transport.Conn, error) { return d.Dial(ctx, name) })
+	try(false, direct)
 	start := time.NewTimer(headStart)
 	defer start.Stop()
 	var first error
 	left, begun := 1, false
 	others := func() {
-		for _, w := range t.Ways {
+		for _, w := range ways {
 			left++
 			try(true, func() (transport.Conn, error) { return d.dialWay(ctx, t, w) })
 		}
@@ -60,14 +76,14 @@ func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, e
 	}
 	for left > 0 || !begun {
 		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to %s: %w", t.Name, context.Cause(ctx))
 		case <-start.C:
 			if !begun {
 				others()
 			}
 		case e := <-ends:
 			if left--; e.err == nil {
-				// the connection lives on without ctx
-				defer cancel()
 				return e.conn, nil
 			}
 			if !e.other {
@@ -78,7 +94,6 @@ func (d *Dialer) DialAnyWay(ctx context.Context, name string) (transport.Conn, e
 			}
 		}
 	}
-	cancel()
 	return nil, first
 }
 

@@ -1,9 +1,12 @@
 package sshconn
 
 import (
+	"context"
 	"errors"
 	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/vpnpush/vpnpush/transport"
 	"github.com/vpnpush/vpnpush/transport/transporttest"
@@ -77,4 +80,59 @@ func TestDialAnyWay(t *testing.T) {
 			t.Errorf("a host with another key was taken for it: %v", err)
 		}
 	})
+}
+
+// A network on the move: a site is behind the one hub or the other, and whichever leads to
+// it is taken for a plan, too, with the host's own key alone.
+func TestDialEither(t *testing.T) {
+	servers, targets := chain(t, 2)
+	site := targets[1]
+	site.Jump = "root@" + closedAddr(t)
+	site.Either = []Way{{Jump: "a"}}
+	d := dialer(t, targets[0], site)
+	for _, dial := range []func(context.Context, string) (transport.Conn, error){d.Dial, d.DialAnyWay} {
+		c, err := dial(t.Context(), "b")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Run(t.Context(), transport.Cmd{Script: "true"}); err != nil {
+			t.Error(err)
+		}
+		c.Close()
+	}
+	if n := servers[1].Counts().Execs; n != 2 {
+		t.Errorf("%d commands ran on the host, want 2", n)
+	}
+
+	// where neither does, the way that the inventory says is told of
+	site.Either = []Way{{Jump: "root@" + closedAddr(t)}}
+	first := dialer(t, targets[0], site)
+	if _, err := first.Dial(t.Context(), "b"); err == nil || !strings.Contains(err.Error(), site.Jump[len("root@"):]) {
+		t.Errorf("error %v, want one that tells of %s", err, site.Jump)
+	}
+}
+
+// A run that is interrupted does not wait for the ways that were being tried.
+func TestDialAnyWayEnds(t *testing.T) {
+	mute := transporttest.NewServer(t, transporttest.Options{Mute: true})
+	target := serverTarget("tokyo", mute)
+	target.Ways = []Way{{Jump: "none"}, {Jump: "none"}, {Jump: "none"}}
+	d := dialer(t, target)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		done := make(chan error, 1)
+		go func() {
+			_, err := d.DialAnyWay(ctx, "tokyo")
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if !errors.Is(err, context.Canceled) {
+				t.Fatalf("error %v", err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it waits on")
+		}
+	}
 }
