@@ -90,6 +90,13 @@ func TestTunnelOfAnotherConn(t *testing.T) {
 		c[readWay] = "udp 500 silent\nudp 4500 silent\nhop 1 100.64.0.1\nhop 2 100.64.0.1\nping ok\nmtu 1500 lost\nmtu 1492 lost\nmtu 1400 ok\n"
 		return c
 	}
+	// up, as it was applied, to a hub that moves: what counts is the way to where it is then
+	before := strings.ReplaceAll(status, "203.0.113.10[vps]", "203.0.113.99[vps]")
+	tohub := func(address, status string) map[string]string {
+		c := silent(status)
+		c["manifest"] = strings.Replace(withTunnel("192.168.1.0/24", "203.0.113.10/32", "tokyo", "vps"), `"peer_id"`, `"hub": "`+address+`", "peer_id"`, 1)
+		return c
+	}
 	moved := silent(status)
 	moved["manifest"] = withTunnel("192.168.1.0/24", "10.10.0.0/24", "tokyo", "vps")
 	for _, tt := range []struct {
@@ -100,6 +107,8 @@ func TestTunnelOfAnotherConn(t *testing.T) {
 		{"made by hand", silent(strings.ReplaceAll(status, "tokyo[1]", "net-net[1]")), nil},
 		{"the inventory's networks were applied, and charon has the old ones", moved, []string{"tunnel problem"}},
 		{"to another peer", silent(strings.ReplaceAll(status, "203.0.113.10[vps]", "203.0.113.99[vps]")), []string{"udp problem", "mtu problem", "nat warning"}},
+		{"to where the hub was before", tohub("203.0.113.99", before), []string{"udp problem", "mtu problem", "nat warning"}},
+		{"to where it is", tohub("203.0.113.10", status), nil},
 		{"without a child SA", silent(strings.Join(strings.SplitAfter(status, "\n")[:2], "")), []string{"udp problem", "mtu problem", "nat warning"}},
 	} {
 		d := Diagnose([]HostFacts{site(t, "tokyo", tt.commands), hub(t, true)})[0]

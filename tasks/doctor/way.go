@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
 // way is what a site's probes met between it and the hub.
@@ -94,7 +96,7 @@ func (x *hostChecks) way(hub hubView) {
 		x.skip("the way to the hub", err)
 		return
 	}
-	if len(x.up)+len(x.into) == 0 {
+	if !slices.ContainsFunc(x.up, x.leadsToHub) && len(x.into) == 0 {
 		x.udp(w, hub)
 	}
 	// Where a tunnel carries packets for the hub's own address, the pings went
@@ -104,6 +106,12 @@ func (x *hostChecks) way(hub hubView) {
 	}
 	x.mtu(w)
 	x.nat(w)
+}
+
+// leadsToHub reports whether a tunnel is one to the hub as it is now, and not to where it
+// was before it moved.
+func (x *hostChecks) leadsToHub(t strongswan.Tunnel) bool {
+	return t.Hub == "" || t.Hub == x.Hub.String()
 }
 
 func (x *hostChecks) udp(w way, hub hubView) {

@@ -152,7 +152,11 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 	case host.StatusStale:
 		a.fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", reply.Message), "plan again"))
 	case host.StatusReverted:
-		a.fail(RolledBack, mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
+		err := mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log)
+		if reply.Task == (tasks.IPsec{}).ID() && reply.Stage == host.StageReload && a.h.Role == tasks.RoleSite {
+			err = transport.WithHint(err, "is it the tunnel that did not come up? `vpnpush doctor %s` looks for what stops it on the way to the hub", a.h.Name)
+		}
+		a.fail(RolledBack, err)
 	case host.StatusNeverStarted:
 		a.fail(Failed, transport.WithHint(errors.New("the connection was lost before the apply was begun; nothing was changed"), "apply again"))
 	case host.StatusDied:

@@ -125,6 +125,10 @@ func TestAttempt(t *testing.T) {
 		{name: "the answer comes when it has put back already", m: &machine{before: noConf, says: applied + "outcome\treverted\tlate\nlog\n"},
 			want: RolledBack, says: "until it was too late to confirm; the host stands as before (late)", did: "launch", stands: "before"},
 
+		{name: "it fails, and its line is dead with the tunnel that failed", m: &machine{before: noConf, cut: at("launch", 1, errHangs), comes: "reverted\tfailed at reload, ipsec:loaded",
+			says: "status\treverted\nstage\treload\ntask\tipsec:loaded\nmessage\texit status 1\nlog\ntokyo: no child SA came up\n"}, want: RolledBack,
+			says: "apply ipsec:loaded (reload): exit status 1; the host stands as before\ntokyo: no child SA came up | is it the tunnel that did not come up? `vpnpush doctor tokyo` looks", did: "launch follow", stands: "before"},
+
 		// launch: over as many connections as it takes
 		{name: "systemd does not start it", m: &machine{before: noConf, fault: at("launch", 1, exit(71))}, want: Failed,
 			says: "apply (start): the apply could not be started; nothing was changed", did: "", stands: "before"},

@@ -371,8 +371,9 @@ func (h *HostDrift) explains(conn string, ts []tasks.Task) bool {
 }
 
 // leaveTunnelsToSites removes from the hub's findings each tunnel that its site sees down
-// as well and has a finding about: the tunnel itself, or the fault that explains it. One
-// fault is reported once, and at the site, where most of them are mended.
+// as well, or up to a hub elsewhere, and has a finding about: the tunnel itself, or the
+// fault that explains it. One fault is reported once, and at the site, where most of them
+// are mended.
 func (d *Drift) leaveTunnelsToSites() {
 	atSite := map[string]bool{} // tasks of such tunnels
 	for _, h := range d.Hosts {
@@ -380,7 +381,7 @@ func (d *Drift) leaveTunnelsToSites() {
 			continue
 		}
 		for _, t := range h.Tunnels {
-			if !t.Up && len(h.Findings) > 0 {
+			if (!t.Up || t.LeadsElsewhere()) && len(h.Findings) > 0 {
 				atSite[tasks.TunnelTask(t.Tunnel.Conn)] = true
 			}
 		}

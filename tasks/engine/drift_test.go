@@ -472,6 +472,40 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// While the hub moves, a site that waits for its turn is pending, with its tunnel up to the
+// hub before; that the new hub has none to it yet is no drift of that one. A hub that has
+// lost the tunnel of a site which was to have it has drifted.
+func TestDriftWhileTheHubMoves(t *testing.T) {
+	ends := func(peer, finding string, state FindingState) string {
+		down := Finding{State: FindingDown, Change: tasks.Change{Task: tasks.TunnelTask("tokyo")}}
+		end := strongswan.Tunnel{Conn: "tokyo", Peer: "vps", Hub: "203.0.113.20"}
+		d := &Drift{Hosts: []HostDrift{
+			{Name: "vps", Role: tasks.RoleHub, Result: OK, Findings: []Finding{down}},
+			{Name: "tokyo", Role: tasks.RoleSite, Result: OK, Tunnels: []strongswan.TunnelState{{Tunnel: end, Up: true, Peer: peer}}},
+		}}
+		if finding != "" {
+			d.Hosts[1].Findings = []Finding{{State: state, Change: tasks.Change{Task: finding}}}
+		}
+		d.leaveTunnelsToSites()
+		var out []string
+		for i := range d.Hosts {
+			d.Hosts[i].settle()
+			out = append(out, string(d.Hosts[i].Result))
+		}
+		return strings.Join(out, " ")
+	}
+	for _, tt := range []struct{ name, peer, finding, want string }{
+		{"it waits for its turn", "203.0.113.10", "file:/etc/tokyo.conf", "ok pending"},
+		{"it waits for its turn, by swanctl", "203.0.113.10:4500", "file:/etc/tokyo.conf", "ok pending"},
+		{"it has moved", "203.0.113.20:4500", "file:/etc/other", "drifted pending"},
+		{"it is elsewhere, and nothing says why", "203.0.113.10", "", "drifted ok"},
+	} {
+		if got := ends(tt.peer, tt.finding, FindingPending); got != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
 // What is found is looked at twice, 2 s apart: a tunnel that is back, and an apply
 // that was just about to begin, are no drift.
 func TestDriftLooksAgain(t *testing.T) { synctest.Test(t, testDriftLooksAgain) }

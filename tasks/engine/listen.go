@@ -184,9 +184,28 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 	l := a.listen(ctx)
 	reply, err := l.launch(conn, script.Reveal())
 	if word := l.done(); word != "" && err != nil && ctx.Err() == nil {
+		if why, ok := a.failedUnheard(ctx, word); ok {
+			return why, nil
+		}
 		return host.Reply{Status: host.StatusApplied, Outcome: word}, nil
 	}
 	return reply, err
+}
+
+// failedUnheard returns what a run told that failed and has put everything back, by its
+// outcome, while its line was dead: the tunnel that carried the line may be what failed.
+func (a *attempt) failedUnheard(ctx context.Context, outcome string) (host.Reply, bool) {
+	if !strings.HasPrefix(outcome, host.OutcomeReverted+"\tfailed at ") {
+		return host.Reply{}, false
+	}
+	conn, err := a.e.redial(ctx, a.h.Name)
+	if err != nil {
+		return host.Reply{}, false
+	}
+	said := &host.Replies{}
+	_, err = run(ctx, conn, deadLine, transport.Cmd{Script: a.x.Follow(), Stdout: said, MaxStdout: a.h.maxAnswer()})
+	reply := said.Reply()
+	return reply, err == nil && reply.Status == host.StatusReverted
 }
 
 // launch starts script over conn, and hears it to its end.

@@ -84,10 +84,14 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 				again.Warnings = append(again.Warnings,
 					fmt.Sprintf("the tunnel to %s stays: that site is %s now, and does not get its new name in this run", peer, now))
 			}
-			if !reflect.DeepEqual(had[peer], has[peer]) {
-				again.Warnings = append(again.Warnings,
-					fmt.Sprintf("the change of the tunnel to %s waits: %s does not get it in this run", peer, peer))
+			if reflect.DeepEqual(had[peer], has[peer]) {
+				continue
 			}
+			says := fmt.Sprintf("the change of the tunnel to %s waits: %s does not get it in this run", peer, peer)
+			if plans[peer] == nil {
+				says += fmt.Sprintf("; both ends do with --limit %s,%s", h.Name, peer)
+			}
+			again.Warnings = append(again.Warnings, says)
 		}
 		*hp = again
 	}

@@ -41,6 +41,13 @@ type TunnelState struct {
 	BytesOut uint64
 }
 
+// LeadsElsewhere reports whether a tunnel of a site is up to another address than that of
+// its hub: where the hub moves, to the one before.
+func (s TunnelState) LeadsElsewhere() bool {
+	addr, _, _ := strings.Cut(s.Peer, ":") // swanctl tells the port
+	return s.Up && s.Tunnel.Hub != "" && addr != s.Tunnel.Hub
+}
+
 // CheckTunnels looks for each wanted tunnel among the SAs of its host.
 //
 // A child SA that is REKEYING counts as INSTALLED: it is, until its successor
