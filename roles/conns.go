@@ -43,6 +43,8 @@ type tunnel struct {
 	// the keys that it may have: this end takes them besides (peers.go).
 	also     *strongswan.Tunnel
 	alsoKeys []secret.Value
+	// gone says that the box at the other end is no more.
+	gone bool
 	// fitted says that the end is not, or may not be, what the inventory says.
 	fitted bool
 }

@@ -71,7 +71,7 @@ func (l language) files(owner string, cs conns) (ts []tasks.Task, loaded []tasks
 		if t.dials {
 			template = "-site.tmpl"
 		}
-		load := tasks.Conn{Initiates: t.dials, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
+		load := tasks.Conn{Initiates: t.dials, Gone: t.gone, Tunnel: t.wanted(), Also: t.also, IKE: ike, Listed: t.listed()}
 		if err := add(template, c, "@"+t.peerID, t.keys(), load); err != nil {
 			return nil, nil, err
 		}

@@ -31,7 +31,8 @@ func (h Host) ends(b backend, f tasks.Facts, peers tasks.Peers) ([]tunnel, error
 	var out []tunnel
 	for _, t := range ts {
 		has := peers[t.peerID]
-		if has == tasks.PeerNew {
+		if has == tasks.PeerNew || has == tasks.PeerGone {
+			t.gone = has == tasks.PeerGone
 			out = append(out, t)
 			continue
 		}

@@ -137,6 +137,8 @@ func testEnds(t *testing.T, was, is inventory.Backend) {
 		// it sends the last, which is what the site knows, and takes either
 		{"the site is about to change", "vps", start["vps"], tasks.PeerEither, hubBoth, "new-key old-key"},
 		{"the site is not changed in this run", "vps", start["vps"], tasks.PeerUnread, hubOld, "old-key"},
+		{"the site's box is gone", "vps", start["vps"], tasks.PeerGone, hubNew, "new-key"},
+		{"the hub fits both, and the site's box is gone", "vps", between, tasks.PeerGone, hubNew, "new-key"},
 		{"the hub fits both, and the site has the new", "vps", between, tasks.PeerNew, hubNew, "new-key"},
 		{"the hub fits both, and the site went back", "vps", between, tasks.PeerOld, hubOld, "old-key"},
 		{"the hub fits both, and what the site has is not known", "vps", between, tasks.PeerEither, hubBoth, "new-key old-key"},

@@ -32,6 +32,9 @@ type Conn struct {
 	Listed, IKE []string
 	// Initiates tells a site's conn, which dials, from a hub's, which waits.
 	Initiates bool
+	// Gone says that the host at the other end is no more: what is up to it ends when a
+	// conn that waits changes. One that dials is dialled anew in any case.
+	Gone bool
 	// Tunnel is what the conn is for; nil: it is for no site. Also is what it takes
 	// besides, since the other end may have that (PeerEither).
 	Tunnel, Also *strongswan.Tunnel
@@ -122,7 +125,7 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	}
 
 	c := &Change{Task: t.ID(), Action: Reload, Parts: []Part{PartUnits, t.Daemon.Part}}
-	var names, created, changed, gone []string
+	var names, created, changed, ended, gone []string
 	for _, n := range t.Conns {
 		names = append(names, n.Name)
 		delete(noted, n.Name)
@@ -130,6 +133,8 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		switch had := u.Active == "active" && slices.Contains(known, n.Name); {
 		case !had:
 			created = append(created, n.Name)
+		case n.Gone && !n.Initiates && (slices.Contains(stale, n.Conf) || slices.Contains(stale, n.Secrets)):
+			ended = append(ended, n.Name)
 		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas())):
 			changed = append(changed, n.Name)
 		}
@@ -152,6 +157,9 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		c.Attrs = append(c.Attrs, Attr{Name: "conn " + n, Old: []byte("loaded"), New: []byte("taken down")})
 		c.Ends = append(c.Ends, connWords(f, n))
 	}
+	for _, n := range ended {
+		c.Ends = append(c.Ends, connWords(f, n)+" to a box that is gone")
+	}
 	c.Blinks = changed
 	unit, d := transport.Quote(t.Daemon.Unit), t.Daemon.Name
 	c.Backups = []string{loadedPath(t.Daemon.Unit)}
@@ -166,8 +174,8 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if len(changed) > 0 {
 		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_reopen \"$old_sas\""})
 	}
-	if len(gone) > 0 {
-		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_down" + quoteList(gone)})
+	if end := append(gone, ended...); len(end) > 0 {
+		c.Do = append(c.Do, Step{Phase: PhaseAfter, Shell: d + "_down" + quoteList(end)})
 	}
 	if len(t.Conns) > 0 {
 		c.Parts = append(c.Parts, PartTrial)

@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -27,5 +28,26 @@ func TestReloadSaysWhatItInterrupts(t *testing.T) {
 	c := mustCheck(t, task, f)
 	if c == nil || !slices.Equal(c.Blinks, []string{"dials"}) || !slices.Equal(c.Ends, []string{"conn gone"}) {
 		t.Errorf("%+v", c)
+	}
+}
+
+// A new key alone leaves what is up, since both ends have it by then. Where the other end is
+// gone, what is up was made with the key that whoever has the box knows: it ends.
+func TestReloadEndsWhatIsUpToABoxThatIsGone(t *testing.T) {
+	dir := testDaemon.Ours
+	conn := Conn{Name: "tokyo", Conf: dir + "tokyo.conf", Secrets: dir + "tokyo.secrets", ConfSHA: SHA256([]byte("same\n")), SecretsSHA: SHA256([]byte("new key\n"))}
+	for _, gone := range []bool{false, true} {
+		conn.Gone = gone
+		task := IPsec{Daemon: testDaemon, Conns: []Conn{conn}}
+		f := Bare(task.Reads())
+		f.units[testDaemon.Unit] = UnitState{Name: testDaemon.Unit, Loaded: true, Active: "active", Started: time.Unix(1, 0)}
+		f.commands[readStroke.Arg] = says("Connections:\n       tokyo:  203.0.113.10...%any  IKEv2\nSecurity Associations (0 up, 0 connecting):\n  none\n")
+		note := SHA256([]byte("same\n")) + "  " + conn.Conf + "\n" + SHA256([]byte("old key\n")) + "  " + conn.Secrets + "\n"
+		f.files[loadedPath(testDaemon.Unit)] = FileState{Path: loadedPath(testDaemon.Unit), Exists: true, Type: '0', Content: []byte(note)}
+		c := mustCheck(t, task, f)
+		down := slices.ContainsFunc(c.Do, func(s Step) bool { return strings.Contains(s.Shell, "_down tokyo") })
+		if says := slices.Equal(c.Ends, []string{"conn tokyo to a box that is gone"}); down != gone || says != gone || len(c.Blinks) > 0 {
+			t.Errorf("gone %t: %+v", gone, c)
+		}
 	}
 }

@@ -15,6 +15,9 @@ const (
 	PeerEither
 	// PeerUnread is one that this run does not change: this end stays as it is.
 	PeerUnread
+	// PeerGone is one that nobody has any more, though it is not in this run: this end
+	// becomes what the inventory says, and what is up to the one that has gone ends.
+	PeerGone
 )
 
 // Peers are the other ends of a host's tunnels, by name. One that is not there is

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,9 @@ import (
 
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/view"
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
+	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -23,6 +26,7 @@ type applyFlags struct {
 	rehearse              bool
 	confirm               time.Duration
 	allowDelete           int
+	gone                  []string      // hosts that are no more
 	saved                 *engine.Fresh // nil: plan and ask
 }
 
@@ -59,15 +63,20 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 			return nil
 		},
 	}, func(ctx context.Context, o *operation, args []string) error {
-		chosen := a.limit
+		chosen, err := o.without(a.limit, f.gone)
+		if err != nil {
+			return err
+		}
 		var saved *engine.Saved
-		var err error
 		if len(args) > 0 {
 			if saved, chosen, err = o.readPlan(ctx, args[0], f); err != nil {
 				return err
 			}
 		}
 		hosts, err := o.hosts(ctx, chosen)
+		if err == nil {
+			err = goneFrom(hosts, f.gone)
+		}
 		if err != nil {
 			return err
 		}
@@ -86,8 +95,44 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
 	cmd.Flags().BoolVar(&f.rehearse, "rehearse", false, "bring the tunnels up as twins on the hub first, and apply only where each comes up")
 	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited; they are backed up first")
+	cmd.Flags().StringSliceVar(&f.gone, "gone", nil, "these `HOSTS` are lost or stolen: the other ends of their tunnels change without them, and what is up to a lost site ends")
+	_ = cmd.RegisterFlagCompletionFunc("gone", a.completeHosts) // the flag is there
 	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "allow up to `N` sites to be deleted, even when that is more than half of them")
 	return cmd
+}
+
+// without returns patterns that choose what limit does but for the hosts of gone: there is
+// nothing to be reached of them.
+func (o *operation) without(limit, gone []string) ([]string, error) {
+	limit = slices.Clone(limit)
+	for i, name := range gone {
+		if name == "hub" { // as --limit has it
+			name = o.inv.Hub.Name
+			gone[i] = name
+		}
+		if _, err := o.inv.Site(name); err != nil && name != o.inv.Hub.Name {
+			return nil, fmt.Errorf("--gone: %w", err)
+		}
+		limit = append(limit, "!"+name)
+	}
+	return limit, nil
+}
+
+// goneFrom tells hosts which of the other ends of their tunnels are gone.
+func goneFrom(hosts []engine.Host, gone []string) error {
+	hub := slices.ContainsFunc(hosts, func(h engine.Host) bool { return h.Role == tasks.RoleHub })
+	for i := range hosts {
+		if hosts[i].Role == tasks.RoleHub || !hub {
+			hosts[i].Gone = gone
+		}
+	}
+	for _, name := range gone {
+		ends := func(h engine.Host) bool { return h.Role == tasks.RoleHub || slices.ContainsFunc(h.Tunnels, func(t strongswan.Tunnel) bool { return t.Peer == name }) }
+		if !slices.ContainsFunc(hosts, ends) {
+			return transport.WithHint(fmt.Errorf("--gone %s is for the hub, which is not in the run", name), "add hub to --limit")
+		}
+	}
+	return nil
 }
 
 // changeView shows what a verb that changes hosts is about to do, asks, and shows

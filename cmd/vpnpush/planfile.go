@@ -53,6 +53,8 @@ func (o *operation) readPlan(ctx context.Context, path string, f applyFlags) (s 
 		return nil, nil, transport.WithHint(errors.New("apply: a saved plan names its own hosts; --limit cannot leave some of them out"), "give --limit to `vpnpush plan --out FILE`")
 	case o.app.shard.Of > 0:
 		return nil, nil, errShardSaved
+	case len(f.gone) > 0:
+		return nil, nil, transport.WithHint(errors.New("apply: --gone is not in the saved plan"), "apply without a file, and look at what it shows")
 	case f.adopt:
 		return nil, nil, transport.WithHint(errors.New("apply: --adopt is not in the saved plan"), "apply without a file, and look at what it shows")
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/host"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -41,31 +42,35 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 	}
 	// all are looked at before one is planned anew: that one waits is no reason to wait
 	waits := map[string]tasks.Peers{}
+	wait := func(h Host, peer string, has tasks.Peer) {
+		if waits[h.Name] == nil {
+			waits[h.Name] = tasks.Peers{}
+		}
+		waits[h.Name][peer] = has
+	}
 	for _, h := range hosts {
 		hp := plans[h.Name]
+		if hp.Result == OK || hp.Result == Changed {
+			hp.Warnings = append(hp.Warnings, h.goneUnchanged(hp)...)
+		}
 		if h.Leave || len(hp.Changes) == 0 {
 			continue
 		}
 		for old, now := range h.renamed(hp.Facts) {
 			if !ready(now) { // it knows itself by the old name
-				if waits[h.Name] == nil {
-					waits[h.Name] = tasks.Peers{}
-				}
-				waits[h.Name][old] = tasks.PeerUnread
+				wait(h, old, tasks.PeerUnread)
 			}
 		}
 		pairs := h.pairs(hp)
 		for _, peer := range slices.Sorted(maps.Keys(pairs)) {
-			updates := slices.ContainsFunc(pairs[peer], func(c tasks.Change) bool { return c.Action == tasks.Update })
 			switch {
-			case !updates: // there is no tunnel yet
+			case !slices.ContainsFunc(pairs[peer], updates): // there is no tunnel yet
 			case h.Rollback != nil:
 				hp.Warnings = append(hp.Warnings, fmt.Sprintf("the tunnel to %s changes, and %s is not rolled back with it: where both ends changed, roll back both", peer, peer))
+			case slices.Contains(h.Gone, peer):
+				wait(h, peer, tasks.PeerGone)
 			case !ready(peer):
-				if waits[h.Name] == nil {
-					waits[h.Name] = tasks.Peers{}
-				}
-				waits[h.Name][peer] = tasks.PeerUnread
+				wait(h, peer, tasks.PeerUnread)
 			case h.InTunnel:
 				hp.Warnings = append(hp.Warnings,
 					"the way to this host is its own tunnel, and that changes: what was there comes back unless the host is reached again with the new one")
@@ -84,17 +89,32 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 				again.Warnings = append(again.Warnings,
 					fmt.Sprintf("the tunnel to %s stays: that site is %s now, and does not get its new name in this run", peer, now))
 			}
-			if reflect.DeepEqual(had[peer], has[peer]) {
+			if peers[peer] == tasks.PeerGone || reflect.DeepEqual(had[peer], has[peer]) {
 				continue
 			}
 			says := fmt.Sprintf("the change of the tunnel to %s waits: %s does not get it in this run", peer, peer)
 			if plans[peer] == nil {
 				says += fmt.Sprintf("; both ends do with --limit %s,%s", h.Name, peer)
+				says += fmt.Sprintf(", %s alone with --gone %s, if what was %s is no more", h.Name, peer, peer)
 			}
 			again.Warnings = append(again.Warnings, says)
 		}
 		*hp = again
 	}
+}
+
+func updates(c tasks.Change) bool { return c.Action == tasks.Update }
+
+// goneUnchanged returns a warning for each host that is gone and keeps its way in: nothing
+// of its tunnel is to change.
+func (h Host) goneUnchanged(hp *HostPlan) (warnings []string) {
+	pairs := h.pairs(hp)
+	for _, peer := range h.Gone {
+		if h.Role == tasks.RoleHub && !slices.ContainsFunc(pairs[peer], updates) {
+			warnings = append(warnings, fmt.Sprintf("nothing of the tunnel to %s changes here: if the box that is gone has the key of the inventory, it gets in; `vpnpush secret rotate %s` makes another", peer, peer))
+		}
+	}
+	return warnings
 }
 
 // renamed returns the sites that have another name now than the host knows them by, by
@@ -215,6 +235,9 @@ func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
 	}
 	m, _ := tasks.ReadManifest(f) // the plan has read it
 	h.Tunnels = slices.Clone(h.Tunnels)
+	if h.Role == tasks.RoleHub { // nobody is to bring up the one of a site that is gone
+		h.Tunnels = slices.DeleteFunc(h.Tunnels, func(t strongswan.Tunnel) bool { return peers[t.Peer] == tasks.PeerGone })
+	}
 	for i, t := range h.Tunnels {
 		has := peers[t.Peer]
 		if h.Role == tasks.RoleSite && has == tasks.PeerEither {
@@ -222,7 +245,7 @@ func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
 		}
 		was := m.Conn(t.Conn)
 		switch {
-		case has == tasks.PeerNew || was == nil || was.Tunnel == nil:
+		case has == tasks.PeerNew || has == tasks.PeerGone || was == nil || was.Tunnel == nil:
 		case was.Also != nil && has != tasks.PeerUnread:
 			h.Tunnels[i] = *was.Also
 		default:

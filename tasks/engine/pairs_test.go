@@ -7,9 +7,10 @@ import (
 	"testing"
 
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 )
 
-var peerWords = map[tasks.Peer]string{tasks.PeerNew: "new", tasks.PeerOld: "old", tasks.PeerEither: "either", tasks.PeerUnread: "old"}
+var peerWords = map[tasks.Peer]string{tasks.PeerNew: "new", tasks.PeerOld: "old", tasks.PeerEither: "either", tasks.PeerUnread: "old", tasks.PeerGone: "new, gone"}
 
 // end is a host with an end of a tunnel to each of peers, in one file: a word for each of
 // them, as far as it has come. Of a site whose name begins with k the key changes, too.
@@ -263,4 +264,57 @@ func TestPairsRenamedAlone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hub does not wait for a site whose box is gone: it gets its end of that tunnel alone,
+// though it was up before, and waits for another that is not in the run. What does not
+// change of a box that is gone is told, since that may still get in.
+func TestPairsGone(t *testing.T) {
+	const carries = "Security Associations (1 up, 0 connecting):\n       osaka[1]: ESTABLISHED 5 seconds ago, 203.0.113.10[vps]...203.0.113.52[osaka]\n" +
+		"       osaka{1}:  INSTALLED, TUNNEL, reqid 1, ESP in UDP SPIs: c7_i b7_o\n       osaka{1}:   10.10.0.0/24 === 192.168.2.0/24\n"
+	inBubble(t, "gone", func(t *testing.T) {
+		w := pairedNetwork(t, map[string]func(*machine){"vps": func(m *machine) {
+			m.sas = func(applied bool) string {
+				if applied {
+					return noSA
+				}
+				return carries
+			}
+		}}, "osaka", "tokyo")
+		hub := w.hosts[0]
+		hub.Tunnels = []strongswan.Tunnel{{Conn: "osaka", Peer: "osaka", Local: []string{"10.10.0.0/24"}, Remote: []string{"192.168.2.0/24"}}}
+		hub.Gone = []string{"osaka"}
+		w.hosts = []Host{hub}
+		p := w.plan()
+		if got := strings.Join(p.Hosts[0].Warnings, "; "); got != "the change of the tunnel to tokyo waits: tokyo does not get it in this run; both ends do with --limit vps,tokyo, vps alone with --gone tokyo, if what was tokyo is no more" {
+			t.Errorf("the plan warns %q", got)
+		}
+		r, _ := w.e.Apply(context.Background(), p, w.hosts)
+		if got := w.results(r); got != "vps changed" || r.TunnelsDown() != 0 {
+			t.Errorf("%s, %d tunnels down: %v", got, r.TunnelsDown(), r.Hosts[0].Err)
+		}
+		if got, want := w.has("vps"), "osaka=new, gone tokyo=old"; got != want {
+			t.Errorf("the hub has %q, want %q", got, want)
+		}
+	})
+	inBubble(t, "the hub, which a site does not wait for", func(t *testing.T) {
+		w := pairedNetwork(t, nil, "osaka")
+		w.hosts = w.hosts[1:]
+		if got := strings.Join(w.plan().Hosts[0].Warnings, "; "); !strings.Contains(got, "osaka alone with --gone vps") {
+			t.Errorf("the plan warns %q", got)
+		}
+		w.hosts[0].Gone = []string{"vps"}
+		p := w.plan()
+		r, _ := w.e.Apply(context.Background(), p, w.hosts)
+		if got := w.results(r) + ", " + w.has("osaka"); got != "osaka changed, vps=new, gone" || len(p.Hosts[0].Warnings) > 0 {
+			t.Errorf("%s; the plan warns %q", got, p.Hosts[0].Warnings)
+		}
+	})
+	inBubble(t, "nothing of it changes", func(t *testing.T) {
+		w := newWorld(t, map[string]*machine{"vps": {before: noConf}}, wanting("vps", tasks.RoleHub))
+		w.hosts[0].Gone = []string{"osaka"}
+		if got := strings.Join(w.plan().Hosts[0].Warnings, "; "); !strings.Contains(got, "nothing of the tunnel to osaka changes here") {
+			t.Errorf("the plan warns %q", got)
+		}
+	})
 }

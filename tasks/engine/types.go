@@ -51,6 +51,9 @@ type Host struct {
 	// Twin returns a site's end of its tunnel for a strongSwan that on runs elsewhere,
 	// given what was read there, if it was. Pure.
 	Twin func(on tasks.Daemon, f tasks.Facts, peers tasks.Peers) (tasks.Twin, error)
+	// Gone are the names of hosts at the other ends of its tunnels that are no more: this
+	// end does not wait for theirs, and a hub ends what is up to them.
+	Gone []string
 	// InTunnel says that the way to this host is its own tunnel to the hub: a
 	// tunnel whose two ends do not fit together locks us out of it.
 	InTunnel bool
