@@ -26,8 +26,8 @@ at() { task=$1; printf 'task\t%s\t%s\n' "$stage" "$1" >>"$txn/events" || :; }
 enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events" || :; }
 # warn TEXT: the apply goes on; its user is told
 warn() { printf 'warning\t%s\t%s\n' "$task" "$1" >>"$txn/events" || :; }
-# refuse WORD MESSAGE: end before anything was touched
-refuse() { finish "$1" "$2"; trap - EXIT; exit 1; }
+# refuse WORD MESSAGE: end before anything was touched. The script goes: there are keys in it.
+refuse() { finish "$1" "$2"; rm -f -- "$txn/apply.sh"; trap - EXIT; exit 1; }
 # finish STATUS [MESSAGE]: the last word of this run, seen whole or not at all
 finish() {
     { printf 'status\t%s\nstage\t%s\ntask\t%s\n' "$1" "$stage" "$task"; [ -z "${2-}" ] || printf 'message\t%s\n' "$2"; } >"$txn/result.tmp" &&

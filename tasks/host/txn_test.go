@@ -28,6 +28,19 @@ cat "$state/revert-failed" "$txn/outcome"
 	}
 }
 
+// An apply that the host refuses leaves its script there no longer than it runs: there are
+// keys in it.
+func TestRefusedScriptGoes(t *testing.T) {
+	for name, argv := range shells(t) {
+		out, err := inScript(t, argv, `: >"$txn/apply.sh"
+(refuse stale 'it has changed') || ls "$txn"
+rm "$txn/result"`, "")
+		if err != nil || out != "result\n" {
+			t.Errorf("%s: %v, %q", name, err, out)
+		}
+	}
+}
+
 // A package that does not come ends an apply there, before anything is armed: also where
 // the mirror is down, so that the lists could not be fetched anew either. Lists of another
 // mirror that is down are no reason to end.
