@@ -1,7 +1,9 @@
 package strongswan
 
 import (
+	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -57,23 +59,26 @@ var (
 
 // LastWord returns the last word of charon's log on why a tunnel is not up, nil for none.
 // Where the host has other peers than the tunnel's, so unless alone is set, a word counts
-// only when what charon was at, one message of a peer, names the tunnel or its peer.
+// only when what charon was at, one message of a peer, names the tunnel or its peer. Where
+// the log tells no threads, as charon-systemd's does not, the word itself must.
 func LastWord(log []byte, t Tunnel, alone bool) *Word {
 	var last *Word
 	about := map[string]bool{} // threads that are at a message of ours
 	for l := range strings.Lines(string(log)) {
-		m := logLine.FindStringSubmatch(strings.TrimRight(l, "\r\n"))
-		if m == nil {
-			continue
+		text := strings.TrimRight(l, "\r\n")
+		ours, bare := t.names(text), true
+		if m := logLine.FindStringSubmatch(text); m != nil {
+			thread := m[1]
+			text, bare = m[2], false
+			switch {
+			case received.MatchString(text):
+				about[thread] = false
+			case ours:
+				about[thread] = true
+			}
+			ours = about[thread]
 		}
-		thread, text := m[1], m[2]
-		switch {
-		case received.MatchString(text):
-			about[thread] = false
-		case t.names(text):
-			about[thread] = true
-		}
-		if !alone && !about[thread] {
+		if !alone && !ours {
 			continue
 		}
 		if strings.Contains(text, "CHILD_SA "+t.Conn+"{") && strings.Contains(text, " established with SPIs") {
@@ -81,13 +86,27 @@ func LastWord(log []byte, t Tunnel, alone bool) *Word {
 			continue
 		}
 		for _, w := range words {
-			if w.line.MatchString(text) {
+			// a line without a thread may be anybody's: the word must begin it
+			if at := w.line.FindStringIndex(text); at != nil && (!bare || at[0] == 0) {
 				last = &Word{Raw: Printable(text), Says: w.says, Mend: w.mend}
 				break
 			}
 		}
 	}
 	return last
+}
+
+// LastWordAwk returns a program of awk that reads charon's log on a host with no other
+// tunnel than conn, and prints what LastWord finds in it: what it says, charon's own words
+// and the mend, with tabs between; nothing for none.
+func LastWordAwk(conn string) string {
+	var b strings.Builder
+	b.WriteString("{ bare = !sub(/^[0-9]+\\[[A-Z0-9]+\\] /, \"\") }\n{ gsub(/[\\001-\\037\\177]/, \"\") }\n")
+	fmt.Fprintf(&b, "index($0, \"CHILD_SA %s{\") && / established with SPIs/ { last = \"\"; next }\n", conn)
+	for _, w := range words {
+		fmt.Fprintf(&b, "match($0, /%s/) && (!bare || RSTART == 1) { last = %s \"\\t\" substr($0, 1, %d) \"\\t\" %s; next }\n", strings.ReplaceAll(w.line.String(), `\d`, "[0-9]"), strconv.Quote(w.says), maxRaw, strconv.Quote(w.mend))
+	}
+	return b.String() + "END { if (last) print last }"
 }
 
 // names reports whether a line of charon's log names the tunnel, or its peer by its

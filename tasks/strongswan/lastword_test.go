@@ -1,6 +1,7 @@
 package strongswan
 
 import (
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -31,6 +32,9 @@ const (
 	logNoCipher   = "10[IKE] received NO_PROPOSAL_CHOSEN notify error\n"
 	logSilence    = "14[IKE] retransmit 4 of request with message ID 0\n09[IKE] giving up after 4 retransmits\n09[IKE] peer not responding, trying again (2/0)\n"
 	logUnrelated  = "01[JOB] nothing of interest\n2026-11-25 not a line of charon's: received AUTHENTICATION_FAILED notify\n"
+	// charon-systemd has no thread and no group before its words
+	logSystemd    = "initiating IKE_SA tokyo[1] to 203.0.113.10\nparsed IKE_AUTH response 1 [ N(AUTH_FAILED) ]\nreceived AUTHENTICATION_FAILED notify error\nunloaded shared key with id 'ike-vpnpush-tokyo'\n"
+	logSystemdHub = "selected peer config 'tokyo'\ntried 1 shared key for 'vps' - 'tokyo', but MAC mismatched\ntraffic selectors 10.10.0.0/24 === 192.168.2.0/24 unacceptable\n"
 	logOtherGuest = "11[NET] received packet: from 203.0.113.52[4500] to 203.0.113.10[4500] (272 bytes)\n11[CFG] selected peer config 'osaka'\n11[IKE] tried 1 shared key for 'vps' - 'osaka', but MAC mismatched\n"
 )
 
@@ -51,6 +55,10 @@ func TestLastWord(t *testing.T) {
 		{"site: the last of two", logRefused + logSilence, site, "the other end does not answer", "peer not responding, trying again (2/0)"},
 		{"site: it has been up since", logRefused + logEstablished, site, "", ""},
 		{"site: nothing", logUnrelated, site, "", ""},
+		{"site: charon-systemd", logSystemd, site, "the other end refuses this end's key or name", "received AUTHENTICATION_FAILED notify error"},
+		{"site: charon-systemd, up since", logSystemd + "CHILD_SA tokyo{5} established with SPIs ffaf268a_i b7be30cd_o and TS 192.168.1.0/24 === 10.10.0.0/24\n", site, "", ""},
+		{"hub: charon-systemd, by a line that names it", logSystemdHub, hub, "the keys of the two ends differ", "tried 1 shared key for 'vps' - 'tokyo', but MAC mismatched"},
+		{"hub: charon-systemd, another site's", strings.ReplaceAll(logSystemdHub, "tokyo", "osaka"), hub, "", ""},
 		{"hub: the key", logOtherKey, hub, "the keys of the two ends differ", "tried 1 shared key for 'vps' - 'tokyo', but MAC mismatched"},
 		{"hub: the networks, in a line without a name", logOtherNets, hub, "the other end asks for other networks than this end has",
 			"traffic selectors 10.10.0.0/24 === 192.168.1.0/24 unacceptable"},
@@ -64,6 +72,18 @@ func TestLastWord(t *testing.T) {
 		case w == nil && tt.says == "":
 		case w == nil || w.Says != tt.says || w.Raw != tt.raw || w.Mend == "":
 			t.Errorf("%s: %+v", tt.name, w)
+		}
+		if tt.tunnel.PeerID != "vps" {
+			continue
+		}
+		// a host without us finds the same
+		cmd := exec.Command("awk", LastWordAwk("tokyo"))
+		cmd.Stdin = strings.NewReader(tt.log)
+		out, err := cmd.CombinedOutput()
+		says, raw, _ := strings.Cut(strings.TrimSuffix(string(out), "\n"), "\t")
+		raw, mend, _ := strings.Cut(raw, "\t")
+		if err != nil || says != tt.says || raw != tt.raw || w != nil && mend != w.Mend {
+			t.Errorf("%s: by awk: %v: %q", tt.name, err, out)
 		}
 	}
 }
