@@ -217,7 +217,7 @@ func takes(was *tasks.ConnWas) *strongswan.Tunnel {
 // is now.
 func (t *tunnel) take(was *strongswan.Tunnel) {
 	t.localID, t.peerID = was.LocalID, was.PeerID
-	t.localNets, t.remoteNets = parsed(was.Local), parsed(was.Remote)
+	t.localNets, t.remoteNets = inOrder(t.localNets, parsed(was.Local)), inOrder(t.remoteNets, parsed(was.Remote))
 	if len(was.IKE) > 0 {
 		t.ike = was.IKE
 	}
@@ -312,6 +312,13 @@ func with[T comparable](a, b []T) []T {
 		}
 	}
 	return out
+}
+
+// inOrder returns nets as now has them, and those that it has not last: a manifest has
+// them sorted, and another order is another conn.
+func inOrder(now, nets []netip.Prefix) []netip.Prefix {
+	gone := func(p netip.Prefix) bool { return !slices.Contains(nets, p) }
+	return with(slices.DeleteFunc(slices.Clone(now), gone), nets)
 }
 
 // parsed returns prefixes of a manifest. One that is none was not written by us.

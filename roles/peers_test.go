@@ -182,6 +182,28 @@ func TestEndsEditedKey(t *testing.T) {
 	}
 }
 
+// An end that stays as it is stays so to the letter: its networks were once written in
+// another order, which made the tunnel anew at an apply of the site alone, and again at the
+// next one of all.
+func TestEndsKeepTheirOrder(t *testing.T) {
+	inv := minimal()
+	inv.Hub.Subnets = nets("203.0.113.10/32", "10.10.0.0/24")
+	inv.Sites[0].Subnets = nets("192.168.7.0/24", "192.168.1.0/24")
+	wider := minimal()
+	wider.Hub.Subnets = nets("203.0.113.10/32", "172.16.0.0/24", "10.10.0.0/24")
+	wider.Sites[0].Subnets = inv.Sites[0].Subnets
+	for _, host := range []string{"vps", "tokyo"} {
+		f := appliedTo(t, inv, host, bare(of(t, inv, host)), nil)
+		want, _ := endOf(t, inv, host, f, nil, "tokyo")
+		unread := tasks.Peers{"tokyo": tasks.PeerUnread, "vps": tasks.PeerUnread}
+		for _, now := range []*inventory.Inventory{inv, wider} {
+			if end, _ := endOf(t, now, host, f, unread, "tokyo"); end != want {
+				t.Errorf("%s: %s, want %s", host, end, want)
+			}
+		}
+	}
+}
+
 // A site with a new name has its old conn on the hub until it is known to use the new
 // one, and a hub with a new name answers by the old one too.
 func TestEndsRenamed(t *testing.T) {
