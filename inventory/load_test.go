@@ -264,6 +264,9 @@ func TestStarter(t *testing.T) {
 		if len(inv.Sites) != 2 || inv.L2TP == nil || len(inv.L2TP.Users) != 1 {
 			t.Errorf("%d sites, l2tp %v", len(inv.Sites), inv.L2TP)
 		}
+		if nets := inv.ClientNets(); len(nets) != 1 { // each is a line more for a peer that is not vpnpush's
+			t.Errorf("the clients' addresses fill no network: %v", nets)
+		}
 		psks := []secret.Value{inv.L2TP.PSK, inv.Sites[0].PSK, inv.Sites[1].PSK}
 		for _, v := range psks {
 			if len(v.Reveal()) < 32 || seen[v.Reveal()] {
