@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 // The commands that list SAs; a host has one of them, or both.
@@ -74,6 +75,10 @@ func listing(f Facts, r Read) ([]byte, error) {
 		return nil, nil
 	}
 	out, err := f.Output(r.Arg)
+	if err == nil && len(out) == 0 && r.Arg == readStroke.Arg {
+		return nil, transport.WithHint(fmt.Errorf("command %s: %w: it says nothing: charon does not answer, though its starter runs", r.Shell, ErrUnknown),
+			"journalctl -u strongswan-starter -n 50, on the host, tells why charon ends; a plugin of another version than strongSwan's is one reason")
+	}
 	if err == nil && out == nil {
 		out = []byte{}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
+	"github.com/vpnpush/vpnpush/transport"
 )
 
 const notInstalled = 127
@@ -62,6 +63,21 @@ func TestSAsFrom(t *testing.T) {
 	}
 	if _, err := SAsFrom(Facts{}); !errors.Is(err, ErrUnknown) {
 		t.Errorf("nothing was read: got %v, want ErrUnknown", err)
+	}
+}
+
+// A charon that dies again and again under its starter, as after an upgrade that left it
+// with a plugin of another version, is told as that: `ipsec statusall` says nothing, and
+// ends with 0.
+func TestCharonDies(t *testing.T) {
+	f := answered(map[string]CommandState{"ipsec-statusall": says("")})
+	_, err := SAsFrom(f)
+	_, err2 := LoadedConns(f)
+	for _, err := range []error{err, err2} {
+		var hint *transport.HintError
+		if !errors.Is(err, ErrUnknown) || !errors.As(err, &hint) || !strings.Contains(err.Error(), "charon does not answer") || !strings.Contains(hint.Mend, "journalctl -u strongswan-starter") {
+			t.Errorf("%v, hint %v", err, hint)
+		}
 	}
 }
 
