@@ -10,9 +10,18 @@ var CharonLog = Read{Kind: ReadCommand, Arg: "charon-log",
 // LastWord returns charon's last word on why a host's tunnel is not up, nil for none or
 // where CharonLog was not read. alone says that the host has no other tunnel of ours.
 func LastWord(f Facts, t strongswan.Tunnel, alone bool) *strongswan.Word {
+	if f.charonLog == nil {
+		return nil
+	}
+	return f.charonLog().LastWord(t, alone)
+}
+
+// readCharonLog returns what CharonLog brought. It says more than is needed: to be without
+// is no failure.
+func readCharonLog(f Facts) *strongswan.Log {
 	out, err := f.Output(CharonLog.Arg)
 	if err != nil {
-		return nil // it says more than is needed; to be without is no failure
+		out = nil
 	}
-	return strongswan.LastWord(out, t, alone)
+	return strongswan.ReadLog(out)
 }

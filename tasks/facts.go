@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vpnpush/vpnpush/tasks/strongswan"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -32,9 +33,10 @@ type Facts struct {
 	units    map[string]UnitState
 	sysctls  map[string]SysctlState
 	commands map[string]CommandState
-	// manifest parses the manifest once, however many tasks ask for it; nil in facts
-	// that no probe brought.
-	manifest func() (*Manifest, error)
+	// manifest and charonLog parse what they tell once, however many tasks and tunnels
+	// ask for it; nil in facts that no probe brought.
+	manifest  func() (*Manifest, error)
+	charonLog func() *strongswan.Log
 }
 
 // Known is what a probe brought, while its answer is parsed.
@@ -52,6 +54,7 @@ type Known struct {
 func NewFacts(k Known) Facts {
 	f := Facts{Host: k.Host, files: k.Files, globs: k.Globs, packages: k.Packages, units: k.Units, sysctls: k.Sysctls, commands: k.Commands}
 	f.manifest = sync.OnceValues(func() (*Manifest, error) { return readManifest(f) })
+	f.charonLog = sync.OnceValue(func() *strongswan.Log { return readCharonLog(f) })
 	return f
 }
 

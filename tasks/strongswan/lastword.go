@@ -3,6 +3,7 @@ package strongswan
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -57,43 +58,71 @@ var (
 	received = regexp.MustCompile(`^received packet: from`)
 )
 
-// LastWord returns the last word of charon's log on why a tunnel is not up, nil for none.
-// Where the host has other peers than the tunnel's, so unless alone is set, a word counts
-// only when what charon was at, one message of a peer, names the tunnel or its peer. Where
-// the log tells no threads, as charon-systemd's does not, the word itself must.
-func LastWord(log []byte, t Tunnel, alone bool) *Word {
-	var last *Word
-	about := map[string]bool{} // threads that are at a message of ours
-	for l := range strings.Lines(string(log)) {
-		text := strings.TrimRight(l, "\r\n")
-		ours, bare := t.names(text), true
-		if m := logLine.FindStringSubmatch(text); m != nil {
-			thread := m[1]
-			text, bare = m[2], false
-			switch {
-			case received.MatchString(text):
-				about[thread] = false
-			case ours:
-				about[thread] = true
-			}
-			ours = about[thread]
+// Log is what charon has logged, read once for all tunnels that are asked for.
+type Log struct{ lines []logged }
+
+// logged is a line of the log.
+type logged struct {
+	thread, text string
+	received     bool // a message of a peer begins
+	up           bool // a child SA of some conn is there
+	word         int  // in words, -1 for none of them
+}
+
+// ReadLog reads charon's log.
+func ReadLog(log []byte) *Log {
+	l := &Log{}
+	for line := range strings.Lines(string(log)) {
+		x := logged{text: strings.TrimRight(line, "\r\n"), word: -1}
+		if m := logLine.FindStringSubmatch(x.text); m != nil {
+			x.thread, x.text = m[1], m[2]
 		}
-		if !alone && !ours {
-			continue
-		}
-		if strings.Contains(text, "CHILD_SA "+t.Conn+"{") && strings.Contains(text, " established with SPIs") {
-			last = nil // what was said before is over
-			continue
-		}
-		for _, w := range words {
+		x.received = received.MatchString(x.text)
+		x.up = strings.Contains(x.text, " established with SPIs")
+		for i, w := range words {
 			// a line without a thread may be anybody's: the word must begin it
-			if at := w.line.FindStringIndex(text); at != nil && (!bare || at[0] == 0) {
-				last = &Word{Raw: Printable(text), Says: w.says, Mend: w.mend}
+			if at := w.line.FindStringIndex(x.text); at != nil && (x.thread != "" || at[0] == 0) {
+				x.word = i
 				break
 			}
 		}
+		l.lines = append(l.lines, x)
 	}
-	return last
+	return l
+}
+
+// LastWord returns the last word of the log on why a tunnel is not up, nil for none.
+// Where the host has other peers than the tunnel's, so unless alone is set, a word counts
+// only when what charon was at, one message of a peer, names the tunnel or its peer. Where
+// the log tells no threads, as charon-systemd's does not, the word itself must.
+func (l *Log) LastWord(t Tunnel, alone bool) *Word {
+	last := -1
+	about := map[string]bool{} // threads that are at a message of ours
+	names, child := t.names(), "CHILD_SA "+t.Conn+"{"
+	for i, x := range l.lines {
+		ours := slices.ContainsFunc(names, func(n string) bool { return strings.Contains(x.text, n) })
+		if x.thread != "" {
+			switch {
+			case x.received:
+				about[x.thread] = false
+			case ours:
+				about[x.thread] = true
+			}
+			ours = about[x.thread]
+		}
+		switch {
+		case !alone && !ours:
+		case x.up && strings.Contains(x.text, child):
+			last = -1 // what was said before is over
+		case x.word >= 0:
+			last = i
+		}
+	}
+	if last < 0 {
+		return nil
+	}
+	w := words[l.lines[last].word]
+	return &Word{Raw: Printable(l.lines[last].text), Says: w.says, Mend: w.mend}
 }
 
 // LastWordAwk returns a program of awk that reads charon's log on a host with no other
@@ -109,15 +138,13 @@ func LastWordAwk(conn string) string {
 	return b.String() + "END { if (last) print last }"
 }
 
-// names reports whether a line of charon's log names the tunnel, or its peer by its
-// identity: "tokyo[3]", "tokyo{4}", "...203.0.113.51[tokyo]", "'tokyo'".
-func (t Tunnel) names(text string) bool {
-	for _, s := range []string{" " + t.Conn + "[", " " + t.Conn + "{", "[" + t.PeerID + "]", "'" + t.PeerID + "'"} {
-		if t.PeerID != "" && strings.Contains(text, s) {
-			return true
-		}
+// names returns how a line of charon's log names the tunnel, or its peer by its identity:
+// "tokyo[3]", "tokyo{4}", "...203.0.113.51[tokyo]", "'tokyo'".
+func (t Tunnel) names() []string {
+	if t.PeerID == "" {
+		return nil
 	}
-	return false
+	return []string{" " + t.Conn + "[", " " + t.Conn + "{", "[" + t.PeerID + "]", "'" + t.PeerID + "'"}
 }
 
 // String returns what a word says and how charon has it.

@@ -67,7 +67,7 @@ func TestLastWord(t *testing.T) {
 			"tried 1 shared key for 'vps' - 'tokyo', but MAC mismatched"},
 		{"hub: whose request that was is not said", logSilence, hub, "", ""},
 	} {
-		w := LastWord([]byte(tt.log), tt.tunnel, tt.tunnel.PeerID == "vps")
+		w := ReadLog([]byte(tt.log)).LastWord(tt.tunnel, tt.tunnel.PeerID == "vps")
 		switch {
 		case w == nil && tt.says == "":
 		case w == nil || w.Says != tt.says || w.Raw != tt.raw || w.Mend == "":
@@ -91,7 +91,7 @@ func TestLastWord(t *testing.T) {
 // What a peer sends stands in charon's log: it must not reach a terminal as it is, nor
 // fill a screen.
 func TestLastWordIsPrintable(t *testing.T) {
-	w := LastWord([]byte("10[IKE] received TS_UNACCEPTABLE notify \x1b[2J\x07\u009b"+strings.Repeat("x", 500)+"\n"), Tunnel{Conn: "tokyo"}, true)
+	w := ReadLog([]byte("10[IKE] received TS_UNACCEPTABLE notify \x1b[2J\x07\u009b"+strings.Repeat("x", 500)+"\n")).LastWord(Tunnel{Conn: "tokyo"}, true)
 	if w == nil || strings.ContainsAny(w.Raw, "\x1b\x07\u009b") || len(w.Raw) > maxRaw+3 {
 		t.Errorf("%+v", w)
 	}
