@@ -28,10 +28,10 @@ const (
 10[IKE] traffic selectors 10.10.0.0/24 === 192.168.1.0/24 unacceptable
 10[IKE] failed to establish CHILD_SA, keeping IKE_SA
 `
-	logNoNets     = "06[IKE] received TS_UNACCEPTABLE notify, no CHILD_SA built\n06[IKE] failed to establish CHILD_SA, keeping IKE_SA\n"
-	logNoCipher   = "10[IKE] received NO_PROPOSAL_CHOSEN notify error\n"
-	logSilence    = "14[IKE] retransmit 4 of request with message ID 0\n09[IKE] giving up after 4 retransmits\n09[IKE] peer not responding, trying again (2/0)\n"
-	logUnrelated  = "01[JOB] nothing of interest\n2026-11-25 not a line of charon's: received AUTHENTICATION_FAILED notify\n"
+	logNoNets    = "06[IKE] received TS_UNACCEPTABLE notify, no CHILD_SA built\n06[IKE] failed to establish CHILD_SA, keeping IKE_SA\n"
+	logNoCipher  = "10[IKE] received NO_PROPOSAL_CHOSEN notify error\n"
+	logSilence   = "14[IKE] retransmit 4 of request with message ID 0\n09[IKE] giving up after 4 retransmits\n09[IKE] peer not responding, trying again (2/0)\n"
+	logUnrelated = "01[JOB] nothing of interest\n2026-11-25 not a line of charon's: received AUTHENTICATION_FAILED notify\n"
 	// charon-systemd has no thread and no group before its words
 	logSystemd    = "initiating IKE_SA tokyo[1] to 203.0.113.10\nparsed IKE_AUTH response 1 [ N(AUTH_FAILED) ]\nreceived AUTHENTICATION_FAILED notify error\nunloaded shared key with id 'ike-vpnpush-tokyo'\n"
 	logSystemdHub = "selected peer config 'tokyo'\ntried 1 shared key for 'vps' - 'tokyo', but MAC mismatched\ntraffic selectors 10.10.0.0/24 === 192.168.2.0/24 unacceptable\n"
