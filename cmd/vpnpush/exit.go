@@ -30,7 +30,7 @@ var exitMeanings = []struct{ codes, meaning string }{
 	{"0", "done; nothing differs"},
 	{"1", "an error before anything was done: usage, inventory"},
 	{"2", "something was found: changes (`plan --detailed-exitcode`), drift, a problem (`doctor`), a tunnel that is down (`status`) or does not come up (`rehearse`, `apply --rehearse`)"},
-	{"4", "a host was not reached, or failed; the time was up; apply: the tunnel of a site in the run is not up"},
+	{"4", "a host was not reached, was skipped, or failed; the time was up; apply: the tunnel of a site in the run is not up"},
 	{"6", "both 2 and 4"},
 	{"5", "a host rolled back"},
 	{"7", "locked by another run, or the plan is stale"},

@@ -55,7 +55,7 @@ f=$({ for p in %s; do a "$p"; done
   IFS=$n; set -f
   # shellcheck disable=SC2013 # IFS is a newline
   for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do a "$p"; done
-} | awk '!seen[$0]++')
+} | sort -u)
 `
 
 // Probe makes the one script that brings all of reads, and the platform. It is

@@ -21,9 +21,6 @@ import (
 // anyHost stands for every host that ssh_config does not name.
 const anyHost = "vpnpush-any-host.invalid"
 
-// errOfItsOwn says that ssh has to be asked for each host.
-var errOfItsOwn = errors.New("depends on the host")
-
 // optionsAlike returns the options of a host that no line of ssh_config names, from the
 // one answer for all of them; not ok means that ssh has to be asked for this one.
 func (d *Dialer) optionsAlike(ssh string, t *Target, host string) (opts []option, ok bool) {
@@ -46,14 +43,14 @@ func (d *Dialer) optionsAlike(ssh string, t *Target, host string) (opts []option
 		}
 		for _, o := range opts {
 			if strings.Contains(o.value, anyHost) && o != (option{"host", anyHost}) && o != (option{"hostname", anyHost}) {
-				return nil, errOfItsOwn
+				return nil, nil
 			}
 		}
 		return opts, nil
 	})
 	<-l.done
-	if l.err != nil {
-		return nil, false // to be told with the host's own name
+	if l.err != nil || l.val == nil {
+		return nil, false // an error is to be told with the host's own name
 	}
 	opts = slices.Clone(l.val)
 	for i, o := range opts {
