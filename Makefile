@@ -11,6 +11,9 @@
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make bench    benchmarks
 # make fuzz     every fuzz target, FUZZTIME each
+# make install  the program, its manual, completions, documents and the drift timer, below
+#               PREFIX (/usr/local), in DESTDIR; make uninstall takes them away again
+# make deb      a Debian package of the same, in dist (GOARCH=arm64 for another architecture)
 # make clean    remove what these made, the lab's artefacts too
 
 SHELL       := /bin/bash
@@ -21,23 +24,42 @@ CHAOS_ROUNDS ?= 30
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 LAB         := testdata/lab
+PREFIX      ?= /usr/local
+INTO        := $(DESTDIR)$(PREFIX)
+PROGRAM     := ./vpnpush
 RACE        ?= ./...
 TRUELAB     := L2TP|NewSecrets|PolicyTable|MSS|DoctorKernel|ComebackKernel|AdminsL2TPUser|KindsLeaveNothing
 
-.PHONY: build test test-all lab cover race lint demo chaos bench fuzz clean
+.PHONY: build install uninstall deb test test-all lab cover race lint demo chaos bench fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
+
+# root may have no Go: what was built before is installed
+install:
+	test -x $(PROGRAM) || $(MAKE) build
+	packaging/install.sh $(PROGRAM) "$(DESTDIR)" "$(PREFIX)"
+
+uninstall:
+	rm -f "$(INTO)/bin/vpnpush" "$(INTO)"/share/man/man1/vpnpush.1 "$(INTO)"/share/man/man1/vpnpush-*.1
+	rm -f "$(INTO)/share/bash-completion/completions/vpnpush" "$(INTO)/share/zsh/site-functions/_vpnpush" "$(INTO)/share/fish/vendor_completions.d/vpnpush.fish"
+	rm -f "$(INTO)/lib/systemd/system/vpnpush-drift.service" "$(INTO)/lib/systemd/system/vpnpush-drift.timer"
+	rm -rf "$(INTO)/share/doc/vpnpush"
+
+deb:
+	packaging/deb.sh "$(VERSION)"
 
 test: lab
 	-$(LAB)/setup.sh browser
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} testdata/tests.sh -timeout 75m ./...
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;
-# and that of one that has 11; a laptop with what export wrote; then all with swanctl
+# and that of one that has 11; the Debian package; a laptop with what export wrote; then all
+# with swanctl
 test-all: test
 	LAB_SUITE=trixie VPNPUSH_E2E=1 testdata/tests.sh -count=1 -timeout 75m -run '^TestE2E($(TRUELAB))$$' ./cmd/vpnpush
 	LAB_SUITE=bullseye VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EL2TPRelease$$' ./cmd/vpnpush
+	LAB_DEB=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EPackage$$' ./cmd/vpnpush
 	LAB_EXPORT=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EExport$$' ./cmd/vpnpush
 	VPNPUSH_E2E=1 VPNPUSH_LAB_BACKEND=swanctl CHAOS_ROUNDS=$(CHAOS_ROUNDS) testdata/tests.sh -timeout 4h -count 1 -run '^TestE2E' ./cmd/vpnpush
 
@@ -68,7 +90,7 @@ lint:
 	GOOS=darwin go vet ./...
 	go vet -tags shellcover ./tasks/host
 	$(STATICCHECK) ./...
-	shellcheck .ci/run $$(find testdata -name '*.sh')
+	shellcheck .ci/run packaging/scripts/* $$(find testdata packaging -name '*.sh')
 
 demo: build
 	$(LAB)/setup.sh
@@ -91,5 +113,5 @@ fuzz:
 	done
 
 clean:
-	rm -f vpnpush
+	rm -rf vpnpush dist
 	. $(LAB)/common.sh && rm -rf "$$CACHE"

@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,6 +29,50 @@ func TestExamplesOfCommands(t *testing.T) {
 		if found < least {
 			t.Errorf("%s: only %d commands were found", file, found)
 		}
+	}
+}
+
+// The commands of the timer's service and of cron are known too, and those of the docs are
+// the ones that are shipped.
+func TestExamplesOfPackaging(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/cron.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, sign := range map[string]string{"vpnpush-drift.service": "ExecStart=", "examples/vpnpush.cron": "7 * * * * root "} {
+		text, err := os.ReadFile(filepath.Join("..", "..", "packaging", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, command, _ := strings.Cut(string(text), "\n"+sign)
+		command, _, _ = strings.Cut(command, "\n")
+		if n := knownCommands(t, file, strings.TrimSuffix(command, " $DRIFT_OPTIONS")); n != 1 {
+			t.Errorf("%s: %d commands after %q", file, n, sign)
+		}
+		if strings.HasSuffix(file, ".cron") && !strings.Contains(string(doc), sign+command+"\n") {
+			t.Errorf("docs/cron.md has another command than %s: %s", file, command)
+		}
+	}
+	knownCommands(t, "DRIFT_OPTIONS in docs/cron.md", "vpnpush drift --changed-only --prom x")
+}
+
+// Versions of packages sort as the commits do, or an upgrade is none.
+func TestPackageVersions(t *testing.T) {
+	dpkg, err := exec.LookPath("dpkg")
+	if err != nil {
+		t.Skip("SKIPPED: there is no dpkg here")
+	}
+	last := ""
+	for _, described := range []string{"", "1a6fd47", "v1.2.0-rc.1", "v1.2.0-rc.1-4-gabc1234", "v1.2.0", "v1.2.0-3-gabc1234", "v1.2.0-10-g0bc1234", "v1.2.0-10-g0bc1234-dirty", "v1.2.1"} {
+		out, err := exec.Command("../../packaging/version.sh", described, "20260102").Output()
+		version := strings.TrimSpace(string(out)) + "-1"
+		if err != nil || exec.Command(dpkg, "--validate-version", version).Run() != nil {
+			t.Errorf("%q: %q, %v", described, version, err)
+		}
+		if last != "" && exec.Command(dpkg, "--compare-versions", last, "lt", version).Run() != nil {
+			t.Errorf("%s is not older than %s", last, version)
+		}
+		last = version
 	}
 }
 
