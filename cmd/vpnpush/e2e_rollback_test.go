@@ -28,19 +28,28 @@ func mustSay(t *testing.T, r lab.Result, what ...string) {
 	}
 }
 
-// A saved plan holds no secret, is applied without a question while nothing has
-// moved, and otherwise changes no host at all.
+// A saved plan holds no secret, is read where there is nothing but its file, is applied
+// without a question while nothing has moved, and otherwise changes no host at all.
 func TestE2ESavedPlan(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
 	l := twoHosts(t, b)
 	file := filepath.Join(t.TempDir(), "plan")
-	vpnpush(t, l, 0, "plan", "--out", file)
+	comment := vpnpush(t, l, 0, "plan", "--out", file, "--markdown").Stdout
 	if fi, err := os.Stat(file); err != nil || fi.Mode() != 0o600 {
 		t.Errorf("plan file: %v, %v", fi, err)
 	}
 	if b, err := os.ReadFile(file); err != nil || strings.Contains(string(b), "canary") {
 		t.Errorf("a secret is in the plan file, %v", err)
+	}
+	inventory := l.Inventory
+	l.Inventory = ""
+	shown := vpnpush(t, l, 0, "show", file)
+	told := vpnpush(t, l, 0, "show", file, "--markdown").Stdout
+	l.Inventory = inventory
+	mustSay(t, shown, "vpnpush plan of lab, ", "\n  + create file:"+b.secrets("tokyo")+"\n", "(secret)")
+	if i := strings.Index(told, "<details>"); i < 0 || !strings.HasSuffix(comment, told[i:]) {
+		t.Errorf("a comment on the plan:\n%s\nand on its file:\n%s", comment, told)
 	}
 
 	untouched := func() {
@@ -72,6 +81,7 @@ func TestE2ESavedPlan(t *testing.T) {
 	mustSay(t, vpnpush(t, l, 0, "apply", file), "Apply: 2 hosts, 2 changed.")
 	mustSay(t, vpnpush(t, l, 0, "plan"), "No changes.")
 	mustSay(t, vpnpush(t, l, 7, "apply", file), "it was applied to since (generation 1, planned on 0)")
+	mustSay(t, vpnpush(t, l, 0, "show", file), "\n  + create file:"+b.secrets("tokyo")+"\n") // as it was
 }
 
 // A rollback puts back what an apply changed, and nothing that others changed

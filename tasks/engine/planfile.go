@@ -284,7 +284,7 @@ func (s *Saved) Write(path string) error {
 	return nil
 }
 
-// maxPlanFile bounds what is read for a plan file; 1,000 hosts take some 3 MiB.
+// maxPlanFile bounds what is read for a plan file; 1,000 bare hosts take some 16 MiB.
 const maxPlanFile = 64 << 20
 
 // ReadSaved reads a plan file. Whether it may be applied is for Fresh to say.
@@ -299,6 +299,9 @@ func ReadSaved(ctx context.Context, path string) (*Saved, error) {
 	}
 	return s, nil
 }
+
+// planResults are how hosts come out of a plan.
+var planResults = []Result{OK, Changed, Unreachable, Failed, Skipped, Locked}
 
 func parseSaved(b []byte) (*Saved, error) {
 	var v struct {
@@ -322,6 +325,10 @@ func parseSaved(b []byte) (*Saved, error) {
 			return nil, fmt.Errorf("host %q is in it twice, or has no name", h.Name)
 		}
 		seen[h.Name] = true
+		// these are told as words of ours
+		if h.Role != tasks.RoleHub && h.Role != tasks.RoleSite || !slices.Contains(planResults, h.Result) {
+			return nil, fmt.Errorf("host %q is a %q that is %q", h.Name, h.Role, h.Result)
+		}
 	}
 	return s, nil
 }

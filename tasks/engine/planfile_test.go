@@ -366,7 +366,8 @@ func TestSavedPlanUnreachableNow(t *testing.T) {
 func TestReadSavedRefuses(t *testing.T) {
 	for what, text := range map[string]string{
 		"empty": "", "other JSON": "[]", "a JSON plan": `{"format_version":"1","command":"plan"}`, "a newer one": `{"format_version":3}`, "of no version": `{"format_version":0}`,
-		"an unknown key": `{"format_version":1,"x":1}`, "a host twice": `{"format_version":1,"hosts":[{"name":"a"},{"name":"a"}]}`,
+		"an unknown key": `{"format_version":1,"x":1}`, "a host twice": `{"format_version":1,"hosts":[{"name":"a","role":"hub","result":"ok"},{"name":"a","role":"hub","result":"ok"}]}`,
+		"another role": `{"format_version":1,"hosts":[{"name":"a","role":"@x","result":"ok"}]}`, "another result": `{"format_version":1,"hosts":[{"name":"a","role":"hub","result":"@x"}]}`,
 	} {
 		path := filepath.Join(t.TempDir(), "plan")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {

@@ -108,6 +108,10 @@ const (
 
 func (v *View) foldedHost(h engine.HostPlan, diffs []string) *foldedHost {
 	name, what, _ := strings.Cut(hostTitle(h), " ")
+	var t tally
+	if t.add(h); len(h.Changes) > 0 {
+		what += ": " + t.changes()
+	}
 	f := &foldedHost{title: "<code>" + html.EscapeString(v.text(name)) + "</code> " + html.EscapeString(v.text(what)), open: h.Err != nil}
 	if h.Err != nil {
 		p := &page{}

@@ -78,6 +78,30 @@ func (t *tally) bad() (out []string) {
 	return out
 }
 
+// count is a number of changes of a kind.
+type count struct {
+	n    int
+	kind string
+}
+
+func (c count) String() string { return fmt.Sprintf("%d %s", c.n, c.kind) }
+
+// counts returns the changes that will be made by kind, the three of most plans first.
+func (t *tally) counts() []count {
+	return []count{{t.create, "to create"}, {t.update, "to update"}, {t.delete, "to delete"}, {t.reload, "to reload"}, {t.restart, "to restart"}, {t.dial, "to dial"}}
+}
+
+// changes returns what there is of them, as "2 to create, 1 blocked".
+func (t *tally) changes() string {
+	var parts []string
+	for _, c := range append(t.counts(), count{t.blocked, "blocked"}) {
+		if c.n > 0 {
+			parts = append(parts, c.String())
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
 // planLine returns the last line of a plan (docs/output.md).
 func (t *tally) planLine() string {
 	if t.clean() {
@@ -88,14 +112,10 @@ func (t *tally) planLine() string {
 		return fmt.Sprintf("No changes. %s %s the inventory.", words.Count(t.hosts, "host"), verb)
 	}
 	line := fmt.Sprintf("Plan: %s, %d to create, %d to update, %d to delete", words.Count(t.hosts, "host"), t.create, t.update, t.delete)
-	if t.reload > 0 {
-		line += fmt.Sprintf(", %d to reload", t.reload)
-	}
-	if t.restart > 0 {
-		line += fmt.Sprintf(", %d to restart", t.restart)
-	}
-	if t.dial > 0 {
-		line += fmt.Sprintf(", %d to dial", t.dial)
+	for _, rare := range t.counts()[3:] {
+		if rare.n > 0 {
+			line += ", " + rare.String()
+		}
 	}
 	bad := t.bad()
 	if t.blocked > 0 {
