@@ -127,7 +127,9 @@ func goneFrom(hosts []engine.Host, gone []string) error {
 		}
 	}
 	for _, name := range gone {
-		ends := func(h engine.Host) bool { return h.Role == tasks.RoleHub || slices.ContainsFunc(h.Tunnels, func(t strongswan.Tunnel) bool { return t.Peer == name }) }
+		ends := func(h engine.Host) bool {
+			return h.Role == tasks.RoleHub || slices.ContainsFunc(h.Tunnels, func(t strongswan.Tunnel) bool { return t.Peer == name })
+		}
 		if !slices.ContainsFunc(hosts, ends) {
 			return transport.WithHint(fmt.Errorf("--gone %s is for the hub, which is not in the run", name), "add hub to --limit")
 		}

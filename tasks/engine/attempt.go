@@ -153,8 +153,8 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 		a.fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", reply.Message), "plan again"))
 	case host.StatusReverted:
 		err := mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log)
-		if reply.Task == (tasks.IPsec{}).ID() && reply.Stage == host.StageReload && a.h.Role == tasks.RoleSite {
-			err = transport.WithHint(err, "is it the tunnel that did not come up? `vpnpush doctor %s` looks for what stops it on the way to the hub", a.h.Name)
+		if a.h.Role == tasks.RoleSite && strings.Contains(reply.Log, "no child SA came up") {
+			err = transport.WithHint(err, "the tunnel did not come up: `vpnpush doctor %s` looks for what stops it on the way to the hub", a.h.Name)
 		}
 		a.fail(RolledBack, err)
 	case host.StatusNeverStarted:

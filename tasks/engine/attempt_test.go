@@ -127,7 +127,7 @@ func TestAttempt(t *testing.T) {
 
 		{name: "it fails, and its line is dead with the tunnel that failed", m: &machine{before: noConf, cut: at("launch", 1, errHangs), comes: "reverted\tfailed at reload, ipsec:loaded",
 			says: "status\treverted\nstage\treload\ntask\tipsec:loaded\nmessage\texit status 1\nlog\ntokyo: no child SA came up\n"}, want: RolledBack,
-			says: "apply ipsec:loaded (reload): exit status 1; the host stands as before\ntokyo: no child SA came up | is it the tunnel that did not come up? `vpnpush doctor tokyo` looks", did: "launch follow", stands: "before"},
+			says: "apply ipsec:loaded (reload): exit status 1; the host stands as before\ntokyo: no child SA came up | the tunnel did not come up: `vpnpush doctor tokyo` looks", did: "launch follow", stands: "before"},
 
 		// launch: over as many connections as it takes
 		{name: "systemd does not start it", m: &machine{before: noConf, fault: at("launch", 1, exit(71))}, want: Failed,
