@@ -165,3 +165,23 @@ func TestSelectGroups(t *testing.T) {
 		t.Error("there are no sites, and yet some were selected")
 	}
 }
+
+// Where the hub was is a hop as in a jump, and not where it is now.
+func TestMovesFrom(t *testing.T) {
+	for _, tt := range []struct{ value, want string }{
+		{"root@203.0.113.10", ""},
+		{"old.example.com:2222", ""},
+		{"", ""},
+		{"root@203.0.113.20:22", `hub.moves_from: 203.0.113.20 is where it is now, hub.address; write how to log in where the hub was, as user@host:port`},
+		{"-oProxyCommand=x@y", `hub.moves_from: "-oProxyCommand=x@y" has no good user; write how`},
+		{"root@203.0.113.10,root@203.0.113.11", `hub.moves_from: "root@203.0.113.10,root@203.0.113.11" has no good`},
+	} {
+		inv, diags := Parse("vpnpush.toml", []byte("[hub]\naddress = \"203.0.113.20\"\nmoves_from = \""+tt.value+"\"\n"))
+		switch {
+		case tt.want == "" && (inv == nil || inv.Hub.MovesFrom != tt.value):
+			t.Errorf("%q: %v", tt.value, diags)
+		case tt.want != "" && (len(diags) != 1 || !strings.Contains(diags[0].String(), tt.want)):
+			t.Errorf("%q: %v, want %s", tt.value, diags, tt.want)
+		}
+	}
+}

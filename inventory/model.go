@@ -91,7 +91,10 @@ type Hub struct {
 	LocalAddress netip.Addr     // default: Address; differs behind a provider's 1:1 NAT
 	AllowPrivate bool
 	Backend      Backend // "": the network's
-	SSH          SSH
+	// MovesFrom is where the hub was, "[user@]host[:port]" as in a jump; "": it does not
+	// move. Sites that are reached through the hub may be behind that one yet.
+	MovesFrom string
+	SSH       SSH
 }
 
 // Site is an office behind NAT. Its name is its IKE identity, @Name.

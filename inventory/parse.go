@@ -299,8 +299,22 @@ func (r *reader) hub(t *table, inv *Inventory) {
 	if t.emptyList("subnets") {
 		r.errorf(t.at("subnets"), "leave it out for the hub's address alone", "%s is empty", t.name("subnets"))
 	}
+	r.movesFrom(t, h)
 	r.hostSSH(t, h.Name, inv, &h.SSH)
 	t.done()
+}
+
+// movesFrom reads where the hub was before.
+func (r *reader) movesFrom(t *table, h *Hub) {
+	const mend = "write how to log in where the hub was, as user@host:port, or leave it out once no site is behind that"
+	h.MovesFrom = t.str("moves_from", "")
+	switch err := checkHop(h.MovesFrom); {
+	case h.MovesFrom == "":
+	case err != nil:
+		r.errorf(t.at("moves_from"), mend, "%s: %q %v", t.name("moves_from"), h.MovesFrom, err)
+	case h.Address.IsValid() && slices.Contains(strings.FieldsFunc(h.MovesFrom, func(c rune) bool { return c == '@' || c == ':' }), h.Address.String()):
+		r.errorf(t.at("moves_from"), mend, "%s: %s is where it is now, hub.address", t.name("moves_from"), h.Address)
+	}
 }
 
 // notPublic reports whether sites on the internet cannot reach a. It also knows

@@ -113,13 +113,29 @@ func (a *app) targets(inv *inventory.Inventory) []sshconn.Target {
 	var out []sshconn.Target
 	for _, h := range inv.Hosts() {
 		t := a.target(h)
-		t.Ways = ways(inv, h)
+		t.Either, t.Ways = before(inv, h), ways(inv, h)
 		if inTunnel(inv, h) {
 			t.Beyond = behindTunnel(h.Name)
+			if len(t.Either) > 0 {
+				t.Beyond = fmt.Sprintf("nor does the hub before, %s, lead to it; %s", inv.Hub.MovesFrom, t.Beyond)
+			}
 		}
 		out = append(out, t)
 	}
 	return out
+}
+
+// before returns the way to a site through the hub as it was, where the hub moves: the
+// site is behind the one or the other. Where no way to a site goes through the hub there
+// is none.
+func before(inv *inventory.Inventory, h inventory.Host) []sshconn.Way {
+	hops := strings.Split(h.SSH.Jump, ",")
+	i := slices.Index(hops, inv.Hub.Name)
+	if inv.Hub.MovesFrom == "" || h.Role != inventory.RoleSite || i < 0 {
+		return nil
+	}
+	hops[i] = inv.Hub.MovesFrom
+	return []sshconn.Way{{Jump: strings.Join(hops, ",")}}
 }
 
 // ways returns the other ways to a host that the inventory knows: a change can close the

@@ -2,11 +2,13 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vpnpush/vpnpush/inventory"
 	"github.com/vpnpush/vpnpush/tasks"
+	"github.com/vpnpush/vpnpush/transport/sshconn"
 )
 
 // After a change each way to a host is tried that the inventory knows, and none twice.
@@ -56,6 +58,49 @@ ssh = { host = "127.0.0.1", port = 2204, jump = "hub" }
 		}
 		if s := strings.Join(got, ", "); s != want[h.Name] {
 			t.Errorf("%s: %s, want %s", h.Name, s, want[h.Name])
+		}
+	}
+}
+
+// Where the hub moves, a site that is reached through it is looked for behind the hub as
+// it was, too, and by no other jump than that of the inventory.
+func TestWaysBefore(t *testing.T) {
+	const text = `
+[ssh]
+jump = "hub"
+[hub]
+name = "vps"
+address = "203.0.113.20"
+moves_from = "root@203.0.113.10:2222"
+[sites.tokyo]
+subnets = ["192.168.1.0/24"]
+psk = "0123456789abcdef-tokyo"
+address = "192.168.1.10"
+[sites.osaka]
+subnets = ["192.168.2.0/24"]
+psk = "0123456789abcdef-osaka"
+ssh = { host = "192.168.2.10", jump = "root@bastion.example.com,hub" }
+[sites.kobe]
+subnets = ["192.168.3.0/24"]
+psk = "0123456789abcdef-kobe"
+ssh = { host = "kobe.example.com", jump = "" }
+`
+	want := map[string][]sshconn.Way{
+		"tokyo": {{Jump: "root@203.0.113.10:2222"}},
+		"osaka": {{Jump: "root@bastion.example.com,root@203.0.113.10:2222"}},
+	}
+	inv, diags := inventory.Parse("vpnpush.toml", []byte(text))
+	if inv == nil {
+		t.Fatal(diags)
+	}
+	for _, h := range inv.Hosts() {
+		if got := before(inv, h); !slices.Equal(got, want[h.Name]) {
+			t.Errorf("%s: %v, want %v", h.Name, got, want[h.Name])
+		}
+	}
+	for _, target := range new(app).targets(inv) {
+		if moves := strings.Contains(target.Beyond, "nor does the hub before"); moves != (target.Name == "tokyo" || target.Name == "osaka") {
+			t.Errorf("%s: the mend is %q", target.Name, target.Beyond)
 		}
 	}
 }
