@@ -24,6 +24,10 @@ type backend struct {
 	//	NAME_state CONN    prints "up", "bare" (no child SA), "none" or "other"
 	//	NAME_redial CONN   its IKE SAs end, and it is dialled
 	dialShell string
+	// carriesShell is the function NAME_carries of a tasks.BareHost, and supposed what it wants of
+	// a host for this backend alone.
+	carriesShell string
+	supposed     []tasks.Supposed
 	// files returns the tasks that put the conns of a host down, and what is to be
 	// loaded of them. It refuses what its files cannot carry.
 	files func(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error)

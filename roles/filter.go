@@ -25,6 +25,8 @@ type filter struct {
 	leaves []tasks.Read
 	// leftovers returns the tasks that take away what no manifest has.
 	leftovers func(tasks.Facts) ([]tasks.Task, error)
+	// supposed is what must be so on a host that is supposed to be bare.
+	supposed []tasks.Supposed
 	// rivals are services that cannot run beside it.
 	rivals []rival
 	// preflight looks for what stands in the way of the policy on a host, in what

@@ -60,6 +60,17 @@ var iptablesFilter = filter{
 		{Kind: tasks.ReadFile, Arg: rulesV6},
 	},
 	preflight: iptablesPreflight,
+	supposed:  iptablesBare,
+}
+
+// iptablesBare: the rules file of a bare host is made with the policies of one, and nobody
+// has chains of ours.
+var iptablesBare = []tasks.Supposed{
+	{Mend: mendBare, Shell: `if command -v iptables-save >/dev/null; then iptables-save 2>/dev/null | awk '
+/^[*]/ { table = substr($1, 2) }
+/^:` + iptables.Prefix + `/ { print "its packet filter has the chain " substr($1, 2) }
+/^:/ && $2 != "ACCEPT" && $2 != "-" { print "the policy of " substr($1, 2) " in its packet filter (" table ") is " $2 }'; fi`},
+	{Mend: "compare it with ip6tables-save, then start netfilter-persistent yourself, or move it away", Shell: "if [ -e " + rulesV6 + " ] && ! systemctl --quiet is-active " + unitFirewall + "; then echo '" + rulesV6 + " is there but not loaded'; fi"},
 }
 
 func filterRival(name string) rival {

@@ -32,6 +32,8 @@ var (
 	starterFilesShell string
 	//go:embed starter-dial.sh
 	starterDial string
+	//go:embed starter-carries.sh
+	starterCarries string
 	//go:embed starter-twin.sh
 	starterTwin string
 )
@@ -64,12 +66,14 @@ var starter = backend{
 			return starterDial + "starter_dial " + transport.Quote(conn)
 		},
 	},
-	word:      inventory.BackendIPsecConf,
-	dialShell: starterDial,
-	files:     starterFiles,
-	confTask:  func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
-	keyTask:   func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
-	keysIn:    starterKeys,
+	word:         inventory.BackendIPsecConf,
+	dialShell:    starterDial,
+	carriesShell: starterCarries,
+	supposed:     []tasks.Supposed{listedBare(readFiles), noOtherIPsec},
+	files:        starterFiles,
+	confTask:     func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
+	keyTask:      func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	keysIn:       starterKeys,
 	reads: []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: ipsecConf},
 		{Kind: tasks.ReadGlob, Arg: confDir + "*"},

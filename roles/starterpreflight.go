@@ -17,6 +17,12 @@ for c in /proc/[0-9]*/comm; do
 	[ "$n" != pluto ] || { echo pluto; break; }
 done`}
 
+// noOtherIPsec is what otherIPsec wants of a host that is supposed to be bare.
+var noOtherIPsec = tasks.Supposed{
+	Mend:  "take it off first, the way it was installed",
+	Shell: "{\n" + readOtherIPsec.Shell + "\n} | awk '$2 == \"installed\" { print \"the package \" $1 \" has its IPsec\" } $1 == \"pluto\" { print \"pluto, the daemon of Libreswan and Openswan, runs\" }'",
+}
+
 // otherIPsec refuses a host whose IPsec is another's than strongSwan's, installed from
 // Debian or from its source. Debian's Libreswan has the command and the files of starter,
 // and conflicts with it.

@@ -33,6 +33,8 @@ var (
 	swanctlShell string
 	//go:embed swanctl-dial.sh
 	swanctlDial string
+	//go:embed swanctl-carries.sh
+	swanctlCarries string
 	//go:embed swanctl-twin.sh
 	swanctlTwin string
 )
@@ -65,17 +67,19 @@ var swanctl = backend{
 			return swanctlDial + "swanctl_dial " + transport.Quote(conn)
 		},
 	},
-	word:        inventory.BackendSwanctl,
-	dialShell:   swanctlDial,
-	files:       swanctlFiles,
-	confTask:    func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlEnd}.ID() },
-	keyTask:     func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlKeysEnd}.ID() },
-	keysIn:      swanctlKeys,
-	reads:       append(slices.Clone(swanctlFilesRead), readOtherIPsec),
-	preflight:   swanctlPreflight,
-	besideReads: append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}),
-	beside:      swanctlBeside,
-	others:      swanctlOthers,
+	word:         inventory.BackendSwanctl,
+	dialShell:    swanctlDial,
+	carriesShell: swanctlCarries,
+	supposed:     []tasks.Supposed{listedBare(readFiles), noOtherIPsec},
+	files:        swanctlFiles,
+	confTask:     func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlEnd}.ID() },
+	keyTask:      func(conn string) string { return tasks.File{Path: swanctlOurs + conn + swanctlKeysEnd}.ID() },
+	keysIn:       swanctlKeys,
+	reads:        append(slices.Clone(swanctlFilesRead), readOtherIPsec),
+	preflight:    swanctlPreflight,
+	besideReads:  append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}),
+	beside:       swanctlBeside,
+	others:       swanctlOthers,
 }
 
 func swanctlFiles(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error) {

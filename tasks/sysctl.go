@@ -49,6 +49,9 @@ func (t Sysctl) Check(f Facts) (*Change, error) {
 	if s.Value == t.Value {
 		return nil, nil
 	}
+	if s.Value == "" {
+		return t.unseen(), nil
+	}
 	c := &Change{
 		Task: t.ID(), Action: Update,
 		Attrs: []Attr{{Name: "value", Old: []byte(s.Value), New: []byte(t.Value)}},
@@ -64,6 +67,23 @@ func (t Sysctl) Check(f Facts) (*Change, error) {
 		}
 	}
 	return c, nil
+}
+
+// unseen returns the change of a parameter of which nobody has seen what it is: the host
+// itself keeps that for the way back.
+func (t Sysctl) unseen() *Change {
+	c := &Change{
+		Task: t.ID(), Action: Update, Parts: []Part{PartBare},
+		Attrs: []Attr{{Name: "value", New: []byte(t.Value)}},
+	}
+	keep := ""
+	for _, r := range t.Reads() {
+		path := transport.Quote(SysctlPath(r.Arg))
+		keep += " " + path
+		c.Undo = append(c.Undo, Step{Phase: PhaseLive, Shell: "live_back " + path})
+	}
+	c.Do = []Step{{Phase: PhaseLive, Shell: "keep_live" + keep}, setSysctl(t.Key, t.Value)}
+	return c
 }
 
 func setSysctl(key, value string) Step {

@@ -25,7 +25,8 @@ func (a *app) editing(cmd *cobra.Command, run func(d *inventory.Draft, args []st
 			return endOf(cmd.Context(), strings.Join(append([]string{what}, args...), " "), err)
 		}
 		e.Command, e.File = what, a.inventory
-		return editView(a.view).Edit(withFile(e, cmd))
+		e.Next = withFile(cmd, e.Next...)
+		return editView(a.view).Edit(e)
 	}
 	return cmd
 }
@@ -62,11 +63,11 @@ func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, er
 func applyTo(hosts ...string) string { return "vpnpush apply --limit " + strings.Join(hosts, ",") }
 
 // withFile names the inventory in the commands to run next where a flag has chosen it.
-func withFile(e view.Edit, cmd *cobra.Command) view.Edit {
+func withFile(cmd *cobra.Command, next ...string) []string {
 	if f := cmd.Flags().Lookup("inventory"); f.Changed {
-		for i := range e.Next {
-			e.Next[i] += " -i " + transport.Quote(f.Value.String())
+		for i := range next {
+			next[i] += " -i " + transport.Quote(f.Value.String())
 		}
 	}
-	return e
+	return next
 }

@@ -90,8 +90,8 @@ func inTunnel(inv *inventory.Inventory, h inventory.Host) bool {
 
 // behindTunnel is the mend where a site is not reached whose way in is its own tunnel.
 func behindTunnel(site string) string {
-	return fmt.Sprintf("it is reached through its own tunnel: `vpnpush status %s` tells how that stands; "+
-		"a box that has none yet, or not any more, is set up on the box itself or over a line that it opens: docs/ssh.md, \"A box that nothing reaches yet\"", site)
+	return fmt.Sprintf("it is reached through its own tunnel: `vpnpush status %[1]s` tells how that stands; "+
+		"a box that has none yet, or not any more, is set up by a script that is run there, `vpnpush bundle %[1]s`, or over a line that it opens, `vpnpush invite %[1]s`: docs/ssh.md, \"A box that nothing reaches yet\"", site)
 }
 
 // dialer returns what connects to the hosts of an inventory, once it has their

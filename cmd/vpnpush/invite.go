@@ -24,7 +24,8 @@ func (a *app) inviteCmd() *cobra.Command {
 the ssh table of the inventory that reaches the box by it. It asks no host, changes
 no file, and no secret is in what it prints.
 
-The port is the site's own: it stays the same, and no other site gets it.`,
+The port is the site's own: it stays the same, and no other site gets it. The other
+way to such a box is a script for somebody who is there: vpnpush bundle.`,
 		Args:              a.oneHost(cobra.ExactArgs(1)),
 		ValidArgsFunction: a.completeNames(siteNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -36,7 +37,9 @@ The port is the site's own: it stays the same, and no other site gets it.`,
 			if err != nil {
 				return err
 			}
-			return a.view.Invite(invitation(inv, s, h))
+			i := invitation(inv, s, h)
+			i.Next = withFile(cmd, i.Next...)
+			return a.view.Invite(i)
 		},
 	}
 }

@@ -43,7 +43,8 @@ written by ` + "`vpnpush secret rotate`" + `.`,
 			if err != nil {
 				return endOf(ctx, "secret edit "+args[0], err)
 			}
-			return editView(a.view).Edit(withFile(e, cmd))
+			e.Next = withFile(cmd, e.Next...)
+			return editView(a.view).Edit(e)
 		},
 	}
 }

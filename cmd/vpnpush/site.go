@@ -80,7 +80,7 @@ func addSite(d *inventory.Draft, name string, s newSite) (view.Edit, error) {
 	e := view.Edit{Done: fmt.Sprintf("Added site %s, with a new key.", name), Edited: []string{"sites." + name}, Next: []string{applyTo(inv.Hub.Name, name)}}
 	for _, h := range inv.Hosts() {
 		if h.Name == name && inTunnel(inv, h) {
-			e.Notes = append(e.Notes, "It is reached through its own tunnel, which is not there yet: docs/ssh.md, \"A box that nothing reaches yet\", says how it begins.")
+			e.Notes = append(e.Notes, fmt.Sprintf("It is reached through its own tunnel, which is not there yet: `vpnpush bundle %[1]s` writes a script for who is there, `vpnpush invite %[1]s` says how the box opens a line (docs/ssh.md).", name))
 		}
 	}
 	return e, nil

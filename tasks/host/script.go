@@ -32,6 +32,11 @@ type Txn struct {
 	// ManifestSHA is the digest of the manifest that the changes were planned
 	// against, "" for none: an apply that came in between makes this one stale.
 	ManifestSHA string
+	// Unseen says that nobody has looked at the host: the changes are those of a bare one,
+	// where a file that is to be absent may also be as its package brings it, and all of
+	// Supposed must be so.
+	Unseen   bool
+	Supposed []tasks.Supposed
 	// Units are the services that a revert at boot comes before.
 	Units []string
 	// Before names the apply that this one takes back, if it is a rollback.
@@ -114,6 +119,10 @@ func (x Txn) Script() (secret.Value, error) {
 		body func() error
 	}{
 		{"preconditions", func() error {
+			if x.Unseen {
+				x.suppose(&b)
+				return nil
+			}
 			fmt.Fprintf(&b, "pre %s %s\n", transport.Quote(tasks.ManifestPath), x.ManifestSHA)
 			for _, c := range x.Changes {
 				for _, p := range c.Pre {
@@ -177,10 +186,28 @@ func (x Txn) Script() (secret.Value, error) {
 	return secret.New(script), nil
 }
 
+// suppose writes the preconditions of a host that nobody has looked at: every one that
+// does not hold is told.
+func (x Txn) suppose(b *strings.Builder) {
+	fmt.Fprintf(b, "bare %s\n", transport.Quote(tasks.ManifestPath))
+	for _, c := range x.Changes {
+		for _, p := range c.Pre {
+			fmt.Fprintf(b, "bare %s\n", transport.Quote(p.Path))
+		}
+	}
+	for _, s := range x.Supposed {
+		fmt.Fprintf(b, "# shellcheck disable=SC2016 # it is run there\nsuppose %s %s\n", transport.Quote(s.Mend), transport.Quote(s.Shell))
+	}
+	b.WriteString("as_supposed\n")
+}
+
 // parts returns what the steps of the changes call, each once and in the order of their
 // names. Files are written in any case: the manifest is one.
 func (x Txn) parts() []tasks.Part {
 	byName := map[string]tasks.Part{tasks.PartFiles.Name: tasks.PartFiles}
+	if x.Unseen {
+		byName[tasks.PartBare.Name] = tasks.PartBare
+	}
 	for _, c := range x.Changes {
 		for _, p := range c.Parts {
 			byName[p.Name] = p
