@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -25,10 +26,16 @@ ssh = { host = "127.0.0.1", port = 2201, jump = "hub", accept_new = true }
 	if out, code := l.Control("ip", "route", "del", "192.168.1.0/24"); code != 0 {
 		t.Fatalf("take away the route to the LAN: %s", out)
 	}
-	key, _ := l.Control("cat", l.Dir+"/id_ed25519")
-	l.Put("tokyo", "/root/key", key)
-	l.MustRun("tokyo", "sh", "-ec", `chmod 600 /root/key
-systemd-run --quiet --unit=line -p Restart=always -p RestartSec=1 ssh -i /root/key -o StrictHostKeyChecking=no -o ServerAliveInterval=5 -o ServerAliveCountMax=2 -N -R 2201:127.0.0.1:22 root@203.0.113.10`)
+	// what invite says, by a key that may do nothing else on the hub
+	invited := vpnpush(t, l, 0, "invite", "tokyo").Stdout
+	keep := regexp.MustCompile(`(?m)^ +(systemd-run .*) ssh (-N -R 2201:.*)$`).FindStringSubmatch(invited)
+	may := regexp.MustCompile(`(?m)^ +(restrict,.*)$`).FindStringSubmatch(invited)
+	if keep == nil || may == nil {
+		t.Fatalf("invite says\n%s", invited)
+	}
+	l.MustRun("tokyo", "sh", "-c", "ssh-keygen -q -t ed25519 -N '' -f /root/key")
+	l.MustRun("vps", "sh", "-c", `printf '%s\n' "$0" >>/root/.ssh/authorized_keys`, may[1]+" "+l.MustRun("tokyo", "cat", "/root/key.pub"))
+	l.MustRun("tokyo", "sh", "-c", strings.Replace(keep[1], "RestartSec=5", "RestartSec=1", 1)+" ssh -i /root/key -o StrictHostKeyChecking=no "+keep[2])
 	l.Wait(10*time.Second, "the line is there", func() bool {
 		_, code := l.Run("vps", "sh", "-c", "ss -Hltn 'sport = 2201' | grep -q .")
 		return code == 0
