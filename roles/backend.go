@@ -44,6 +44,10 @@ type backend struct {
 	// bring.
 	besideReads []tasks.Read
 	beside      func(cs conns, f tasks.Facts) ([]string, error)
+	// handmade returns the lines of conns of the admin's that ours replace, but for those
+	// that lead to a peer which keep names, and all peers that those lead to, in kept. Nil: it
+	// takes out none.
+	handmade func(cs conns, keep func(peer string) bool, f tasks.Facts) (out []tasks.OutLines, kept []string, err error)
 	// others returns the conns in its files that are not ours, as "PATH:LINE: conn NAME":
 	// they would be lost if another backend took its place. Nil without besideReads.
 	others func(f tasks.Facts) ([]string, error)

@@ -52,9 +52,8 @@ func (h Host) otherUsers(f tasks.Facts) []string {
 	for _, u := range h.inv.L2TP.Users {
 		ours[u.Name] = true
 	}
-	block := tasks.Block{Path: chapSecrets, Owner: h.inv.ID}
 	var out []string
-	for _, c := range mask.Clients(block.Others(s.Content)) {
+	for _, c := range mask.Clients(h.chapBlock().Others(s.Content)) {
 		if c.Server != "*" && c.Server != h.inv.Hub.Name || c.Server == "*" && ours[c.Name] {
 			continue
 		}

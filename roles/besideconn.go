@@ -12,6 +12,7 @@ import (
 type besideConn struct {
 	v1, v2, psk bool
 	anybody     bool // any address may call
+	l2tp        bool // in transport mode, or for UDP 1701
 	peer        string
 	peerID      strongswan.Identity
 	local       []netip.Prefix
@@ -33,9 +34,19 @@ func subnetsOf(s string) []netip.Prefix {
 	return out
 }
 
-// gets returns what the conn does that gets in the way of ours, nil for nothing.
-func (b besideConn) gets(cs conns) []string {
-	var answers, leads, dials []string
+// besideDoes is what a conn does that gets in the way of ours.
+type besideDoes struct {
+	says []string
+	// replaced says that ours do all that it is for; leads are those other ends of ours
+	// that it leads to, none where it is for L2TP clients.
+	replaced bool
+	leads    []string
+}
+
+// gets returns what the conn does that gets in the way of ours.
+func (b besideConn) gets(cs conns) besideDoes {
+	var answers, dials []string
+	var out besideDoes
 	for _, t := range cs.tunnels {
 		id := strongswan.ParseIdentity("@" + t.peerID)
 		if !t.dials && b.psk && b.v2 && b.anybody && id.Match(b.peerID) > strongswan.MatchNone {
@@ -45,21 +56,22 @@ func (b besideConn) gets(cs conns) []string {
 			dials = append(dials, t.peerID)
 		}
 		if overlapAny(b.local, t.localNets) && overlapAny(b.remote, t.remoteNets) {
-			leads = append(leads, t.peerID)
+			out.leads = append(out.leads, t.peerID)
 		}
 	}
-	var out []string
 	if answers != nil {
-		out = append(out, "answers a caller that says it is "+names(answers, "or"))
+		out.says = append(out.says, "answers a caller that says it is "+names(answers, "or"))
 	}
 	if cs.clients != nil && b.psk && b.v1 && b.anybody {
-		out = append(out, "answers L2TP clients")
+		out.says = append(out.says, "answers L2TP clients")
+		out.replaced = b.l2tp
 	}
 	if dials != nil {
-		out = append(out, "dials "+names(dials, "and")+", too")
+		out.says = append(out.says, "dials "+names(dials, "and")+", too")
 	}
-	if leads != nil {
-		out = append(out, "leads to networks behind "+names(leads, "and")+", too")
+	if out.leads != nil {
+		out.says = append(out.says, "leads to networks behind "+names(out.leads, "and")+", too")
+		out.replaced = out.replaced || b.psk
 	}
 	return out
 }

@@ -79,7 +79,7 @@ func (h Host) l2tpFiles() ([]tasks.Task, error) {
 	if h.role != inventory.RoleHub {
 		return nil, nil
 	}
-	block := tasks.Block{Path: chapSecrets, Mode: 0o600, Syntax: mask.ChapSecrets, Owner: h.inv.ID}
+	block := h.chapBlock()
 	l := h.l2tp()
 	if l == nil {
 		return []tasks.Task{block}, nil

@@ -106,8 +106,12 @@ func (h Host) Tasks(f tasks.Facts, peers tasks.Peers) ([]tasks.Task, error) {
 		return nil, err
 	}
 	ts, err := h.tasks(b, ends)
-	if err != nil || h.filter.leftovers == nil {
-		return ts, err
+	if err != nil {
+		return nil, err
+	}
+	ts = h.adopted(b, ts, f, peers)
+	if h.filter.leftovers == nil {
+		return ts, nil
 	}
 	left, err := h.filter.leftovers(f)
 	return append(ts, left...), err
@@ -129,6 +133,9 @@ func (h Host) Pairs(f tasks.Facts) map[string][]string {
 	pairs, b := map[string][]string{}, h.backend(f)
 	for _, t := range h.tunnels() {
 		pairs[t.peerID] = []string{b.confTask(t.name), b.keyTask(t.name)}
+	}
+	for _, peer := range h.handTunnels(b, f) {
+		pairs[peer] = append(pairs[peer], tasks.TakeOut{Of: tasks.TakeOutConns}.ID())
 	}
 	return pairs
 }

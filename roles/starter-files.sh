@@ -39,8 +39,10 @@ show_keys() {
 included_keys() { awk '{ sub(/\r$/, ""); sub(/^[ \t]+/, "") } sub(/^include /, "") { sub(/ .*/, ""); if ($0 != "") print }' "$1"; }
 show_conns() {
     awk '
+        /^# taken out by vpnpush: / { print "out\t" NR; next }
         { sub(/\r$/, ""); gsub(/[\001-\010\013-\037]/, "?") }
-        /^(conn|config|ca)[ \t]/ || /^[ \t]+(also|auto|authby|keyexchange|type|(left|right)(auth|id|subnet)?)[ \t]*=/ { print "line\t" NR "\t" $0 }' "$1"
+        /^(conn|config|ca)[ \t]/ || /^[ \t]+(also|auto|authby|keyexchange|type|(left|right)(auth|id|protoport|subnet)?)[ \t]*=/ { print "line\t" NR "\t" $0; next }
+        /^[ \t]+[A-Za-z0-9_-]+[ \t]*=/ { sub(/=.*/, "="); print "line\t" NR "\t" $0 }' "$1"
 }
 included_conns() { awk 'sub(/^[ \t]*include[ \t]+/, "") { sub(/[ \t\r#].*/, ""); gsub(/"/, ""); if ($0 != "") print }' "$1"; }
 IFS='

@@ -82,6 +82,7 @@ var starter = backend{
 	preflight:   starterPreflight,
 	besideReads: []tasks.Read{readFiles, {Kind: tasks.ReadFile, Arg: tasks.ManifestPath}},
 	beside:      starterBeside,
+	handmade:    starterHandmade,
 	others:      starterOthers,
 }
 

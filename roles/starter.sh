@@ -156,3 +156,13 @@ starter_down() {
         for sa in $sas; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
     done
 }
+
+# starter_relieve OURS CONN...: no SA of CONN is left, of a conn by hand that OURS does the
+# work of; OURS has 10 s to be up before. A hub, which waits for its sites, gives none.
+starter_relieve() {
+    ours=$1; shift
+    if [ -n "$ours" ]; then
+        n=0; until starter_has_child "$ours" || [ "$n" -ge 50 ]; do n=$((n + 1)); sleep 0.2; done
+    fi
+    starter_down "$@"
+}

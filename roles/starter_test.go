@@ -68,7 +68,7 @@ func TestFilesAreListed(t *testing.T) {
 		put("d/two.secrets", "@two : RSA hush.pem\n")
 		put("d/.hidden.secrets", "@hidden : PSK hush\n")
 		put("d/sub/three", "%any : PSK hush\n")
-		put("ipsec.conf", "config setup\n\tuniqueids=no\n\tcharondebug=\"x\"\n# conn no\nconn a # x\n\tleft = %any\r\n\tleftcert=x.pem\n  include c/*.conf\ninclude \""+dir+"/c/more\"\npasted hush\n")
+		put("ipsec.conf", "config setup\n\tuniqueids=no\n\tcharondebug=\"x\"\n# conn no\nconn a # x\n\tleft = %any\r\n\tleftcert=hush.pem\n# taken out by vpnpush: conn old\n  include c/*.conf\ninclude \""+dir+"/c/more\"\npasted hush\n")
 		put("c/b.conf", "conn b\n\talso=a\n\trightsubnet=10.0.0.0/8\n\tinclude ../ipsec.conf\n")
 		put("ipsec.d/vpnpush/ours.secrets", "@ours : PSK hush\n")
 		put("c/more", "conn %default\n\tkeyexchange=ikev2")
@@ -92,7 +92,7 @@ func TestFilesAreListed(t *testing.T) {
 			"file ipsec.secrets", "key\t2\t: PSK ", "key\t3\t203.0.113.10 %any :  PSK\t", "out\t10", "key\t11\t\"@a b\" : PSK ", "key\t12\t@end : PSK ",
 			"file d/one.secrets", "key\t3\t@one : PSK ", "file d/two.secrets",
 			"file abs.x", "key\t3\t@abs : PSK ", "file d/sub/three", "key\t1\t%any : PSK ",
-			"file ipsec.conf", "line\t1\tconfig setup", "line\t5\tconn a # x", "line\t6\t\tleft = %any",
+			"file ipsec.conf", "line\t1\tconfig setup", "line\t2\t\tuniqueids=", "line\t3\t\tcharondebug=", "line\t5\tconn a # x", "line\t6\t\tleft = %any", "line\t7\t\tleftcert=", "out\t8",
 			"file c/b.conf", "line\t1\tconn b", "line\t2\t\talso=a", "line\t3\t\trightsubnet=10.0.0.0/8",
 			"file c/more", "line\t1\tconn %default", "line\t2\t\tkeyexchange=ikev2",
 		}

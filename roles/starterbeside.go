@@ -3,6 +3,7 @@ package roles
 import (
 	"fmt"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,13 +15,41 @@ import (
 // starterBeside tells of the conns in ipsec.conf and in what it includes that are not
 // ours and answer for ours, dial the same peer, or lead to where ours do.
 func starterBeside(cs conns, f tasks.Facts) ([]string, error) {
-	listed, err := f.Output(readFiles.Arg)
+	found, _, err := starterFound(cs, f)
 	if err != nil {
 		return nil, err
 	}
+	var out []string
+	for _, c := range found {
+		if c.says == nil {
+			continue
+		}
+		mend := ""
+		if c.replaced {
+			mend = "; `vpnpush apply --adopt` makes it a comment"
+		}
+		out = append(out, fmt.Sprintf("%s:%d: conn %s is not vpnpush's, and %s%s", c.File, c.Line, c.Name, strings.Join(c.says, ", and "), mend))
+	}
+	return first(out, 5, ipsecConf), nil
+}
+
+// foundConn is a conn of the admin's, and what it does beside ours.
+type foundConn struct {
+	strongswan.ConfConn
+	besideDoes
+}
+
+// starterFound returns the conns in ipsec.conf, and in what it includes, that are not ours,
+// and the lines that they were found in. What one does that has the name of one of ours the
+// preflight tells.
+func starterFound(cs conns, f tasks.Facts) ([]foundConn, []byte, error) {
+	listed, err := f.Output(readFiles.Arg)
+	if err != nil {
+		return nil, nil, err
+	}
 	m, err := tasks.ReadManifest(f)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	own := map[string]bool{}
 	for _, t := range cs.tunnels {
@@ -30,18 +59,81 @@ func starterBeside(cs conns, f tasks.Facts) ([]string, error) {
 		own[cs.clients.name] = true
 	}
 	networks, _ := tasks.NetworksFrom(f) // of a host without addresses no conn has its ends swapped
-	var out []string
+	var out []foundConn
 	for _, c := range strongswan.ParseConf(confLines(listed)) {
-		// of a conn with the name of one of ours the preflight tells
-		if own[c.Name] || m.Owns(c.File) || !slices.Contains([]string{"add", "route", "start"}, c.Get("auto")) {
+		if m.Owns(c.File) {
 			continue
 		}
-		if does := besideOf(c, networks).gets(cs); does != nil {
-			out = append(out, fmt.Sprintf("%s:%d: conn %s is not vpnpush's, and %s",
-				c.File, c.Line, c.Name, strings.Join(does, ", and ")))
+		found := foundConn{ConfConn: c}
+		if !own[c.Name] && isLoaded(c) {
+			found.besideDoes = besideOf(c, networks).gets(cs)
+		}
+		out = append(out, found)
+	}
+	return out, listed, nil
+}
+
+func isLoaded(c strongswan.ConfConn) bool {
+	return slices.Contains([]string{"add", "route", "start"}, c.Get("auto"))
+}
+
+// safeName is the name of a conn that `ipsec down` and a pattern take as it is.
+var safeName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// starterHandmade is backend.handmade. The conn %default goes with the last that needs it.
+func starterHandmade(cs conns, keep func(peer string) bool, f tasks.Facts) (out []tasks.OutLines, kept []string, err error) {
+	found, listed, err := starterFound(cs, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	sums := confSums(listed)
+	goes := map[string]bool{}
+	for _, c := range found {
+		switch {
+		case !c.replaced:
+		case slices.ContainsFunc(c.leads, keep):
+			kept = with(kept, c.leads)
+		default:
+			goes[c.Name] = true
 		}
 	}
-	return first(out, 5, ipsecConf), nil
+	lines := func(name, does, stays string, sections []strongswan.ConfSection) {
+		for _, s := range sections {
+			out = append(out, tasks.OutLines{Path: s.File, SHA256: sums[s.File], First: s.First, Last: s.Last, Name: name, Does: does, Stays: stays})
+		}
+	}
+	needed := false // %default is
+	for _, c := range found {
+		if !goes[c.Name] {
+			needed = needed || isLoaded(c.ConfConn)
+			continue
+		}
+		stays := ""
+		if !safeName.MatchString(c.Name) {
+			stays = "its name has characters that `ipsec down` does not take as they are"
+		}
+		for _, o := range found {
+			if !goes[o.Name] && slices.Contains(o.Also, c.Name) {
+				stays = "conn " + o.Name + " takes over from it, and stays"
+			}
+		}
+		lines(c.Name, strings.Join(c.says, ", and "), stays, c.Sections)
+	}
+	if len(out) > 0 && !needed {
+		lines(strongswan.ConfDefault, "holds what no other conn says", "", strongswan.DefaultSections(confLines(listed)))
+	}
+	return out, kept, nil
+}
+
+// confSums returns the digests of the files that readFiles lists.
+func confSums(listed []byte) map[string]string {
+	out := map[string]string{}
+	for l := range strings.Lines(string(listed)) {
+		if w := strings.SplitN(strings.TrimSuffix(l, "\n"), "\t", 3); w[0] == "file" && len(w) == 3 {
+			out[w[1]] = w[2]
+		}
+	}
+	return out
 }
 
 // confLines returns the lines of configuration that readFiles lists.
@@ -81,8 +173,27 @@ func besideOf(c strongswan.ConfConn, n tasks.Networks) besideConn {
 		b.v2 = true
 	}
 	b.psk = slices.Contains([]string{"secret", "psk"}, c.Get("authby")) || strings.HasPrefix(c.Get(there+"auth"), "psk")
-	b.local, b.remote = subnetsOf(c.Get(here+"subnet")), subnetsOf(c.Get(there+"subnet"))
+	b.l2tp = c.Get("type") == "transport" || strings.HasSuffix(c.Get(here+"protoport"), "/1701")
+	if !b.l2tp {
+		b.local, b.remote = netsOf(c, here, n), netsOf(c, there, tasks.Networks{})
+	}
 	return b
+}
+
+// netsOf returns the networks on one side of a conn: where it names none, the address there,
+// or those of the host, n.
+func netsOf(c strongswan.ConfConn, side string, n tasks.Networks) []netip.Prefix {
+	if s := c.Get(side + "subnet"); s != "" {
+		return subnetsOf(s)
+	}
+	if a, err := netip.ParseAddr(c.Get(side)); err == nil {
+		return []netip.Prefix{one(a)}
+	}
+	var out []netip.Prefix
+	for _, a := range n.Addresses {
+		out = append(out, one(a.Addr))
+	}
+	return out
 }
 
 func hasAddress(n tasks.Networks, s string) bool {

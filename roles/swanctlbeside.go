@@ -90,7 +90,7 @@ func swanctlBeside(cs conns, f tasks.Facts) ([]string, error) {
 	}
 	var out []string
 	for _, o := range others {
-		if does := o.conn().gets(cs); does != nil {
+		if does := o.conn().gets(cs).says; does != nil {
 			out = append(out, fmt.Sprintf("%s:%d: conn %s is not vpnpush's, and %s", o.file, o.line, o.name, strings.Join(does, ", and ")))
 		}
 	}

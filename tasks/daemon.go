@@ -15,6 +15,7 @@ type Daemon struct {
 	//	NAME_reopen SAS              make these anew, with what their conns are now
 	//	NAME_down CONN...            no SA of them is left
 	//	NAME_reread UNIT FILE...     it runs with the keys that are in the files now
+	//	NAME_relieve OURS CONN...    OURS, if it is one, is up or had its time; no SA of CONN is left. Of one whose conns can be taken out
 	//	NAME_own                     in namespaces: one of their own has loaded the files, or has ended
 	//	NAME_state CONN              print "up", "bare" (no child SA), "none" or "other"
 	Name string

@@ -146,7 +146,8 @@ type Absent struct {
 }
 
 // Adopt lets the tasks among ts replace files that vpnpush did not write, delete those
-// of ours that were edited since, and take foreign keys out.
+// of ours that were edited since, and take out foreign keys and what an admin wrote by hand
+// that does what ours do.
 func Adopt(ts []Task) {
 	for i, t := range ts {
 		switch t := t.(type) {
@@ -157,6 +158,9 @@ func Adopt(ts []Task) {
 			t.Adopt = true
 			ts[i] = t
 		case ForeignKeys:
+			t.Adopt = true
+			ts[i] = t
+		case TakeOut:
 			t.Adopt = true
 			ts[i] = t
 		}

@@ -20,6 +20,9 @@ type ForeignKeys struct {
 	Doors  []Door
 	Ours   []string // the files that hold our keys
 	Adopt  bool     // take them out
+	// Later says that a tunnel of the admin's, which is to go, is not replaced yet, and may
+	// need its key once more: Adopt does not take them out this time.
+	Later bool
 }
 
 // Door is a conn of ours, and what a key of it is good for.
@@ -77,39 +80,32 @@ func (t ForeignKeys) Digest() string { return digest("no foreign keys") }
 // nothing of the lines: they stand there still, as comments.
 func (t ForeignKeys) Record(had *Entry, f Facts) Entry {
 	e := Entry{Kind: kindKeys, Daemon: t.Daemon.Name}
-	if had != nil {
-		e.Files = slices.Clone(had.Files)
-	}
-	if found, err := t.find(f); err == nil && t.Adopt {
+	var files []string
+	if found, err := t.find(f); err == nil && t.Adopt && !t.Later {
 		for _, k := range found {
-			e.Files = append(e.Files, k.file)
+			files = append(files, k.file)
 		}
 	}
-	slices.Sort(e.Files)
-	e.Files = slices.Compact(e.Files)
+	e.noteFiles(had, files)
 	return e
 }
 
 // Check implements Task.
 func (t ForeignKeys) Check(f Facts) (*Change, error) {
 	found, err := t.find(f)
-	if err != nil || len(found) == 0 {
+	if err != nil || len(found) == 0 || t.Adopt && t.Later {
 		return nil, err
 	}
 	c := &Change{Task: t.ID(), Action: Delete, Parts: []Part{PartUnits, t.Daemon.Part, PartKeys}}
 	var says, shared []string
-	ranges := map[string][]string{}
+	out := outRanges{}
 	for _, k := range found {
 		c.Attrs = append(c.Attrs, Attr{Name: k.place(), Old: []byte(k.Shown() + " : PSK (secret)")})
 		says = append(says, k.says())
 		if !k.Alone {
 			shared = append(shared, k.place())
 		}
-		if ranges[k.file] == nil {
-			c.Pre = append(c.Pre, Precondition{Path: k.file, SHA256: k.sha})
-			c.Backups = append(c.Backups, k.file)
-		}
-		ranges[k.file] = append(ranges[k.file], fmt.Sprintf("%d,%d", k.First, k.Last))
+		out.add(c, k.file, k.sha, k.First, k.Last)
 	}
 	switch {
 	case !t.Adopt:
@@ -121,10 +117,8 @@ func (t ForeignKeys) Check(f Facts) (*Change, error) {
 	default:
 		c.Note = strings.Join(says, "; ")
 	}
-	for _, p := range sortedKeys(ranges) {
-		c.Do = append(c.Do, Step{Phase: PhaseFiles, Shell: "keys_out " + transport.Quote(p) + quoteList(ranges[p])})
-	}
-	t.Daemon.reread(c, sortedKeys(ranges))
+	c.Do = out.steps()
+	t.Daemon.reread(c, sortedKeys(out))
 	return c, nil
 }
 
@@ -255,7 +249,7 @@ func (d Daemon) keyFiles(f Facts) ([]keyFile, error) {
 			}
 			out = append(out, keyFile{
 				path: file.Path, sha: file.SHA256(), keys: mask.Keys(s.Syntax, file.Content),
-				out: strings.Contains("\n"+string(file.Content), "\n"+takenOut),
+				out: hasTakenOut(file.Content),
 			})
 		}
 	}
@@ -316,16 +310,7 @@ func (t KeysBack) Check(f Facts) (*Change, error) {
 		Task: t.ID(), Action: Update, Parts: []Part{PartUnits, t.Daemon.Part, PartKeys},
 		Note: "the keys that stood there before vpnpush came are in use again",
 	}
-	for _, file := range files {
-		if !file.out || !slices.Contains(t.Files, file.path) {
-			continue
-		}
-		c.Attrs = append(c.Attrs, Attr{Name: file.path, Old: []byte("keys taken out"), New: []byte("as before")})
-		c.Pre = append(c.Pre, Precondition{Path: file.path, SHA256: file.sha})
-		c.Backups = append(c.Backups, file.path)
-		c.Do = append(c.Do, Step{Phase: PhaseFiles, Shell: "keys_back " + transport.Quote(file.path)})
-	}
-	if len(c.Do) == 0 {
+	if !c.putBack(files, t.Files, "keys") {
 		return nil, nil
 	}
 	t.Daemon.reread(c, c.Backups)
@@ -344,12 +329,5 @@ func keysOut(e Entry, h Leaving) ([]Task, error) {
 // keysBack gives him those back that were taken out since, of files that had none taken
 // out then.
 func keysBack(_ Entry, now, was *Entry, r Rewind) ([]Task, error) {
-	if now == nil {
-		return nil, nil
-	}
-	since := *now
-	if was != nil {
-		since.Files = slices.DeleteFunc(slices.Clone(now.Files), func(p string) bool { return slices.Contains(was.Files, p) })
-	}
-	return keysOut(since, Leaving{Daemons: r.Daemons})
+	return takenSince(now, was, r, keysOut)
 }

@@ -33,6 +33,7 @@ var kinds = []kind{
 	{name: kindLine, out: lineOut, back: lineBack},
 	{name: kindBlock, out: blockOut, back: blockBack},
 	{name: kindKeys, out: keysOut, back: keysBack},
+	{name: kindLines, out: linesOut, back: linesBack},
 	{name: kindRules, out: rulesOut, back: rulesBack},
 	{name: kindFirewall, out: firewallOut, back: firewallBack},
 	{name: kindUnit, out: unitOut, back: unitBack},
@@ -50,6 +51,7 @@ const (
 	kindLine     = "line"
 	kindBlock    = "block"
 	kindKeys     = "keys"
+	kindLines    = "lines"
 	kindRules    = "rules"
 	kindFirewall = "firewall"
 	kindUnit     = "unit"

@@ -22,7 +22,7 @@ func oneOfEach() []Recorder {
 	return []Recorder{
 		Package{Name: "xl2tpd"}, Sysctl{Key: "net.ipv4.ip_forward", Value: "1"}, ownedFile(), Line{Path: "/etc/l", Line: "include /x"},
 		Block{Path: "/etc/b", Content: []byte("x\n"), Owner: "me"}, RulesV4{Path: "/etc/r", Chains: chains}, Firewall{Chains: chains},
-		ForeignKeys{Daemon: testDaemon}, Unit{Name: "xl2tpd.service"}, Helper{Unit: "h.service", With: "s.service", Files: map[string]string{"/etc/h": "sum"}},
+		ForeignKeys{Daemon: testDaemon}, TakeOut{Of: TakeOutConns, Daemon: testDaemon}, Unit{Name: "xl2tpd.service"}, Helper{Unit: "h.service", With: "s.service", Files: map[string]string{"/etc/h": "sum"}},
 		Settings{Daemon: testDaemon, Path: "/etc/s", SHA256: "sum"}, IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}}},
 	}
 }

@@ -62,7 +62,7 @@ type Entry struct {
 	First  string      `json:"first,omitempty"`  // the copy of what stood there before vpnpush came
 	Syntax mask.Syntax `json:"syntax,omitempty"` // how to mask it
 	Line   string      `json:"line,omitempty"`   // of a line
-	Files  []string    `json:"files,omitempty"`  // of keys: in which lines were taken out
+	Files  []string    `json:"files,omitempty"`  // of keys, lines: in which lines were taken out
 
 	Unit     string    `json:"unit,omitempty"`      // of a unit, helper, settings, ipsec
 	With     string    `json:"with,omitempty"`      // of a helper: the unit beside which it runs
@@ -70,7 +70,7 @@ type Entry struct {
 	BootOnly bool      `json:"boot_only,omitempty"` // Unit.BootOnly
 	Shared   bool      `json:"shared,omitempty"`    // Unit.Shared
 	Was      *Before   `json:"was,omitempty"`       // what was there before vpnpush came
-	Daemon   string    `json:"daemon,omitempty"`    // of settings, ipsec, keys: Daemon.Name
+	Daemon   string    `json:"daemon,omitempty"`    // of settings, ipsec, keys, lines: Daemon.Name
 	Conns    []ConnWas `json:"conns,omitempty"`     // of ipsec
 	Key      string    `json:"key,omitempty"`       // of a sysctl
 	Value    string    `json:"value,omitempty"`     // of a sysctl

@@ -94,7 +94,7 @@ changed since the plan; 8 the outcome on a host is not known; 130 interrupted.`,
 	a.shardFlag(cmd.Flags())
 	cmd.Flags().BoolVar(&f.noCanary, "no-canary", false, "do not try one site before the others")
 	cmd.Flags().BoolVar(&f.rehearse, "rehearse", false, "bring the tunnels up as twins on the hub first, and apply only where each comes up")
-	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited; they are backed up first")
+	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "also replace or delete files that vpnpush did not write, or that were edited, and make comments of lines by hand that do what its own do; all is backed up first")
 	cmd.Flags().StringSliceVar(&f.gone, "gone", nil, "these `HOSTS` are lost or stolen: the other ends of their tunnels change without them, and what is up to a lost site ends")
 	_ = cmd.RegisterFlagCompletionFunc("gone", a.completeHosts) // the flag is there
 	cmd.Flags().IntVar(&f.allowDelete, "allow-delete", 0, "allow up to `N` sites to be deleted, even when that is more than half of them")

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -27,18 +28,22 @@ carry what is asked. With --detailed-exitcode 2 means that there are changes,
 6 both.`,
 		ValidArgsFunction: a.completeHosts,
 	}, func(ctx context.Context, o *operation, args []string) error {
+		if o.engine.Adopt = f.adopt; f.adopt && f.out != "" {
+			return transport.WithHint(errors.New("plan: a plan that adopts cannot be saved"), "leave --out away; `vpnpush apply --adopt` shows the same plan, and asks")
+		}
 		return o.plan(ctx, a.patterns(args), f, a.view)
 	})
 	a.shardFlag(cmd.Flags())
 	cmd.Flags().StringVar(&f.out, "out", "", "save the plan to `FILE` for apply")
+	cmd.Flags().BoolVar(&f.adopt, "adopt", false, "show what apply --adopt would do")
 	a.markdownFlag(cmd, &f.markdown)
 	cmd.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit with 2 when there are changes")
 	return cmd
 }
 
 type planFlags struct {
-	out                string
-	markdown, detailed bool
+	out                       string
+	markdown, detailed, adopt bool
 }
 
 // markdownFlag gives cmd the flag --markdown, which is another form than --json.

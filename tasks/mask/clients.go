@@ -13,7 +13,7 @@ type Client struct {
 func Clients(text []byte) []Client {
 	var out []Client
 	for i, line := range strings.Split(string(text), "\n") {
-		words := pppWords(line, 3)
+		words := PPPWords(line, 3)
 		if len(words) == 3 {
 			out = append(out, Client{Line: i + 1, Name: words[0], Server: words[1]})
 		}
@@ -21,10 +21,10 @@ func Clients(text []byte) []Client {
 	return out
 }
 
-// pppWords returns the first words of a line, n at most, as pppd reads them (options.c,
+// PPPWords returns the first words of a line, n at most, as pppd reads them (options.c,
 // getword): a quoted one goes to the next quote, and a backslash takes what follows as it
 // is.
-func pppWords(line string, n int) []string {
+func PPPWords(line string, n int) []string {
 	var words []string
 	for len(words) < n {
 		line = strings.TrimLeft(line, " \t\r\v\f")

@@ -1,6 +1,7 @@
 package strongswan
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -17,19 +18,68 @@ type ConfConn struct {
 	Name string
 	File string
 	Line int // where it begins first
-	set  map[string]string
+	// Sections are where it stands, and Also the conns that it takes over from.
+	Sections []ConfSection
+	Also     []string
+
+	set map[string]ConfSetting
+}
+
+// ConfSection is the lines of a section, from its head to its last setting.
+type ConfSection struct {
+	File        string
+	First, Last int
+}
+
+// ConfSetting is a setting and where it stands.
+type ConfSetting struct {
+	Key, Value string
+	File       string
+	Line       int
 }
 
 // Get returns a setting, "" for none.
-func (c ConfConn) Get(key string) string { return c.set[key] }
+func (c ConfConn) Get(key string) string { return c.set[key].Value }
+
+// Settings returns all that the conn says and takes over, in the order of their keys.
+func (c ConfConn) Settings() []ConfSetting {
+	var out []ConfSetting
+	for _, k := range slices.Sorted(maps.Keys(c.set)) {
+		out = append(out, c.set[k])
+	}
+	return out
+}
 
 // ParseConf returns the conns of ipsec.conf(5), in the order in which they begin, as
 // strongSwan's starter reads them (conf_parser.c): sections of one name are one, "also="
 // takes over what another has, and "%default" what nobody says.
 func ParseConf(lines []ConfLine) []ConfConn {
-	byName := map[string]*ConfConn{}
-	also := map[string][]string{}
-	var order []string
+	byName, order := parseSections(lines)
+	var out []ConfConn
+	for _, name := range order {
+		if name != ConfDefault {
+			out = append(out, byName[name].whole(byName))
+		}
+	}
+	return out
+}
+
+// ConfDefault is the name of the conn that holds what no conn says.
+const ConfDefault = "%default"
+
+// DefaultSections returns where the conn %default stands.
+func DefaultSections(lines []ConfLine) []ConfSection {
+	byName, _ := parseSections(lines)
+	if byName[ConfDefault] == nil {
+		return nil
+	}
+	return byName[ConfDefault].Sections
+}
+
+// parseSections returns conns with what their own sections say, and the order of their
+// names.
+func parseSections(lines []ConfLine) (byName map[string]*ConfConn, order []string) {
+	byName = map[string]*ConfConn{}
 	var in *ConfConn
 	for _, l := range lines {
 		text, _, _ := strings.Cut(l.Text, "#")
@@ -38,10 +88,11 @@ func ParseConf(lines []ConfLine) []ConfConn {
 			word, rest := firstWord(text)
 			if name, _ := firstWord(strings.TrimLeft(rest, " \t")); word == "conn" && name != "" {
 				if byName[name] == nil {
-					byName[name] = &ConfConn{Name: name, File: l.File, Line: l.Line, set: map[string]string{}}
+					byName[name] = &ConfConn{Name: name, File: l.File, Line: l.Line, set: map[string]ConfSetting{}}
 					order = append(order, name)
 				}
 				in = byName[name]
+				in.Sections = append(in.Sections, ConfSection{File: l.File, First: l.Line, Last: l.Line})
 			}
 			continue
 		}
@@ -49,40 +100,41 @@ func ParseConf(lines []ConfLine) []ConfConn {
 		if in == nil || !ok {
 			continue
 		}
+		in.Sections[len(in.Sections)-1].Last = l.Line
 		key, value = strings.TrimSpace(key), strings.Trim(strings.TrimSpace(value), `"`)
 		if key == "also" {
-			also[in.Name] = append(also[in.Name], value)
+			in.Also = append(in.Also, value)
 			continue
 		}
-		in.set[key] = value
+		in.set[key] = ConfSetting{Key: key, Value: value, File: l.File, Line: l.Line}
 	}
-	var out []ConfConn
-	for _, name := range order {
-		if name == "%default" {
+	return byName, order
+}
+
+// whole returns the conn with what it takes from others.
+func (c ConfConn) whole(byName map[string]*ConfConn) ConfConn {
+	own := c.set
+	c.set = map[string]ConfSetting{}
+	maps.Copy(c.set, own)
+	from := []string{c.Name}
+	for i := 0; i < len(from); i++ { // the nearer first
+		for _, a := range byName[from[i]].Also {
+			if byName[a] != nil && !slices.Contains(from, a) {
+				from = append(from, a)
+			}
+		}
+	}
+	for _, f := range append(from, ConfDefault) {
+		if byName[f] == nil {
 			continue
 		}
-		c := ConfConn{Name: name, File: byName[name].File, Line: byName[name].Line, set: map[string]string{}}
-		from := []string{name}
-		for i := 0; i < len(from); i++ { // the nearer first
-			for _, a := range also[from[i]] {
-				if byName[a] != nil && !slices.Contains(from, a) {
-					from = append(from, a)
-				}
+		for k, v := range byName[f].set {
+			if _, said := c.set[k]; !said {
+				c.set[k] = v
 			}
 		}
-		for _, f := range append(from, "%default") {
-			if byName[f] == nil {
-				continue
-			}
-			for k, v := range byName[f].set {
-				if _, said := c.set[k]; !said {
-					c.set[k] = v
-				}
-			}
-		}
-		out = append(out, c)
 	}
-	return out
+	return c
 }
 
 func firstWord(s string) (word, rest string) {
