@@ -54,13 +54,14 @@ test: lab
 	VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} testdata/tests.sh -timeout 75m ./...
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;
-# and that of one that has 11; the Debian package; a laptop with what export wrote; then all
-# with swanctl
+# and that of one that has 11; the Debian package; a laptop with what export wrote; a network
+# by hand with L2TP; then all with swanctl
 test-all: test
 	LAB_SUITE=trixie VPNPUSH_E2E=1 testdata/tests.sh -count=1 -timeout 75m -run '^TestE2E($(TRUELAB))$$' ./cmd/vpnpush
 	LAB_SUITE=bullseye VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EL2TPRelease$$' ./cmd/vpnpush
 	LAB_DEB=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EPackage$$' ./cmd/vpnpush
 	LAB_EXPORT=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EExport$$' ./cmd/vpnpush
+	LAB_ADOPT=1 VPNPUSH_E2E=1 testdata/tests.sh -count=1 -run '^TestE2EAdopt$$' ./cmd/vpnpush
 	VPNPUSH_E2E=1 VPNPUSH_LAB_BACKEND=swanctl CHAOS_ROUNDS=$(CHAOS_ROUNDS) testdata/tests.sh -timeout 4h -count 1 -run '^TestE2E' ./cmd/vpnpush
 
 # what the tests' labs are made of

@@ -42,6 +42,9 @@ func (r *reader) checkName(at toml.Key, what, name string, rule nameRule, reserv
 	}
 }
 
+// ValidHostName reports whether a host can have this name.
+func ValidHostName(name string) bool { return hostName.pattern.MatchString(name) }
+
 // checkNames refuses names that differ by case only: they share a file on some
 // systems, and an identity for some peers.
 func (r *reader) checkNames(inv *Inventory) {
@@ -203,14 +206,14 @@ func (r *reader) checkHops(at toml.Key, jump string, names []string) {
 			r.errorf(at, mend, "%s: there is no host %q", at, hop)
 			continue
 		}
-		if err := checkHop(hop); err != nil {
+		if err := CheckHop(hop); err != nil {
 			r.errorf(at, "write user@host:port", "%s: %q %v", at, hop, err)
 		}
 	}
 }
 
-// checkHop checks [user@]host[:port]. An IPv6 host stands in brackets.
-func checkHop(hop string) error {
+// CheckHop checks [user@]host[:port]. An IPv6 host stands in brackets.
+func CheckHop(hop string) error {
 	host := hop
 	if i := strings.LastIndexByte(hop, '@'); i >= 0 {
 		if !sshUser.MatchString(hop[:i]) {

@@ -308,7 +308,7 @@ func (r *reader) hub(t *table, inv *Inventory) {
 func (r *reader) movesFrom(t *table, h *Hub) {
 	const mend = "write how to log in where the hub was, as user@host:port, or leave it out once no site is behind that"
 	h.MovesFrom = t.str("moves_from", "")
-	switch err := checkHop(h.MovesFrom); {
+	switch err := CheckHop(h.MovesFrom); {
 	case h.MovesFrom == "":
 	case err != nil:
 		r.errorf(t.at("moves_from"), mend, "%s: %q %v", t.name("moves_from"), h.MovesFrom, err)

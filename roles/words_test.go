@@ -28,6 +28,8 @@ func TestOneFileKnowsABackend(t *testing.T) {
 				"tasks/charon.go":      `the listings of both daemons are asked for, whichever runs`,
 				"tasks/strongswan/":    `the listings of both daemons`,
 				"tasks/mask/":          `ipsec.secrets is a syntax with secrets in it`,
+				"cmd/vpnpush/adopt.go": `its help says what it reads`,
+				"roles/adopt/":         `it reads what an admin wrote by hand, before any backend is chosen`,
 			},
 		},
 		{
@@ -39,6 +41,7 @@ func TestOneFileKnowsABackend(t *testing.T) {
 				"tasks/charonlog.go": `the log of both daemons`,
 				"tasks/strongswan/":  `the listings of both daemons`,
 				"tasks/mask/":        `swanctl.conf is a syntax with secrets in it`,
+				"roles/adopt/":       `it tells of what stands there, and is not read`,
 			},
 		},
 		{
@@ -48,6 +51,7 @@ func TestOneFileKnowsABackend(t *testing.T) {
 				"tasks/manifest1.go": `what there was when manifests had format 1`,
 				"tasks/rulesv4.go":   `the kind of task that edits its file`,
 				"tasks/iptables/":    `the language of its file`,
+				"roles/adopt/":       `it tells of the rules that an admin wrote by hand`,
 				"tasks/unit.go":      `why a unit may be for the next boot only`,
 			},
 		},

@@ -73,7 +73,7 @@ func TestDocumentsInDocs(t *testing.T) {
 			}
 		}
 	}
-	for _, c := range []string{"plan", "show", "rollback", "validate", "status", "doctor", "history", "render", "bundle", "invite", "export", "map", "init", "man", "version", "secret rotate", "site list", "user list"} {
+	for _, c := range []string{"plan", "show", "rollback", "validate", "status", "doctor", "history", "render", "bundle", "invite", "export", "adopt", "map", "init", "man", "version", "secret rotate", "site list", "user list"} {
 		if !seen[c] {
 			t.Errorf("there is no document of %s", c)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -171,56 +172,105 @@ func TestE2EForeignKeys(t *testing.T) {
 
 // A network that was made by hand, one key for everybody and no identities, is taken over
 // without a gap: what would undo the tunnels is refused until it is taken out, on each end
-// by itself; what stays is named, on each end, and not touched.
+// by itself. Adopt writes its inventory; the conns by hand go, the hub's after the site's,
+// and come back. Of swanctl's they are named, on each end, and not touched.
 func TestE2EHandmade(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
 	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
 	b.write(t, l, labHub, labTokyo)
-	before := map[string]string{}
+	files, before := map[string]string{}, map[string]string{}
 	l.Put("vps", b.mine, b.handmade("203.0.113.10", "10.10.0.0/24", "%any", "0.0.0.0/0"))
 	l.Put("tokyo", b.mine, strings.Replace(b.handmade("", "192.168.1.0/24", "203.0.113.10", "10.10.0.0/24"), b.waits, b.dials, 1))
 	for _, h := range []string{"vps", "tokyo"} {
 		l.Put(h, b.keys, b.key(oldWord))
 		l.MustRun(h, "systemctl", "restart", b.unit)
-		before[h] = l.MustRun(h, "cat", b.mine)
+		files[h], before[h] = l.MustRun(h, "cat", b.mine), l.MustRun(h, "sh", "-c", footprint)
 	}
-	l.Wait(30*time.Second, "the hand-made tunnel is up", func() bool { return l.Ping("tokyo", "10.10.0.1", 1) > 0 })
+	byHand := func() bool { return l.Ping("tokyo", "10.10.0.1", 1) > 0 }
+	l.Wait(30*time.Second, "the hand-made tunnel is up", byHand)
+	adopts := b.name == byStarter.name
+	mend, word := "", b.key(oldWord)
+	if adopts {
+		mend = "; `vpnpush apply --adopt` makes it a comment"
+		l.Inventory = filepath.Join(l.Dir, "adopted.toml")
+		mustSay(t, vpnpush(t, l, 0, "adopt", "vps", "tokyo", "--out", l.Inventory), "the hub vps, 1 site, 0 users",
+			"vps: /etc/ipsec.secrets:1: the key of tokyo: it opens every tunnel", "vps: /etc/ipsec.conf:8: rightsubnet=0.0.0.0/0: each site gets")
+		for _, h := range []string{"vps", "tokyo"} {
+			if after := l.MustRun(h, "sh", "-c", footprint); after != before[h] {
+				t.Errorf("adopt has changed %s:\n%s", h, lineDiff(before[h], after))
+			}
+		}
+	}
 
-	key, conn := b.place(b.keys, b.key(oldWord), oldWord), b.mine+b.mineLine+": conn ipsec-test"
+	key, conn := b.place(b.keys, word, oldWord), b.mine+b.mineLine+": conn ipsec-test"
 	r := vpnpush(t, l, 4, "plan")
 	for _, want := range []string{
 		key + " has a key for any identity: who knows it can pose as tokyo",
 		key + " has a key for any identity: who knows it can pose as vps",
-		conn + " is not vpnpush's, and answers a caller that says it is tokyo, and leads to networks behind tokyo, too",
-		conn + " is not vpnpush's, and dials vps, too, and leads to networks behind vps, too",
+		conn + " is not vpnpush's, and answers a caller that says it is tokyo, and leads to networks behind tokyo, too" + mend,
+		conn + " is not vpnpush's, and dials vps, too, and leads to networks behind vps, too" + mend,
 	} {
 		if strings.Count(r.Stdout, want) != 1 {
 			t.Errorf("the plan does not say once %q:\n%s", want, r.Stdout)
 		}
 	}
+	if adopts { // the hub alone does not let go of a tunnel that the site has not left
+		r := vpnpush(t, l, 0, "plan", "--adopt", "--limit", "vps")
+		if mustSay(t, r, "the change of the tunnel to tokyo waits"); strings.Contains(r.Stdout, "lines:conns") || strings.Contains(r.Stdout, "keys:foreign") {
+			t.Errorf("the hub lets go of a tunnel that tokyo has not left:\n%s", r.Stdout)
+		}
+		mustSay(t, vpnpush(t, l, 0, "plan", "--adopt"), "~ update lines:conns", "conn ipsec-test, which dials vps, too", "- delete keys:foreign")
+	}
 	stop := l.StartPing("tokyo", "10.10.0.1", 100*time.Millisecond)
 	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
-	if sent, lost := stop(); lost > sent/4 {
+	sent, lost := stop()
+	t.Logf("of %d pings, 0.1 s apart, %d were lost while it was taken over", sent, lost)
+	if lost > sent/4 {
 		t.Errorf("%d of %d pings were lost while it was taken over", lost, sent)
 	}
 	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })
-	if r := vpnpush(t, l, 0, "status"); strings.Count(r.Stdout, "warning: vps: "+conn) != 1 || strings.Contains(r.Stdout, "has a key") {
+	r = vpnpush(t, l, 0, "status")
+	if named := strings.Count(r.Stdout, "warning: vps: "+conn); adopts != (named == 0) || strings.Contains(r.Stdout, "has a key") {
 		t.Errorf("status:\n%s", r.Stdout)
 	}
-	want := []string{"vps plan warning", "vps beside warning", "tokyo plan warning", "tokyo beside warning"}
-	if b.name == bySwanctl.name { // it has no conn %default that would reach ours
+	var want []string
+	if !adopts {
 		want = []string{"vps beside warning", "tokyo beside warning"}
 	}
 	if found, out := diagnosed(t, l, 0); !slices.Equal(found, want) {
 		t.Errorf("doctor found %q:\n%s", found, out)
 	}
 	silent(t, l)
+	if !adopts {
+		for _, h := range []string{"vps", "tokyo"} {
+			if out := l.MustRun(h, "cat", b.mine); !strings.HasPrefix(out, files[h]) {
+				t.Errorf("%s: the hand-made conn was touched:\n%s", h, out)
+			}
+		}
+		return
+	}
+	unchanged(t, l)
 	for _, h := range []string{"vps", "tokyo"} {
-		if out := l.MustRun(h, "cat", b.mine); !strings.HasPrefix(out, before[h]) {
-			t.Errorf("%s: the hand-made conn was touched:\n%s", h, out)
+		if out := l.MustRun(h, "ipsec", "statusall"); strings.Contains(out, "ipsec-test") {
+			t.Errorf("%s: what was made by hand is loaded still:\n%s", h, out)
+		}
+		if out := l.MustRun(h, "cat", b.mine); strings.ReplaceAll(strings.TrimSuffix(out, "include /etc/ipsec.d/vpnpush/*.conf\n"), "# taken out by vpnpush: ", "") != files[h] || strings.HasPrefix(out, "conn") {
+			t.Errorf("%s: the hand-made conns are now\n%s", h, out)
 		}
 	}
+	// the hub first: a site that dials a hub without its conn gives up
+	vpnpush(t, l, 0, "rollback", "vps", "--yes", "--allow-delete", "1")
+	vpnpush(t, l, 0, "remove", "tokyo", "--yes")
+	for _, h := range []string{"vps", "tokyo"} {
+		if out := l.MustRun(h, "cat", b.mine); out != files[h] {
+			t.Errorf("%s: it is not as it was made by hand:\n%s", h, lineDiff(files[h], out))
+		}
+	}
+	if after := l.MustRun("tokyo", "sh", "-c", footprint); after != before["tokyo"] {
+		t.Errorf("vpnpush has left tokyo, and left behind or taken along:\n%s", lineDiff(before["tokyo"], after))
+	}
+	l.Wait(60*time.Second, "the hand-made tunnel is back", byHand)
 }
 
 // A host on which Libreswan has IPsec is refused with what mends it, and that mends it:

@@ -32,6 +32,7 @@ var layers = map[string][]string{
 	// transport for its hints alone: what a host cannot carry comes with a mend
 	"roles":                       {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "inventory", "inventory/secret", "tasks", "tasks/mask", "transport"},
 	"roles/clients":               {"inventory", "inventory/secret"},
+	"roles/adopt":                 {"inventory", "inventory/secret", "tasks", "tasks/mask", "tasks/strongswan", "transport"},
 	"tasks/engine":                {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "tasks", "tasks/mask", "transport", "inventory/secret"},
 	"transport/sshconn":           {"transport"},
 	"transport/transporttest":     {"transport"},
@@ -40,7 +41,7 @@ var layers = map[string][]string{
 	"cmd/vpnpush/internal/netmap": {"cmd/vpnpush/internal/words"},
 	"tasks/doctor":                {"tasks/host", "tasks/iptables", "tasks/security", "tasks/strongswan", "tasks", "transport"},
 	"cmd/vpnpush/internal/view":   {"cmd/vpnpush/internal/words", "inventory", "tasks/host", "tasks/strongswan", "tasks/engine", "tasks/doctor", "tasks", "tasks/diff", "tasks/mask", "transport"}, // transport: errors with hints
-	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "cmd/vpnpush/internal/words", "inventory", "inventory/secret", "roles", "roles/clients", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
+	"cmd/vpnpush":                 {"tasks/strongswan", "cmd/vpnpush/internal/netmap", "cmd/vpnpush/internal/view", "cmd/vpnpush/internal/words", "inventory", "inventory/secret", "roles", "roles/adopt", "roles/clients", "tasks", "tasks/diff", "tasks/doctor", "tasks/engine", "transport", "transport/sshconn"},
 }
 
 // forTests are packages that no program may hold.

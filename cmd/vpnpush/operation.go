@@ -29,25 +29,38 @@ type operation struct {
 // reaching makes cmd a verb that reaches hosts: it gets --timeout, and what it
 // runs gets an operation.
 func (a *app) reaching(cmd *cobra.Command, run func(ctx context.Context, o *operation, args []string) error) *cobra.Command {
-	cmd.Flags().DurationVar(&a.timeout, "timeout", 0, "end the run after `TIME`: hosts that were not reached by then are skipped; 0: no limit")
+	a.timeoutFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return a.operate(cmd.Context(), func(ctx context.Context, o *operation) error { return run(ctx, o, args) })
 	}
 	return cmd
 }
 
+func (a *app) timeoutFlag(cmd *cobra.Command) {
+	cmd.Flags().DurationVar(&a.timeout, "timeout", 0, "end the run after `TIME`: hosts that were not reached by then are skipped; 0: no limit")
+}
+
+// limited returns ctx with the end that --timeout gives.
+func (a *app) limited(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	switch {
+	case a.timeout < 0:
+		return nil, nil, fmt.Errorf("--timeout %s: it cannot be negative", a.timeout)
+	case a.timeout > 0:
+		ctx, cancel := context.WithTimeoutCause(ctx, a.timeout, engine.ErrTime)
+		return ctx, cancel, nil
+	}
+	return ctx, func() {}, nil
+}
+
 // operate loads the inventory and runs do on it. The time that --timeout gives
 // is for all of that, for what a password manager takes too. The secrets are
 // fetched when the hosts are chosen.
 func (a *app) operate(ctx context.Context, do func(context.Context, *operation) error) error {
-	if a.timeout < 0 {
-		return fmt.Errorf("--timeout %s: it cannot be negative", a.timeout)
+	ctx, cancel, err := a.limited(ctx)
+	if err != nil {
+		return err
 	}
-	if a.timeout > 0 {
-		limited, cancel := context.WithTimeoutCause(ctx, a.timeout, engine.ErrTime)
-		defer cancel()
-		ctx = limited
-	}
+	defer cancel()
 	if a.askBecome {
 		if err := a.askBecomePassword(ctx); err != nil {
 			return err

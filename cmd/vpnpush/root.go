@@ -141,7 +141,7 @@ host needs sshd and a shell, nothing else.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return transport.WithHint(err, "see `%s --help`", cmd.CommandPath())
 	})
-	root.AddCommand(a.initCmd(), a.validateCmd(), a.planCmd(), a.showCmd(), a.rehearseCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.mergeCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.bundleCmd(), a.inviteCmd(), a.exportCmd(), a.siteCmd(), a.userCmd(), a.secretCmd(), a.versionCmd(), a.manCmd())
+	root.AddCommand(a.initCmd(), a.adoptCmd(), a.validateCmd(), a.planCmd(), a.showCmd(), a.rehearseCmd(), a.applyCmd(), a.doctorCmd(), a.mapCmd(), a.driftCmd(), a.mergeCmd(), a.statusCmd(), a.removeCmd(), a.historyCmd(), a.rollbackCmd(), a.renderCmd(), a.bundleCmd(), a.inviteCmd(), a.exportCmd(), a.siteCmd(), a.userCmd(), a.secretCmd(), a.versionCmd(), a.manCmd())
 	hintArgs(root)
 	return root
 }
