@@ -188,8 +188,9 @@ func (t *tunnel) fit(has tasks.Peer, was *tasks.ConnWas, keys []secret.Value) {
 		}
 		others := slices.DeleteFunc(slices.Clone(keys), func(k secret.Value) bool { return k.Equal(t.psk) })
 		if n := len(others); n > 0 {
-			if t.dials {
-				// it has the new key, and takes a hub that has not
+			if t.dials || keys[len(keys)-1].Equal(t.psk) {
+				// it has the new key, and takes a hub that has not; or it is a hub whose
+				// site had this key before, and sends what it sent
 				t.alsoKeys = others
 			} else {
 				// it has the key that the site knows, and takes one that is ahead

@@ -327,3 +327,23 @@ func TestLacks(t *testing.T) {
 		}
 	}
 }
+
+// A key that is taken back before the site had it: the hub goes on sending the one that the
+// site knows, though that is the inventory's again.
+func TestHubGoesOnSendingWhatTheSiteKnows(t *testing.T) {
+	for _, b := range []inventory.Backend{inventory.BackendIPsecConf, inventory.BackendSwanctl} {
+		first, second := minimal(), minimal()
+		first.Tunnel.Backend, second.Tunnel.Backend = b, b
+		first.Sites[0].PSK, second.Sites[0].PSK = secret.New("first-key"), secret.New("second-key")
+		f := appliedTo(t, first, "vps", bare(of(t, first, "vps")), nil)
+		f = appliedTo(t, second, "vps", f, tasks.Peers{"tokyo": tasks.PeerEither})
+		for _, tt := range []struct {
+			peer tasks.Peer
+			keys string
+		}{{tasks.PeerEither, "second-key first-key"}, {tasks.PeerUnread, "second-key first-key"}, {tasks.PeerNew, "first-key"}} {
+			if _, keys := endOf(t, first, "vps", f, tasks.Peers{"tokyo": tt.peer}, "tokyo"); keys != tt.keys {
+				t.Errorf("%s: with a site that has %d, its keys are %q, want %q", b, tt.peer, keys, tt.keys)
+			}
+		}
+	}
+}

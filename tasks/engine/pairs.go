@@ -154,6 +154,9 @@ type crossing struct {
 	sites []*attempt
 	// renamed are the names by which the hub knows sites that have another one now.
 	renamed map[string]*attempt
+	// between are the sites of which the hub takes more than one end already, since an
+	// earlier change of them did not come to its end.
+	between map[*attempt]bool
 	start   time.Time
 }
 
@@ -162,7 +165,7 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 	if len(hubs) != 1 || !hubs[0].changes() || hubs[0].h.Leave || hubs[0].h.Rollback != nil {
 		return nil
 	}
-	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, start: time.Now()}
+	c := &crossing{e: e, hub: hubs[0], renamed: map[string]*attempt{}, between: map[*attempt]bool{}, start: time.Now()}
 	had, _ := tasks.ReadManifest(c.hub.hp.Facts) // the plan has read it
 	ours := c.hub.h.pairs(c.hub.hp)
 	for _, s := range sites {
@@ -179,7 +182,20 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 	if len(c.sites)+len(c.renamed) == 0 {
 		return nil
 	}
+	if len(c.sites) > 0 {
+		back, stay := c.hubWhere(tasks.PeerOld), c.hubWhere(tasks.PeerUnread)
+		for _, s := range c.sites {
+			c.between[s] = !reflect.DeepEqual(back[s.h.Name], stay[s.h.Name])
+		}
+	}
 	return c
+}
+
+// hubWhere returns the changes of the hub's ends, by site, where each site of the crossing
+// is has.
+func (c *crossing) hubWhere(has tasks.Peer) map[string][]tasks.Change {
+	a := c.attempt(c.hub.h, c.hub.hp.Facts, c.peers(func(*attempt) tasks.Peer { return has }))
+	return a.h.pairs(a.hp)
 }
 
 // peers returns what the hub has to fit, with of for the sites of the crossing.
@@ -214,8 +230,10 @@ func (c *crossing) widen(ctx context.Context) {
 	hub.observe(host.StageConfirm, "waits for the sites")
 	for _, s := range c.sites {
 		first := c.attempt(s.h, s.hp.Facts, tasks.Peers{hub.h.Name: tasks.PeerEither})
-		if first.changes() && !reflect.DeepEqual(first.hp.Changes, s.hp.Changes) { // a new key
-			s.shown, s.hp = s.hp, first.hp
+		// A new key; or one that the site has already from an earlier change, and all that
+		// is left to it is to forget the old one, which the hub still sends.
+		if (first.changes() || first.hp.Result == OK) && !reflect.DeepEqual(first.hp.Changes, s.hp.Changes) {
+			s.shown, s.hp, s.hr.Result = s.hp, first.hp, first.hp.Result
 		}
 	}
 }
@@ -260,9 +278,9 @@ func (h Host) withPeers(f tasks.Facts, peers tasks.Peers) Host {
 func (c *crossing) narrow(ctx context.Context) {
 	defer func() { c.hub.done(c.start) }()
 	hub := c.hub
-	peers := c.peers((*attempt).has)
+	peers := c.peers(c.has)
 	still := func(result Result, err error) {
-		hub.fail(result, transport.WithHint(fmt.Errorf("it still takes what its sites had before: %w", err),
+		hub.fail(result.between(), transport.WithHint(fmt.Errorf("it still takes what its sites had before: %w", err),
 			"every tunnel fits; `vpnpush apply` ends it"))
 	}
 	read := c.e.reach(ctx, hub.h)
@@ -299,11 +317,14 @@ func (c *crossing) forget(ctx context.Context, s *attempt) {
 		last := c.attempt(s.h, read.Facts, nil)
 		last.last, last.ends = true, s.x.ID
 		if last.transact(ctx); last.good() {
+			if last.confirmed {
+				s.hr.Result = Changed
+			}
 			return
 		}
 		result, err = last.hr.Result, last.hr.Err
 	}
-	s.fail(result, transport.WithHint(fmt.Errorf("it still takes its old key besides the new one: %w", err), "`vpnpush apply` ends it"))
+	s.fail(result.between(), transport.WithHint(fmt.Errorf("it still takes its old key besides the new one: %w", err), "`vpnpush apply` ends it"))
 }
 
 // tell makes the hub's report: what it was changed to in the end, with all steps in one.
@@ -334,10 +355,29 @@ func (c *crossing) tell(peers tasks.Peers, last *attempt) {
 	}
 }
 
+// has returns what a site has now. Where it has what it had before, and the hub took more
+// than one end of it then, it may be any of them.
+func (c *crossing) has(s *attempt) tasks.Peer {
+	has := s.has()
+	if has == tasks.PeerOld && c.between[s] {
+		return tasks.PeerEither
+	}
+	return has
+}
+
+// between returns what r means for a host that stood between two steps when it came: only
+// that it is not known stays so.
+func (r Result) between() Result {
+	if r == Unknown {
+		return r
+	}
+	return Failed
+}
+
 // has returns what the attempt has left on its host.
 func (a *attempt) has() tasks.Peer {
 	switch {
-	case a.confirmed:
+	case a.confirmed, a.shown != nil && a.hp.Result == OK: // it had it before
 		return tasks.PeerNew
 	case a.torn, a.hr.Result == Unknown, a.hr.Result == Locked, a.hr.Result == Stale: // somebody else is at work there
 		return tasks.PeerEither

@@ -16,10 +16,14 @@ var peerWords = map[tasks.Peer]string{tasks.PeerNew: "new", tasks.PeerOld: "old"
 // them, as far as it has come. Of a site whose name begins with k the key changes, too.
 func end(name, role string, peers ...string) Host {
 	h := wanting(name, role)
-	h.Tasks = func(_ tasks.Facts, ps tasks.Peers) ([]tasks.Task, error) {
+	h.Tasks = func(f tasks.Facts, ps tasks.Peers) ([]tasks.Task, error) {
 		var words []string
 		for _, p := range peers {
 			word := peerWords[ps[p]]
+			if s, err := f.File("/etc/f"); err == nil && ps[p] == tasks.PeerUnread {
+				_, is, _ := strings.Cut(string(s.Content), p+"=")
+				word = strings.Fields(is)[0]
+			}
 			if role == tasks.RoleSite && word == "either" && !strings.HasPrefix(name, "k") {
 				word = "new"
 			}
@@ -71,6 +75,15 @@ func (w *world) has(name string) string {
 }
 
 func dies(m *machine) { m.says = fails().says }
+
+// stood returns a setting of a machine to which that was applied before.
+func stood(words string) func(*machine) {
+	return func(m *machine) {
+		name := m.before.manifest.Host
+		m.before = answer{files: map[string]string{"/etc/f": marker + words + "\n"}, manifest: applied(conf(words + "\n"))}
+		m.before.manifest.Host = name
+	}
+}
 
 // A hub fits what its sites have at any moment, and in the end has of each what the site
 // has: one that fails keeps its tunnel, and takes nothing from the others.
@@ -148,8 +161,43 @@ func TestPairs(t *testing.T) {
 					return nil
 				}
 			}},
-			results: "vps changed, kyoto rolled-back", has: "kyoto=new",
+			results: "vps changed, kyoto failed", has: "kyoto=new",
 			did: "vps launch, vps confirm, kyoto launch, kyoto confirm, vps launch, vps confirm, kyoto launch",
+		},
+		{
+			name: "the last step of the hub is put back: it is not told as it was before", sites: []string{"osaka"},
+			set: map[string]func(*machine){"vps": func(m *machine) {
+				m.fault = func(what string, n int) error {
+					if what == "launch" && n == 2 {
+						m.says = fails().says
+					}
+					return nil
+				}
+			}},
+			results: "vps failed, osaka changed", has: "osaka=either",
+			did:  "vps launch, vps confirm, osaka launch, osaka confirm, vps launch",
+			says: "it still takes what its sites had before: ",
+		},
+		{
+			// the hub sends the old key until its last step
+			name: "an earlier change ended before that: the site forgets its old key after the hub", sites: []string{"kyoto"},
+			set:     map[string]func(*machine){"vps": stood("kyoto=either"), "kyoto": stood("vps=either")},
+			results: "vps changed, kyoto changed", has: "kyoto=new",
+			did: "vps launch, vps confirm, kyoto launch, kyoto confirm",
+		},
+		{
+			name: "the same, and the first site fails: this one has the new key all the same", sites: []string{"ikeda", "kyoto"},
+			set:     map[string]func(*machine){"vps": stood("ikeda=either kyoto=either"), "ikeda": dies, "kyoto": stood("vps=either")},
+			results: "vps changed, ikeda rolled-back, kyoto changed", has: "ikeda=either kyoto=new",
+			did:   "ikeda launch, vps launch, vps confirm, kyoto launch, kyoto confirm",
+			warns: "the hub takes what ikeda had and what it is to have, since ikeda was rolled back",
+		},
+		{
+			// of the keys that the hub takes the site may have any
+			name: "an earlier change did not end, and now the site fails: the hub stays as it was", sites: []string{"kyoto"},
+			set:     map[string]func(*machine){"vps": stood("kyoto=either"), "kyoto": dies},
+			results: "vps ok, kyoto rolled-back", has: "kyoto=either", did: "kyoto launch",
+			warns: "the hub takes what kyoto had and what it is to have, since kyoto was rolled back",
 		},
 		{
 			name: "Ctrl-C after the hub's first step: no site is begun, and the hub goes back", sites: []string{"osaka"},
