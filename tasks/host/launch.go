@@ -65,11 +65,11 @@ func (x Txn) Revert(why string) string {
 
 // Outcome is the script that tells how an apply ended: "pending", "confirmed",
 // "reverted\tWHY", "revert-failed\tWHY", or "untouched", when it ended before
-// it changed anything.
+// it changed anything. What it tells as confirmed outlasts a power cut.
 func (x Txn) Outcome() string {
 	return fmt.Sprintf(`t=/var/lib/vpnpush/txn/%[1]s
 if [ -e "$t/outcome" ]; then cat "$t/outcome"
-elif [ -e "$t/confirmed" ]; then echo confirmed
+elif [ -e "$t/confirmed" ]; then sync -- "$t"; echo confirmed
 elif [ "$(cat /var/lib/vpnpush/pending 2>/dev/null)" = %[1]s ]; then echo pending
 elif [ -e "$t/armed" ]; then echo unknown
 else echo untouched; fi

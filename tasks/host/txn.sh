@@ -67,7 +67,8 @@ reserve() { head -c "$(($(du -sk -- "$txn" | cut -f 1) + 256))K" /dev/urandom >"
 
 # arm NAME SECONDS: the host puts everything back by itself then
 arm() {
-    systemd-run --quiet --collect --unit="vpnpush-$1-$id" --on-active="$2" --timer-property=AccuracySec=1s \
+    # one that is killed in the middle of a revert begins again
+    systemd-run --quiet --collect --unit="vpnpush-$1-$id" --on-active="$2" --timer-property=AccuracySec=1s -p Restart=on-abnormal \
         /bin/sh "$txn/apply.sh" undo
     systemctl --quiet is-active "vpnpush-$1-$id.timer"
 }
@@ -114,6 +115,7 @@ enabled() { systemctl --quiet enable "$1"; same_boot || systemctl --no-block sta
 put_back() {
     rc=0
     rm -f -- "$txn/reserve"
+    : >"$txn/reverting" # what is half-way back is not to be confirmed
     sweep "$state"
     while IFS='	' read -r _ path; do sweep "${path%/*}"; done <"$txn/backup.list"
     while IFS='	' read -r kind path; do
@@ -200,7 +202,8 @@ on_exit() {
     why="exit status $code$(df -Pk -- "$txn" /etc | awk 'NR > 1 && $4 < 64 { print "; the disk of " $6 " is full"; exit }')"
     case $stage in
     start | check | packages | try | arm)
-        if mine; then rm -f -- "$pending"; disarm guard; fi
+        if mine; then rm -f -- "$pending"; fi
+        disarm guard
         tidy
         finish failed "$why"
         ;;
@@ -233,12 +236,13 @@ main_run() {
     : >"$txn/backup.list"
     backup_all
     reserve
-    sync
-    sh -n "$txn/apply.sh"
     install_boot_guard
+    sync # the boot guard, too: a file that is synced later takes no other with it
+    sh -n "$txn/apply.sh"
+    # the timer first: a run that is killed here leaves nothing that waits for ever
+    arm guard "$((confirm_timeout + 240))"
     printf '%s\n' "$id" | put "$pending" 0600 root:root
     : >"$txn/armed"
-    arm guard "$((confirm_timeout + 240))"
     enter write
     write
     enter live
@@ -248,6 +252,7 @@ main_run() {
     after
     enter verify
     verify
+    sync # what was deleted, too, before anybody is told that it is
     enter confirm
     # from here on the client has confirm_timeout seconds
     arm confirm "$confirm_timeout"
@@ -273,12 +278,12 @@ main_undo() {
 
 main_confirm() {
     lock 20 || { echo locked; exit 1; }
-    if ! mine; then
+    if ! mine || [ -e "$txn/reverting" ]; then
         cat "$txn/outcome" 2>/dev/null || echo unknown
         exit 1
     fi
-    # the one step that counts
-    mv -fT -- "$pending" "$txn/confirmed"
+    # the one step that counts: where it fails, the timer puts back
+    mv -fT -- "$pending" "$txn/confirmed" || exit 1
     sync -- "$txn"
     disarm confirm; disarm guard
     rmdir -- "/run/vpnpush/start-$id" 2>/dev/null

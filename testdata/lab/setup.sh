@@ -15,6 +15,7 @@ want=(
     ping:iputils-ping sudo:sudo dash:dash busybox:busybox shellcheck:shellcheck
     unshare:util-linux ps:procps tcpdump:tcpdump
     mmdebstrap:mmdebstrap dpkg-scanpackages:dpkg-dev mke2fs:e2fsprogs
+    spin:spin
 )
 PATH=$PATH:/usr/sbin:/sbin
 pkgs=()
@@ -22,7 +23,7 @@ c=
 case ${1-} in
 race) want=() c=yes ;;                          # it is linked by a C compiler
 browser) want=(chromium:chromium) ;;
-*) if wide; then c=yes; fi ;;                   # vm/xstate.c
+*) c=yes ;;                                     # the models (../model), vm/xstate.c
 esac
 if [ "$c" ]; then
     want+=(gcc:gcc)
