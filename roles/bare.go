@@ -68,7 +68,7 @@ func nothing(reads []tasks.Read) tasks.Known {
 }
 
 // mendBare is the mend where a host is not bare.
-const mendBare = "take it away, if it is of no use; else set this box up over a line that it opens: vpnpush invite"
+const mendBare = "a bare box has nothing of the kind"
 
 // supposed returns what must be so on a host that is supposed to be bare: what Preflight,
 // and what the tasks that a bare host does not need, would look for in facts.

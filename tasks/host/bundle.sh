@@ -97,7 +97,7 @@ $log"
         ;;
     esac
     case $(field status) in
-    stale) stop 1 "this box is not as this script takes it to be: $message; nothing was changed" ;;
+    stale) stop 1 "this box is not as this script takes it to be: $message; nothing was changed" "take away there what is of no use, and run this again; else set this box up over a line that it opens: vpnpush invite $site" ;;
     locked) stop 7 "another run is at work here: $message; nothing was changed" "wait for it to end, and run this again" ;;
     failed)
         case $(field stage) in
