@@ -118,3 +118,24 @@ main_confirm`, "")
 		}
 	}
 }
+
+// What is not kept is not told as kept, and its timers stay: a rename that fails, and a
+// host that was half-way back when its revert was killed.
+func TestConfirmKeepsAllOrNothing(t *testing.T) {
+	for what, fault := range map[string]string{"the rename fails": "mv() { return 1; }", "a revert has begun": `: >"$txn/reverting"`} {
+		for name, argv := range shells(t) {
+			state := t.TempDir()
+			out, err := inScript(t, argv, `state=`+state+` pending=$state/pending
+lock() { :; }
+disarm() { echo "disarm $1"; }
+record() { echo record; }
+echo "$id" >"$pending"
+`+fault+`
+set +e
+main_confirm`, "")
+			if _, gone := os.Stat(filepath.Join(state, "pending")); err == nil || gone != nil || out != "" && out != "unknown\n" {
+				t.Errorf("%s, %s: %v, %q, pending: %v", what, name, err, out, gone)
+			}
+		}
+	}
+}
