@@ -662,3 +662,14 @@ func TestStatus(t *testing.T) {
 		t.Errorf("asked at the sites: up %t known %t\n%+v\n%+v", up, known, osaka, tokyo)
 	}
 }
+
+// A drift keeps no connection to a host that it is done with: of a thousand they take more
+// memory than all else.
+func TestDriftDropsConnections(t *testing.T) {
+	n := dial(t, hosts{"tokyo": {noConf}, "osaka": {goodConf}})
+	e := Engine{Dialer: n, Owner: "vps", secondLook: time.Millisecond}
+	e.Drift(context.Background(), []Host{wants("tokyo", conf("a\n")), wants("osaka", conf("a\n")), wants("nara", conf("a\n"))}, nil)
+	if len(e.conns) > 0 {
+		t.Errorf("%d connections are open", len(e.conns))
+	}
+}
