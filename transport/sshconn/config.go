@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -127,20 +128,46 @@ func (d *Dialer) askSSH(ssh string, t *Target, host string) ([]option, error) {
 	}
 	limited, cancel := context.WithTimeout(context.Background(), d.configWait)
 	defer cancel()
-	cmd := exec.CommandContext(limited, ssh, append(args, "--", host)...)
-	cmd.WaitDelay = time.Second // a `Match exec` may hold its output
-	out, err := cmd.Output()
+	out, said, err := written(exec.CommandContext(limited, ssh, append(args, "--", host)...))
 	if err != nil {
 		var exit *exec.ExitError
 		switch {
 		case limited.Err() != nil:
 			err = fmt.Errorf("ssh -G: %w: a `Match exec` may hang", timeoutError(d.configWait))
 		case errors.As(err, &exit):
-			err = errors.New(strings.TrimSpace(string(exit.Stderr)))
+			err = errors.New(strings.TrimSpace(string(said)))
 		}
 		return nil, transport.WithHint(fmt.Errorf("read ssh_config: %w", err), "try it by hand: ssh -G %s", host)
 	}
 	return parseOptions(out), nil
+}
+
+// written returns what a command has written when it ends. It writes to files: a pipe comes
+// to its end late on a busy machine, and not at all while something holds it that the
+// command has begun, such as a `Match exec`.
+func written(cmd *exec.Cmd) (out, said []byte, err error) {
+	var files [2]*os.File
+	for i := range files {
+		if files[i], err = os.CreateTemp("", "vpnpush-ssh-"); err != nil {
+			return nil, nil, err
+		}
+		defer files[i].Close()
+		if err := os.Remove(files[i].Name()); err != nil {
+			return nil, nil, err
+		}
+	}
+	cmd.Stdout, cmd.Stderr = files[0], files[1]
+	err = cmd.Run()
+	for i, text := range []*[]byte{&out, &said} {
+		if _, at := files[i].Seek(0, io.SeekStart); at != nil {
+			return nil, nil, at
+		}
+		var read error
+		if *text, read = io.ReadAll(files[i]); read != nil {
+			return nil, nil, read
+		}
+	}
+	return out, said, err
 }
 
 // parseOptions reads the output of ssh -G.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,5 +154,18 @@ func TestConfigThatHangs(t *testing.T) {
 	err := fails(t, d, nil)
 	if want := "read ssh_config: ssh -G: no answer within 10ms: a `Match exec` may hang"; !strings.Contains(err.Error(), want) {
 		t.Errorf("err = %v, want %q in it", err, want)
+	}
+}
+
+// What ssh tells is taken when ssh ends, also where a `Match exec` has begun something that
+// holds on to its standard error, and however late a busy machine reads it.
+func TestConfigHeldOpen(t *testing.T) {
+	if _, err := exec.LookPath("ssh"); err != nil {
+		t.Skip("no ssh on this machine")
+	}
+	d := &Dialer{SSHConfig: writeFile(t, filepath.Join(t.TempDir(), "config"), "Match exec \"sleep 5 &\"\n\tUser admin\n"), configWait: time.Minute}
+	opts, err := d.askSSH("ssh", &Target{Name: "tokyo"}, "tokyo")
+	if err != nil || !slices.Contains(opts, option{"user", "admin"}) {
+		t.Errorf("%v, %v", opts, err)
 	}
 }
