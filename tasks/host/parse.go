@@ -194,7 +194,7 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 		}
 		p.sysv[arg(1)] = true
 	case "newline":
-		return transport.WithHint(fmt.Errorf("%w: a file with a line break in its name: %s...", tasks.ErrUnknown, line),
+		return transport.WithHint(fmt.Errorf("%w: a file with a line break in its name, which begins %q", tasks.ErrUnknown, line),
 			"look at it on the host: nothing that vpnpush or strongSwan reads has such a name")
 	case "absent":
 		f.Files[arg(1)] = tasks.FileState{Path: arg(1)}
