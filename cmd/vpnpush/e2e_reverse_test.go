@@ -58,4 +58,14 @@ ssh = { host = "127.0.0.1", port = 2201, jump = "hub", accept_new = true }
 	if strings.Contains(out.Stdout, "warning:") {
 		t.Errorf("the line is not the way in any more:\n%s", out.Stdout)
 	}
+
+	// A wrong key at the box: the tunnel comes up while the apply is looked at over the line,
+	// and takes the line with it.
+	b.write(t, l, hub, labTokyo+line)
+	l.MustRun("tokyo", "sh", "-ec", "sed -i s/tokyo-canary/wrong-canary/ "+b.secrets("tokyo")+"; systemctl restart "+b.unit)
+	l.Wait(60*time.Second, "the line is there, beside the tunnel", func() bool {
+		_, code := l.Run("vps", "sh", "-c", "ssh-keyscan -T 2 -p 2201 127.0.0.1 2>/dev/null | grep -q . && ss -Htn state established 'sport = 22' | grep -q 203.0.113.51")
+		return code == 0 && len(sas(t, l, "vps")["tokyo"]) == 0
+	})
+	mustSay(t, vpnpush(t, l, 0, "apply", "--yes"), "tokyo  site  changed", "1 of 1 tunnel up")
 }

@@ -334,7 +334,7 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		}
 		sleep(ctx, time.Second)
 		var err error
-		if facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
+		if facts, err = a.look(ctx); err != nil {
 			return fmt.Errorf("look at the tunnels after the apply: %w", err)
 		}
 	}
@@ -343,6 +343,24 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 			"what was there is back; `vpnpush doctor` looks for what stops a tunnel, and `journalctl -u %s` at both ends has charon's own words", a.h.daemon(facts).Service())
 	}
 	return nil
+}
+
+// look reads the host while its tunnels come up. The very tunnel that did may have taken
+// the line: it is read over a new one then.
+func (a *attempt) look(ctx context.Context) (tasks.Facts, error) {
+	first, cancel := context.WithTimeoutCause(ctx, deadLine, silentError(deadLine))
+	facts, _, err := a.e.read(first, a.h, a.conn)
+	cancel()
+	if err == nil || ctx.Err() != nil {
+		return facts, err
+	}
+	conn, failed := a.e.redial(ctx, a.h.Name)
+	if failed != nil {
+		return facts, err
+	}
+	a.conn = conn
+	facts, _, err = a.e.read(ctx, a.h, conn)
+	return facts, err
 }
 
 // tunnelsBefore returns how the tunnels stood before, as the ends were then: one that is

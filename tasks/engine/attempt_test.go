@@ -378,8 +378,10 @@ func TestAttemptTunnels(t *testing.T) {
 		{name: "a hub goes back when it breaks a tunnel", role: "hub", sas: both(upTokyo(), noSA), want: RolledBack,
 			says: "was up before and is not after", did: "launch undo", took: 6 * time.Second},
 		{name: "what charon lists is not understood", role: "site", sas: both("?", "?"), want: Changed, did: "launch confirm", warn: "tunnels: command ipsec statusall"},
-		{name: "the line is cut while the tunnel is waited for", role: "site", sas: both(upTokyo(), noSA), cut: at("probe", 4, errCut), want: RolledBack,
+		{name: "the line is cut while the tunnel is waited for", role: "site", sas: both(upTokyo(), noSA), cut: from("probe", 4, errCut), want: RolledBack,
 			says: "look at the tunnels after the apply: read facts: connection lost", did: "launch undo", took: 2 * time.Second},
+		{name: "the line goes into the tunnel that has come up", role: "site", sas: after(time.Second, upTokyo(), noSA, upTokyo()), cut: at("probe", 3, errHangs), want: Changed,
+			did: "launch confirm", up: true, took: 9 * time.Second},
 	} {
 		inBubble(t, tt.name, func(t *testing.T) {
 			h := wanting("tokyo", tt.role)
