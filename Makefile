@@ -38,7 +38,7 @@ build:
 # root may have no Go: what was built before is installed
 install:
 	test -x $(PROGRAM) || $(MAKE) build
-	packaging/install.sh $(PROGRAM) "$(DESTDIR)" "$(PREFIX)"
+	cmd/vpnpush/packaging/install.sh $(PROGRAM) "$(DESTDIR)" "$(PREFIX)"
 
 uninstall:
 	rm -f "$(INTO)/bin/vpnpush" "$(INTO)"/share/man/man1/vpnpush.1 "$(INTO)"/share/man/man1/vpnpush-*.1
@@ -47,7 +47,7 @@ uninstall:
 	rm -rf "$(INTO)/share/doc/vpnpush"
 
 deb:
-	packaging/deb.sh "$(VERSION)"
+	cmd/vpnpush/packaging/deb.sh "$(VERSION)"
 
 test: lab
 	-$(LAB)/setup.sh browser
@@ -91,7 +91,7 @@ lint:
 	GOOS=darwin go vet ./...
 	go vet -tags shellcover ./tasks/host
 	$(STATICCHECK) ./...
-	shellcheck .ci/run packaging/scripts/* $$(find testdata packaging -name '*.sh')
+	shellcheck .ci/run cmd/vpnpush/packaging/scripts/* $$(find testdata cmd -name '*.sh')
 
 demo: build
 	$(LAB)/setup.sh

@@ -50,7 +50,7 @@ func TestE2EPackage(t *testing.T) {
 		l.MustRun(host, "chmod", "600", "/etc/vpnpush/vpnpush.toml", "/etc/vpnpush/key")
 		if host == "vps" {
 			l.MustRun(host, "mkdir", "/etc/systemd/system/vpnpush-drift.service.d")
-			l.Put(host, "/etc/systemd/system/vpnpush-drift.service.d/local.conf", read(t, "../../packaging/examples/vpnpush-drift-local.conf"))
+			l.Put(host, "/etc/systemd/system/vpnpush-drift.service.d/local.conf", read(t, "packaging/examples/vpnpush-drift-local.conf"))
 		}
 		l.MustRun(host, "systemctl", "enable", "--now", "vpnpush-drift.timer")
 

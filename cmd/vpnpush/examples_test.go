@@ -40,7 +40,7 @@ func TestExamplesOfPackaging(t *testing.T) {
 		t.Fatal(err)
 	}
 	for file, sign := range map[string]string{"vpnpush-drift.service": "ExecStart=", "examples/vpnpush.cron": "7 * * * * root "} {
-		text, err := os.ReadFile(filepath.Join("..", "..", "packaging", file))
+		text, err := os.ReadFile(filepath.Join("packaging", file))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +64,7 @@ func TestPackageVersions(t *testing.T) {
 	}
 	last := ""
 	for _, described := range []string{"", "1a6fd47", "v1.2.0-rc.1", "v1.2.0-rc.1-4-gabc1234", "v1.2.0", "v1.2.0-3-gabc1234", "v1.2.0-10-g0bc1234", "v1.2.0-10-g0bc1234-dirty", "v1.2.1"} {
-		out, err := exec.Command("../../packaging/version.sh", described, "20260102").Output()
+		out, err := exec.Command("packaging/version.sh", described, "20260102").Output()
 		version := strings.TrimSpace(string(out)) + "-1"
 		if err != nil || exec.Command(dpkg, "--validate-version", version).Run() != nil {
 			t.Errorf("%q: %q, %v", described, version, err)
