@@ -99,7 +99,8 @@ func TestFloodingHosts(t *testing.T) {
 	}
 	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10 // KiB: getrusage(2)
 	t.Logf("%d MB at its highest", rss)
-	if rss > mostMB {
+	// the race detector keeps a shadow of it, and on a busy machine the collector comes late to that
+	if rss > mostMB && !racing {
 		t.Errorf("it took %d MB, more than %d", rss, mostMB)
 	}
 }
