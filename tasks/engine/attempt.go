@@ -299,7 +299,7 @@ func (a *attempt) looksGood(ctx context.Context) error {
 func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 	after := HostPlan{Name: a.h.Name, Role: a.h.Role, peers: a.hp.peers}
 	var err error
-	if after.Facts, _, err = a.e.read(ctx, a.h, a.conn); err != nil {
+	if after.Facts, err = a.look(ctx); err != nil {
 		return after.Facts, fmt.Errorf("look at the host after the apply: %w", err)
 	}
 	after = a.e.check(a.h, after)
@@ -345,8 +345,8 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 	return nil
 }
 
-// look reads the host while its tunnels come up. The very tunnel that did may have taken
-// the line: it is read over a new one then.
+// look reads the host after the apply, while its tunnels come up. The very tunnel that did
+// may have taken the line: it is read over a new one then.
 func (a *attempt) look(ctx context.Context) (tasks.Facts, error) {
 	first, cancel := context.WithTimeoutCause(ctx, deadLine, silentError(deadLine))
 	facts, _, err := a.e.read(first, a.h, a.conn)

@@ -48,7 +48,9 @@ func TestAttempt(t *testing.T) {
 			m.fault = onceApplied(m, "dial", errors.New("no route"))
 		}, want: Unknown, says: "no route | the host puts everything back by itself 10s after the apply; `vpnpush plan --limit tokyo`",
 			did: "launch", stands: "before"},
-		{name: "the line is cut while it is looked at", m: &machine{before: noConf, after: goodConf, cut: at("probe", 2, errCut)}, want: RolledBack,
+		{name: "the line is cut while it is looked at, and another is well", m: &machine{before: noConf, after: goodConf, cut: at("probe", 2, errCut)},
+			want: Changed, did: "launch confirm", stands: "after"},
+		{name: "each line is cut while it is looked at", m: &machine{before: noConf, after: goodConf, cut: from("probe", 2, errCut)}, want: RolledBack,
 			says: "look at the host after the apply: read facts: connection lost", did: "launch undo", stands: "before"},
 		{name: "it was looked at too late, and has put everything back",
 			m: &machine{before: noConf, after: goodConf, fault: slow("probe", 2, 20*time.Second)}, want: RolledBack,

@@ -38,7 +38,7 @@ func TestSilentHost(t *testing.T) {
 				return nil
 			}
 		}, want: Unknown, says: "it should long be through with the apply, and told nothing for 4m", most: 5 * time.Minute},
-		{name: "it is looked at in vain", set: func(m *machine) { m.fault = at("probe", 2, errHangs) },
+		{name: "it is looked at in vain", set: func(m *machine) { m.fault = from("probe", 2, errHangs) },
 			want: RolledBack, says: "it did not answer until it was too late to confirm; the host stands as before (not confirmed within its time)", most: 20 * time.Second},
 		{name: "the confirmation hangs", set: func(m *machine) { m.fault = at("confirm", 1, errHangs) },
 			want: RolledBack, says: "confirm: it takes commands, and did not answer within 30s; the host stands as before", most: time.Minute},
