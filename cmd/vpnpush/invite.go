@@ -61,7 +61,7 @@ func siteBox(inv *inventory.Inventory, verb, name string) (*inventory.Site, inve
 
 // invitation returns how the box of a site opens a line to the hub, and is reached by it.
 func invitation(inv *inventory.Inventory, s *inventory.Site, h inventory.Host) view.Invitation {
-	hub, own := inv.Hosts()[0], boxPort(inv, h)
+	hub, own := inv.HubHost(), boxPort(inv, h)
 	user, port := cmp.Or(hub.SSH.User, "root"), linePorts(inv)[h.Name]
 	v := view.Invitation{
 		Site: h.Name, Inventory: inv.Path, Port: port,
@@ -113,12 +113,13 @@ const firstLine, lines = 20000, 10000
 // inventory has is kept.
 func linePorts(inv *inventory.Inventory) map[string]int {
 	ports, taken := map[string]int{}, map[int]bool{}
-	for _, h := range inv.Hosts()[1:] {
+	sites := inv.Hosts()[1:] // by name
+	for _, h := range sites {
 		if opened(h) && h.SSH.Port != 0 {
 			ports[h.Name], taken[h.SSH.Port] = h.SSH.Port, true
 		}
 	}
-	for _, h := range inv.Hosts()[1:] { // by name
+	for _, h := range sites {
 		if ports[h.Name] != 0 {
 			continue
 		}

@@ -152,11 +152,7 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 	case host.StatusStale:
 		a.fail(Stale, transport.WithHint(fmt.Errorf("apply: %s", reply.Message), "plan again"))
 	case host.StatusReverted:
-		err := mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log)
-		if a.h.Role == tasks.RoleSite && strings.Contains(reply.Log, "no child SA came up") {
-			err = transport.WithHint(err, "the tunnel did not come up: `vpnpush doctor %s` looks for what stops it on the way to the hub", a.h.Name)
-		}
-		a.fail(RolledBack, err)
+		a.fail(RolledBack, a.mendIt(fmt.Errorf("apply%s: %s; the host stands as before\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
 	case host.StatusNeverStarted:
 		a.fail(Failed, transport.WithHint(errors.New("the connection was lost before the apply was begun; nothing was changed"), "apply again"))
 	case host.StatusDied:
@@ -176,7 +172,7 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 				reply.Where(), reply.Log), "mend it where it says, and apply again"))
 			return
 		}
-		a.fail(Failed, mendIt(fmt.Errorf("apply%s: %s; nothing was changed\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
+		a.fail(Failed, a.mendIt(fmt.Errorf("apply%s: %s; nothing was changed\n%s", reply.Where(), reply.Message, reply.Log), reply.Log))
 	case host.StatusRevertFailed:
 		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("apply%s: %s; and putting back what was there failed too\n%s",
@@ -188,8 +184,11 @@ func (a *attempt) launched(ctx context.Context, reply host.Reply) {
 
 // mendIt returns err, after which the host is as it was, with a mend. log is what its
 // commands said.
-func mendIt(err error, log string) error {
-	if strings.Contains(log, "No space left on device") {
+func (a *attempt) mendIt(err error, log string) error {
+	switch {
+	case a.h.Role == tasks.RoleSite && strings.Contains(log, "no child SA came up"):
+		return transport.Hinted(err, "the tunnel did not come up: `vpnpush doctor %s` looks for what stops it on the way to the hub", a.h.Name)
+	case strings.Contains(log, "No space left on device"):
 		return transport.Hinted(err, "a file system of the host is full: `df -h` there tells which, apt-get clean and journalctl --vacuum-size=50M often help; then apply again")
 	}
 	return transport.Hinted(err, "the host is as it was: mend there what is told, and apply again")
@@ -556,13 +555,13 @@ func (a *attempt) reverted(word string, why error) {
 		a.kept()
 		a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("confirmed, but the answer was lost on the way: %v", why))
 	case host.OutcomeUntouched:
-		a.fail(Failed, mendIt(fmt.Errorf("%w; nothing was changed", why), ""))
+		a.fail(Failed, a.mendIt(fmt.Errorf("%w; nothing was changed", why), ""))
 	case host.OutcomeReverted:
 		err := fmt.Errorf("%w; the host stands as before", why)
 		if how != oneLine(why) {
 			err = fmt.Errorf("%w (%s)", err, how)
 		}
-		a.fail(RolledBack, mendIt(err, ""))
+		a.fail(RolledBack, a.mendIt(err, ""))
 	case host.OutcomeRevertFailed:
 		a.torn = true
 		a.fail(Failed, a.backupHint(fmt.Errorf("%w; and putting back what was there failed (%s)", why, how)))

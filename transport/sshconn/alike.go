@@ -27,13 +27,7 @@ func (d *Dialer) optionsAlike(ssh string, t *Target, host string) (opts []option
 	if !plainName(host) || strings.Contains(host, anyHost) {
 		return nil, false
 	}
-	d.mu.Lock()
-	if d.named == nil {
-		d.named = hostPatterns(d.SSHConfig)
-	}
-	named := d.named
-	d.mu.Unlock()
-	if named(anyHost) || named(host) {
+	if named := d.named(); named(anyHost) || named(host) {
 		return nil, false
 	}
 	l := shared(d, d.alike, t.User+"\n"+strconv.Itoa(t.Port), func() ([]option, error) {
@@ -86,13 +80,12 @@ func hostPatterns(file string) func(host string) bool {
 	} else {
 		r.unknown = true
 	}
-	switch file {
-	case "none":
-	case "":
-		r.read(filepath.Join(r.home, ".ssh/config"), filepath.Join(r.home, ".ssh"), 0)
-		r.read("/etc/ssh/ssh_config", "/etc/ssh", 0)
-	default:
-		r.read(file, filepath.Join(r.home, ".ssh"), 0)
+	for _, p := range configFiles(file, r.home) {
+		dir := filepath.Join(r.home, ".ssh")
+		if p == systemConfig {
+			dir = filepath.Dir(p)
+		}
+		r.read(p, dir, 0)
 	}
 	if r.unknown {
 		return func(string) bool { return true }

@@ -343,25 +343,31 @@ func (s *settings) expander(t *Target) func([]string) []string {
 	}
 }
 
+// systemConfig is read after the user's own.
+const systemConfig = "/etc/ssh/ssh_config"
+
+// configFiles returns the files that ssh reads with a home folder, if there is one; file is
+// as in Dialer.SSHConfig.
+func configFiles(file, home string) []string {
+	switch {
+	case file == "none":
+		return nil
+	case file != "":
+		return []string{file}
+	case home == "":
+		return []string{systemConfig}
+	}
+	return []string{filepath.Join(home, ".ssh/config"), systemConfig}
+}
+
 // readConfig reads ssh_config without ssh. The library takes a file whole or
 // not at all and knows of Match only "all" and one "host"; it would misread a
 // Match with more criteria, so that is an error too.
 func readConfig(file, host, userName string, port int) ([]option, error) {
 	opts := []option{{"hostname", host}}
-	paths := []string{"/etc/ssh/ssh_config"}
 	home, _ := os.UserHomeDir()
-	if home != "" {
-		paths = append([]string{filepath.Join(home, ".ssh/config")}, paths...)
-	}
-	switch file {
-	case "":
-	case "none":
-		paths = nil
-	default:
-		paths = []string{file}
-	}
 	var configs []*ssh_config.Config
-	for _, p := range paths {
+	for _, p := range configFiles(file, home) {
 		data, err := os.ReadFile(p)
 		if errors.Is(err, os.ErrNotExist) && file == "" {
 			continue

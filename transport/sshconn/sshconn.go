@@ -86,7 +86,7 @@ type Dialer struct {
 	closed   bool
 	resolved map[string]*lazy[*settings]
 	alike    map[string]*lazy[[]option]
-	named    func(host string) bool // by a line of ssh_config
+	named    func() func(host string) bool // by a line of ssh_config, which is read once
 	jumps    map[string]*lazy[*client]
 	keys     map[string]*lazy[*keyFile]
 	mute     map[string]bool // sockets of agents that did not answer
@@ -137,6 +137,7 @@ func (d *Dialer) init() {
 		}
 		d.resolved = make(map[string]*lazy[*settings])
 		d.alike = make(map[string]*lazy[[]option])
+		d.named = sync.OnceValue(func() func(string) bool { return hostPatterns(d.SSHConfig) })
 		d.jumps = make(map[string]*lazy[*client])
 		d.keys = make(map[string]*lazy[*keyFile])
 		d.hosts.warn = d.Warn
