@@ -3,7 +3,6 @@ package inventory
 import (
 	"cmp"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"regexp"
@@ -206,29 +205,8 @@ func (r *reader) checkHops(at toml.Key, jump string, names []string) {
 			r.errorf(at, mend, "%s: there is no host %q", at, hop)
 			continue
 		}
-		if err := CheckHop(hop); err != nil {
+		if _, err := ParseLogin(hop); err != nil {
 			r.errorf(at, "write user@host:port", "%s: %q %v", at, hop, err)
 		}
 	}
-}
-
-// CheckHop checks [user@]host[:port]. An IPv6 host stands in brackets.
-func CheckHop(hop string) error {
-	host := hop
-	if i := strings.LastIndexByte(hop, '@'); i >= 0 {
-		if !sshUser.MatchString(hop[:i]) {
-			return errors.New("has no good user")
-		}
-		host = hop[i+1:]
-	}
-	if i := strings.LastIndexByte(host, ':'); i >= 0 && !strings.HasSuffix(host, "]") {
-		if port, err := strconv.Atoi(host[i+1:]); err != nil || port < 1 || port > 65535 {
-			return errors.New("has no good port")
-		}
-		host = host[:i]
-	}
-	if !sshHost.MatchString(host) {
-		return errors.New("has no good host")
-	}
-	return nil
 }

@@ -308,11 +308,11 @@ func (r *reader) hub(t *table, inv *Inventory) {
 func (r *reader) movesFrom(t *table, h *Hub) {
 	const mend = "write how to log in where the hub was, as user@host:port, or leave it out once no site is behind that"
 	h.MovesFrom = t.str("moves_from", "")
-	switch err := CheckHop(h.MovesFrom); {
+	switch from, err := ParseLogin(h.MovesFrom); {
 	case h.MovesFrom == "":
 	case err != nil:
 		r.errorf(t.at("moves_from"), mend, "%s: %q %v", t.name("moves_from"), h.MovesFrom, err)
-	case h.Address.IsValid() && slices.Contains(strings.FieldsFunc(h.MovesFrom, func(c rune) bool { return c == '@' || c == ':' }), h.Address.String()):
+	case h.Address.IsValid() && from.Host == h.Address.String():
 		r.errorf(t.at("moves_from"), mend, "%s: %s is where it is now, hub.address", t.name("moves_from"), h.Address)
 	}
 }

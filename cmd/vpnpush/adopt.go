@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -150,32 +150,18 @@ func (a *app) adopted(found *adopt.Adopted, out string, v adoptView) error {
 
 // parseBox parses [NAME=][user@]host[:port].
 func parseBox(arg string) (adopt.Box, error) {
+	bad := func(err error) (adopt.Box, error) {
+		return adopt.Box{}, transport.WithHint(fmt.Errorf("adopt: %w", err), "write [NAME=][user@]host[:port]")
+	}
 	name, way, named := strings.Cut(arg, "=")
 	if !named {
 		name, way = "", arg
+	} else if !inventory.ValidHostName(name) {
+		return bad(fmt.Errorf("%q: the name %q cannot be used in file and connection names", arg, name))
 	}
-	b := adopt.Box{Arg: way, Name: name, Host: way}
-	if named {
-		b.Arg = name
+	l, err := inventory.ParseLogin(way)
+	if err != nil {
+		return bad(fmt.Errorf("%q %w", way, err))
 	}
-	bad := func(why string) (adopt.Box, error) {
-		return b, transport.WithHint(fmt.Errorf("adopt: %q: %s", arg, why), "write [NAME=][user@]host[:port]")
-	}
-	if named && !inventory.ValidHostName(name) {
-		return bad(fmt.Sprintf("the name %q cannot be used in file and connection names", name))
-	}
-	if i := strings.LastIndexByte(b.Host, '@'); i >= 0 {
-		b.User, b.Host = b.Host[:i], b.Host[i+1:]
-	}
-	if i := strings.LastIndexByte(b.Host, ':'); i >= 0 && !strings.HasSuffix(b.Host, "]") {
-		port, err := strconv.Atoi(b.Host[i+1:])
-		if err != nil || port < 1 || port > 65535 {
-			return bad("the port is none")
-		}
-		b.Host, b.Port = b.Host[:i], port
-	}
-	if err := inventory.CheckHop(way); err != nil {
-		return bad(err.Error())
-	}
-	return b, nil
+	return adopt.Box{Arg: cmp.Or(name, way), Name: name, Host: l.Host, User: l.User, Port: l.Port}, nil
 }

@@ -87,31 +87,20 @@ func addSite(d *inventory.Draft, name string, s newSite) (view.Edit, error) {
 }
 
 // sshPairs returns the keys of an ssh table that [USER@]HOST[:PORT] stands for.
-func sshPairs(login string) (pairs []inventory.Pair, err error) {
-	if login == "" {
+func sshPairs(text string) ([]inventory.Pair, error) {
+	if text == "" {
 		return nil, nil
 	}
-	host := login
-	if i := strings.LastIndexByte(login, '@'); i >= 0 {
-		pairs, host = append(pairs, inventory.Pair{Key: []string{"ssh", "user"}, Value: login[:i]}), login[i+1:]
+	l, err := inventory.ParseLogin(text)
+	if err != nil {
+		return nil, transport.WithHint(fmt.Errorf("--ssh: %q %w", text, err), "write [USER@]HOST[:PORT]")
 	}
-	port := ""
-	if name, rest, ok := strings.Cut(host, "]:"); ok {
-		host, port = name+"]", rest
-	} else if strings.Count(host, ":") == 1 { // more of them are an IPv6 address
-		host, port, _ = strings.Cut(host, ":")
+	pairs := []inventory.Pair{{Key: []string{"ssh", "host"}, Value: l.Host}}
+	if l.User != "" {
+		pairs = append(pairs, inventory.Pair{Key: []string{"ssh", "user"}, Value: l.User})
 	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	pairs = append([]inventory.Pair{{Key: []string{"ssh", "host"}, Value: host}}, pairs...)
-	if host == "" || strings.HasSuffix(login, ":") {
-		return nil, transport.WithHint(fmt.Errorf("--ssh %s: this names no host", login), "write [USER@]HOST[:PORT]")
-	}
-	if port != "" {
-		n, err := strconv.Atoi(port)
-		if err != nil {
-			return nil, transport.WithHint(fmt.Errorf("--ssh %s: %q is not a port", login, port), "write [USER@]HOST[:PORT]")
-		}
-		pairs = append(pairs, inventory.Pair{Key: []string{"ssh", "port"}, Value: n})
+	if l.Port != 0 {
+		pairs = append(pairs, inventory.Pair{Key: []string{"ssh", "port"}, Value: l.Port})
 	}
 	return pairs, nil
 }
