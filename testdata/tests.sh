@@ -7,6 +7,7 @@
 #
 #   PARALLEL=4    so many tests at a time: those on a lab wait for most of their time
 #   SLOWEST=15    so many are told at the end
+#   NOT_RUN=TEXT  what this leaves out and who runs that: the last line, and a loud one
 set -euo pipefail
 gotestsum=(go run gotest.tools/gotestsum@v1.13.0)
 format=standard-quiet
@@ -18,4 +19,5 @@ code=0
 printf '\nthe slowest:\n'
 "${gotestsum[@]}" tool slowest --num "${SLOWEST:-15}" --jsonfile "$events" |
     awk '{ sub(/^.*\/vpnpush\//, "", $1); printf "%10s  %s  %s\n", $3, $1, $2 }'
+[ -z "${NOT_RUN:-}" ] || printf '\nNOT RUN here: %s\n' "$NOT_RUN"
 exit "$code"
