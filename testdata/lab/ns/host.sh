@@ -81,8 +81,10 @@ while :; do
     net_up
     nsenter --net="/run/netns/$NAME" unshare -m -p -u -i --fork --kill-child --mount-proc=/proc --propagation private \
         bash -c "$boot" </dev/null >>"$H/console" 2>&1 &
+    echo $! >"$H/unshare"       # for in.sh
     wait $!
     rc=$?
+    rm "$H/unshare"
     [ $rc = 129 ] || break      # 129: SIGHUP, that is reboot(2); else powered off
     echo "== reboot" >>"$H/console"
 done
