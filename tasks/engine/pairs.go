@@ -172,10 +172,12 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 		if !s.changes() || s.h.Leave || s.h.Rollback != nil {
 			continue
 		}
-		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 {
+		m, err := tasks.ReadManifest(s.hp.Facts)
+		bare := err == nil && m == nil && c.hub.isDown(s.h.Name)
+		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 && !bare {
 			c.sites = append(c.sites, s)
 		}
-		if m, err := tasks.ReadManifest(s.hp.Facts); err == nil && m != nil && m.Host != s.h.Name && had.Conn(m.Host) != nil {
+		if err == nil && m != nil && m.Host != s.h.Name && had.Conn(m.Host) != nil {
 			c.renamed[m.Host] = s
 		}
 	}
@@ -189,6 +191,15 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 		}
 	}
 	return c
+}
+
+// isDown reports whether the tunnel to a site is known not to be up: where the site was never
+// applied to, there is nothing to be kept.
+func (a *attempt) isDown(site string) bool {
+	if _, err := tunnelStates(a.h, a.hp.Facts); err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(a.tunnelsBefore(), func(t strongswan.TunnelState) bool { return t.Tunnel.Peer == site && t.Up })
 }
 
 // hubWhere returns the changes of the hub's ends, by site, where each site of the crossing

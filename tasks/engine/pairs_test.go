@@ -105,6 +105,13 @@ func TestPairs(t *testing.T) {
 			did: "vps launch, vps confirm, osaka launch, osaka confirm, tokyo launch, tokyo confirm, vps launch, vps confirm",
 		},
 		{
+			// its hub would send the old key, which a site that was never applied to does not know
+			name: "a site that has no end yet: the hub takes the new at once", sites: []string{"kyoto"},
+			set:     map[string]func(*machine){"kyoto": func(m *machine) { m.before = noConf }},
+			results: "vps changed, kyoto changed", has: "kyoto=new",
+			did: "vps launch, vps confirm, kyoto launch, kyoto confirm",
+		},
+		{
 			name: "a new key: the site takes the old one until the hub has no other", sites: []string{"kyoto"},
 			results: "vps changed, kyoto changed", has: "kyoto=new",
 			did: "vps launch, vps confirm, kyoto launch, kyoto confirm, vps launch, vps confirm, kyoto launch, kyoto confirm",
