@@ -173,7 +173,7 @@ revert() {
     if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
-        rm -rf -- "$pending" "$txn/debs" "$txn/apply.sh"
+        rm -rf -- "$pending" "$txn/debs" "$txn/apply.sh" "$txn/block" "$txn"/edit* "$txn"/renewed*
         record reverted "$1"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"

@@ -28,6 +28,23 @@ cat "$state/revert-failed" "$txn/outcome"
 	}
 }
 
+// What a file was edited in when the script was killed goes with the revert: there may be
+// keys in it, of which no backup tells.
+func TestRevertLeavesNoScraps(t *testing.T) {
+	for name, argv := range shells(t) {
+		out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending
+put_back() { return 0; }
+disarm() { :; }
+for scrap in block edit edited edited2 renewed renewed2; do : >"$txn/$scrap"; done
+revert why
+ls "$txn"
+rm "$txn/outcome"`, "")
+		if err != nil || out != "outcome\n" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+}
+
 // An apply that the host refuses leaves its script there no longer than it runs: there are
 // keys in it.
 func TestRefusedScriptGoes(t *testing.T) {
