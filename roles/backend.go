@@ -31,8 +31,8 @@ type backend struct {
 	// files returns the tasks that put the conns of a host down, and what is to be
 	// loaded of them. It refuses what its files cannot carry.
 	files func(owner string, cs conns) ([]tasks.Task, []tasks.Conn, error)
-	// confTask and keyTask return the IDs of the tasks that hold a conn and its key.
-	confTask, keyTask func(conn string) string
+	// place returns a conn by its name, with where its files are.
+	place func(conn string) tasks.Conn
 	// keysIn returns the keys in the file of a conn's, in their order. The last is the
 	// one that this end sends; it takes each of them.
 	keysIn func(file []byte) []secret.Value
@@ -101,6 +101,22 @@ func (h Host) backend(f tasks.Facts) backend {
 		return h.backends[0]
 	}
 	return h.backends[1]
+}
+
+// confTask and keyTask return the IDs of the tasks that hold a conn and its key.
+func (b backend) confTask(conn string) string { return tasks.File{Path: b.place(conn).Conf}.ID() }
+func (b backend) keyTask(conn string) string  { return tasks.File{Path: b.place(conn).Secrets}.ID() }
+
+// places returns the conns as far as it is known without what is in their files.
+func (b backend) places(cs conns) []tasks.Conn {
+	var out []tasks.Conn
+	for _, t := range cs.tunnels {
+		out = append(out, b.place(t.name))
+	}
+	if cs.clients != nil {
+		out = append(out, b.place(cs.clients.name))
+	}
+	return out
 }
 
 // swaps returns the tasks that let b take the place of each other backend.

@@ -30,11 +30,7 @@ func (h Host) ForeignKeys(f tasks.Facts) []string {
 	if err != nil {
 		return nil // a plan says why
 	}
-	_, ours, err := b.files(h.inv.ID, cs)
-	if err != nil {
-		return nil
-	}
-	found, err := foreignKeys(b.Daemon, cs, ours).Found(f)
+	found, err := foreignKeys(b.Daemon, cs, b.places(cs)).Found(f)
 	if err != nil {
 		return []string{fmt.Sprintf("which keys open vpnpush's conns is not known: %v", err)}
 	}

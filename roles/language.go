@@ -33,6 +33,11 @@ type connText struct {
 	Lifetime                    string
 }
 
+// place returns a conn by its name, with where its files are.
+func (l language) place(conn string) tasks.Conn {
+	return tasks.Conn{Name: conn, Conf: l.confDir + conn + l.confEnd, Secrets: l.confDir + conn + l.keysEnd}
+}
+
 // files returns the tasks that put the conns down, and what is to be loaded of them.
 func (l language) files(owner string, cs conns) (ts []tasks.Task, loaded []tasks.Conn, err error) {
 	// add takes a conn and its keys, with the one identity that they are found by.
@@ -45,10 +50,11 @@ func (l language) files(owner string, cs conns) (ts []tasks.Task, loaded []tasks
 		if err != nil {
 			return err
 		}
-		conf := tasks.File{Path: l.confDir + c.Name + l.confEnd, Content: text, Mode: 0o644, Owner: owner}
-		keys := tasks.File{Path: l.confDir + c.Name + l.keysEnd, Content: []byte(tasks.Marker("#", owner) + lines), Mode: 0o600, Owner: owner, Syntax: l.syntax}
+		at := l.place(c.Name)
+		conf := tasks.File{Path: at.Conf, Content: text, Mode: 0o644, Owner: owner}
+		keys := tasks.File{Path: at.Secrets, Content: []byte(tasks.Marker("#", owner) + lines), Mode: 0o600, Owner: owner, Syntax: l.syntax}
 		ts = append(ts, conf, keys)
-		load.Name, load.Conf, load.Secrets = c.Name, conf.Path, keys.Path
+		load.Name, load.Conf, load.Secrets = at.Name, at.Conf, at.Secrets
 		load.ConfSHA, load.SecretsSHA = tasks.SHA256(conf.Content), tasks.SHA256(keys.Content)
 		loaded = append(loaded, load)
 		return nil

@@ -52,9 +52,7 @@ func (h Host) Preflight(f tasks.Facts) (refusals []error, warnings []string) {
 	c.standing(b)
 	c.strongswan()
 	if cs, err := h.conns(h.tunnels()); !c.unknown(err) {
-		if _, conns, err := b.files(h.inv.ID, cs); !c.unknown(err) {
-			b.preflight(&c, conns)
-		}
+		b.preflight(&c, b.places(cs))
 	}
 	c.rivals(h.filter.rivals)
 	if h.filter.preflight != nil {

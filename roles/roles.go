@@ -71,9 +71,12 @@ func (h Host) Reads() []tasks.Read {
 	reads = append(append(reads, tasks.Unit{Name: unitXL2TPD}.Reads()...),
 		tasks.Read{Kind: tasks.ReadFile, Arg: chapSecrets})
 	reads = append(append(reads, h.filter.reads...), readUnits(h.filter.rivals)...)
+	// the files of the other tunnels are among what a pattern of the backend brings
+	ends := h.tunnels()
+	ends = ends[:min(len(ends), 1)]
 	for _, b := range h.backends {
 		// what cannot be put down reads nothing: Tasks says why
-		if ts, err := h.tasks(b, h.tunnels()); err == nil {
+		if ts, err := h.tasks(b, ends); err == nil {
 			for _, t := range ts {
 				reads = append(reads, t.Reads()...)
 			}

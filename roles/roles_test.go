@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/vpnpush/vpnpush/inventory"
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/iptables"
 	"github.com/vpnpush/vpnpush/tasks/strongswan"
@@ -596,17 +597,34 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// What a check looks at must be among what the probe brings.
+// What a check looks at must be among what the probe brings, as a file among what a
+// pattern matches; and what is asked of a hub must not grow with its sites: it is one
+// argument of a program.
 func TestReadsHoldWhatTasksRead(t *testing.T) {
 	for name, inv := range inventories {
 		for _, h := range hosts(inv()) {
 			reads := of(t, inv(), h).Reads()
+			var patterns []string
+			for _, r := range reads {
+				if r.Kind == tasks.ReadGlob {
+					patterns = append(patterns, r.Arg)
+				}
+			}
 			for _, task := range wanted(t, inv(), h) {
 				for _, r := range task.Reads() {
-					if !slices.Contains(reads, r) {
+					if !slices.Contains(reads, r) && !(r.Kind == tasks.ReadFile && tasks.InGlob(slices.Values(patterns), r.Arg)) {
 						t.Errorf("%s/%s: %s reads %s %s, the probe does not", name, h, task.ID(), r.Kind, r.Arg)
 					}
 				}
+			}
+			more := inv()
+			for i := range 50 {
+				more.Sites = append(more.Sites, inventory.Site{
+					Name: fmt.Sprintf("zz%02d", i), Subnets: nets(fmt.Sprintf("10.200.%d.0/24", i)), PSK: secret.New("not-a-secret-of-another-site"),
+				})
+			}
+			if n := len(of(t, more, h).Reads()); n != len(reads) {
+				t.Errorf("%s/%s: with more sites %d reads, and %d without", name, h, n, len(reads))
 			}
 		}
 	}

@@ -71,8 +71,7 @@ var starter = backend{
 	carriesShell: starterCarries,
 	supposed:     []tasks.Supposed{listedBare(readFiles), noOtherIPsec},
 	files:        starterFiles,
-	confTask:     func(conn string) string { return tasks.File{Path: confDir + conn + confSuffix}.ID() },
-	keyTask:      func(conn string) string { return tasks.File{Path: confDir + conn + keysSuffix}.ID() },
+	place:        starterLanguage.place,
 	keysIn:       starterKeys,
 	reads: []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: ipsecConf},

@@ -52,13 +52,14 @@ func SAsFrom(f Facts) ([]strongswan.SA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("command %s: %w: %w", readSwanctl.Shell, ErrUnknown, err)
 	}
+	// swanctl may speak with the same charon: the vici plugin is loaded into
+	// a charon of starter, too. It tells more, so its word is taken.
+	told := map[string]bool{}
 	for _, m := range more {
-		// swanctl may speak with the same charon: the vici plugin is loaded into
-		// a charon of starter, too. It tells more, so its word is taken.
-		same := func(s strongswan.SA) bool { return s.SPIs == m.SPIs }
-		sas = append(slices.DeleteFunc(sas, same), m)
+		told[m.SPIs] = true
 	}
-	return sas, nil
+	sas = slices.DeleteFunc(sas, func(s strongswan.SA) bool { return told[s.SPIs] })
+	return append(sas, more...), nil
 }
 
 // listing returns the output of a command that asks charon, nil when there is no

@@ -190,9 +190,10 @@ func (t ForeignKeys) find(f Facts) ([]foreignKey, error) {
 			selectors[k.Name] = append(selectors[k.Name], k.Selectors...)
 		}
 	}
+	ours := asSet(t.Ours)
 	var out []foreignKey
 	for _, file := range files {
-		if m.Owns(file.path) || slices.Contains(t.Ours, file.path) {
+		if m.Owns(file.path) || ours[file.path] {
 			continue
 		}
 		for _, k := range file.keys {

@@ -83,15 +83,14 @@ func (t IPsec) Loads() map[string]string {
 	return m
 }
 
-// Needs returns the IDs of the tasks that a conn stands on: that of the service and those
-// of its files. Both are empty where it is none of Conns.
-func (t IPsec) Needs(conn string) (service string, files []string) {
+// Makes returns the IDs of the tasks that each conn stands on, by its name: that of the
+// service, and those of its files.
+func (t IPsec) Makes() (service string, files map[string][]string) {
+	files = make(map[string][]string, len(t.Conns))
 	for _, c := range t.Conns {
-		if c.Name == conn {
-			return Unit{Name: t.Daemon.Unit}.ID(), []string{File{Path: c.Conf}.ID(), File{Path: c.Secrets}.ID()}
-		}
+		files[c.Name] = []string{File{Path: c.Conf}.ID(), File{Path: c.Secrets}.ID()}
 	}
-	return "", nil
+	return Unit{Name: t.Daemon.Unit}.ID(), files
 }
 
 // Check implements Task. What charon runs with cannot be read back in full, so
@@ -106,13 +105,15 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := LoadedConns(f)
+	isStale := asSet(stale)
+	loaded, err := LoadedConns(f)
 	if err != nil {
 		return nil, err
 	}
+	known := asSet(loaded)
 	// What is not known is left alone; that it is not is told with the tunnels. A hub's
 	// listing is long, and seldom asked for.
-	sas := sync.OnceValue(func() []strongswan.SA { sas, _ := SAsFrom(f); return sas })
+	outgrown := sync.OnceValue(func() map[string]bool { sas, _ := SAsFrom(f); return t.outgrown(sas) })
 	note, err := f.File(loadedPath(t.Daemon.Unit))
 	if err != nil {
 		return nil, err
@@ -130,12 +131,12 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 		names = append(names, n.Name)
 		delete(noted, n.Name)
 		// another daemon may run, with conns of these names
-		switch had := u.Active == "active" && slices.Contains(known, n.Name); {
+		switch had := u.Active == "active" && known[n.Name]; {
 		case !had:
 			created = append(created, n.Name)
-		case n.Gone && !n.Initiates && (slices.Contains(stale, n.Conf) || slices.Contains(stale, n.Secrets)):
+		case n.Gone && !n.Initiates && (isStale[n.Conf] || isStale[n.Secrets]):
 			ended = append(ended, n.Name)
-		case slices.Contains(stale, n.Conf) && (n.Initiates || n.outgrown(sas())):
+		case isStale[n.Conf] && (n.Initiates || outgrown()[n.Name]):
 			changed = append(changed, n.Name)
 		}
 	}
@@ -212,15 +213,21 @@ func connWords(f Facts, conn string) string {
 	return "conn " + conn
 }
 
-// outgrown reports whether an SA of a conn that waits carries something else than is
+// outgrown returns the conns that wait of which an SA carries something else than is
 // wanted, though the other end has that already: what the two agreed on before stays up,
 // and no rekeying widens it. While the hub takes both, the site ends it and dials.
-func (c Conn) outgrown(sas []strongswan.SA) bool {
-	if c.Tunnel == nil || c.Also != nil {
-		return false
+func (t IPsec) outgrown(sas []strongswan.SA) map[string]bool {
+	var want []strongswan.Tunnel
+	for _, c := range t.Conns {
+		if c.Tunnel != nil && c.Also == nil {
+			want = append(want, *c.Tunnel)
+		}
 	}
-	st := strongswan.CheckTunnels(sas, []strongswan.Tunnel{*c.Tunnel})[0]
-	return st.SAs > 0 && !st.Up
+	out := map[string]bool{}
+	for _, st := range strongswan.CheckTunnels(sas, want) {
+		out[st.Tunnel.Conn] = st.SAs > 0 && !st.Up
+	}
+	return out
 }
 
 // takes returns the conns that are to fit more, or less, of what the other end may have

@@ -127,22 +127,21 @@ func readManifest(f Facts) (*Manifest, error) {
 // ParseManifest parses a manifest's file. Of one in format 1 the rest is found in the
 // files of its time, which file returns.
 func ParseManifest(s FileState, file func(path string) (FileState, error)) (*Manifest, error) {
-	var v struct {
-		FormatVersion int `json:"format_version"`
-	}
-	if err := json.Unmarshal(s.Content, &v); err != nil {
-		return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)
-	}
+	// most are of this format: one of a hub is long, and read once
 	var m Manifest
-	var err error
-	switch v.FormatVersion {
-	case 1:
+	err := json.Unmarshal(s.Content, &m)
+	if m.FormatVersion != manifestFormat {
+		var v struct {
+			FormatVersion int `json:"format_version"`
+		}
+		if err := json.Unmarshal(s.Content, &v); err != nil {
+			return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)
+		}
+		if v.FormatVersion != 1 {
+			return nil, transport.WithHint(fmt.Errorf("file %s: %w: format_version %d, this vpnpush knows 1 and %d", s.Path, ErrUnknown, v.FormatVersion, manifestFormat),
+				"a newer vpnpush has applied here: use that one")
+		}
 		m, err = parseManifest1(s.Content, file)
-	case manifestFormat:
-		err = json.Unmarshal(s.Content, &m)
-	default:
-		return nil, transport.WithHint(fmt.Errorf("file %s: %w: format_version %d, this vpnpush knows 1 and %d", s.Path, ErrUnknown, v.FormatVersion, manifestFormat),
-			"a newer vpnpush has applied here: use that one")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("file %s: %w: %w", s.Path, ErrUnknown, err)

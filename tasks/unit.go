@@ -198,6 +198,14 @@ func sortedKeys[V any](m map[string]V) []string {
 	return out
 }
 
+func asSet(ss []string) map[string]bool {
+	out := make(map[string]bool, len(ss))
+	for _, s := range ss {
+		out[s] = true
+	}
+	return out
+}
+
 func quoteList(ss []string) string {
 	var b strings.Builder
 	for _, s := range ss {

@@ -33,13 +33,14 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 		if err != nil {
 			return nil, err
 		}
+		tunnels := r.Tunnels()
 		hosts = append(hosts, engine.Host{
 			Name: h.Name, Role: string(h.Role), InTunnel: inTunnel(inv, h),
-			Pairs: r.Pairs, Renamed: r.Renamed, Reads: r.Reads(), Tunnels: r.Tunnels(), TunnelCount: len(r.Tunnels()),
+			Pairs: r.Pairs, Renamed: r.Renamed, Reads: r.Reads(), Tunnels: tunnels, TunnelCount: len(tunnels),
 			Daemon: r.Daemon, Daemons: roles.Daemons(),
 			Preflight: func(f tasks.Facts) ([]error, []string) {
 				refusals, warnings := r.Preflight(f)
-				if says := lineBreaks(inv, h, r.Tunnels(), f); says != "" {
+				if says := lineBreaks(inv, h, tunnels, f); says != "" {
 					warnings = append(warnings, says)
 				}
 				return refusals, warnings

@@ -42,6 +42,7 @@ type app struct {
 
 	view           *view.View
 	redactor       *secret.Redactor
+	redacts        []secret.Value // what it masks
 	becomePassword secret.Value
 	identity       secret.Value // of the environment
 	asked          passphrases
@@ -278,9 +279,13 @@ func (a *app) redact(inv *inventory.Inventory) {
 	if !a.becomePassword.IsZero() {
 		vs = append(vs, a.becomePassword)
 	}
-	a.redactor = secret.NewRedactor(slices.DeleteFunc(vs, func(v secret.Value) bool {
+	vs = slices.DeleteFunc(vs, func(v secret.Value) bool {
 		return len(v.Reveal()) < secret.Short && slices.Contains(names, v.Reveal())
-	})...)
+	})
+	// where no secret was fetched, it is asked for twice
+	if !slices.EqualFunc(vs, a.redacts, secret.Value.Equal) {
+		a.redactor, a.redacts = secret.NewRedactor(vs...), vs
+	}
 }
 
 // askBecomePassword asks for what --ask-become-pass promises.

@@ -33,26 +33,31 @@ const Short = 8
 
 // NewRedactor returns a Redactor of vs. It ignores unset and empty values.
 func NewRedactor(vs ...Value) *Redactor {
-	var needles []string
-	for _, v := range vs {
-		if s := v.Reveal(); s != "" {
-			needles = append(needles, forms(s)...)
-		}
-	}
-	slices.SortFunc(needles, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
-	})
 	r := &Redactor{by: map[[2]byte][]string{}}
-	for _, n := range slices.Compact(needles) {
-		if len(n) == 1 {
-			r.single[n[0]] = true
+	for _, v := range vs {
+		s := v.Reveal()
+		if s == "" {
 			continue
 		}
-		k := [2]byte{n[0], n[1]}
-		r.by[k] = append(r.by[k], n)
+		needles := forms(s) // most of a plain secret are itself
+		slices.Sort(needles)
+		for _, n := range slices.Compact(needles) {
+			if len(n) == 1 {
+				r.single[n[0]] = true
+				continue
+			}
+			k := [2]byte{n[0], n[1]}
+			r.by[k] = append(r.by[k], n)
+		}
+	}
+	for k, needles := range r.by {
+		slices.SortFunc(needles, func(a, b string) int {
+			if len(a) != len(b) {
+				return len(b) - len(a)
+			}
+			return strings.Compare(a, b)
+		})
+		r.by[k] = slices.Compact(needles)
 	}
 	return r
 }

@@ -387,12 +387,12 @@ type lostTunnel struct {
 // lost returns the first tunnel that an apply has to answer for: on a site every
 // one, on the hub one that was up, for a new site has not dialled yet.
 func lost(before, after []strongswan.TunnelState, role string) *lostTunnel {
+	up := map[string]bool{} // before
+	for _, b := range before {
+		up[b.Tunnel.Conn] = up[b.Tunnel.Conn] || b.Up
+	}
 	for _, a := range after {
-		if a.Up {
-			continue
-		}
-		was := slices.ContainsFunc(before, func(b strongswan.TunnelState) bool { return b.Tunnel.Conn == a.Tunnel.Conn && b.Up })
-		if was || role != tasks.RoleHub {
+		if was := up[a.Tunnel.Conn]; !a.Up && (was || role != tasks.RoleHub) {
 			return &lostTunnel{TunnelState: a, was: was}
 		}
 	}

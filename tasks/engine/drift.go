@@ -298,9 +298,9 @@ type loader interface {
 
 // connMaker is a task that makes conns.
 type connMaker interface {
-	// Needs returns the IDs of the tasks that a conn stands on: that of its service and
-	// those of its files. Both are empty where the task does not make it.
-	Needs(conn string) (service string, files []string)
+	// Makes returns the IDs of the tasks that each of its conns stands on, by its name:
+	// that of the service, and those of the conn's files.
+	Makes() (service string, files map[string][]string)
 }
 
 // withoutConsequences removes the findings that are there only because a file differs:
@@ -312,12 +312,17 @@ func withoutConsequences(fs []Finding, ts []tasks.Task) []Finding {
 			differs[p] = true
 		}
 	}
-	return slices.DeleteFunc(fs, func(f Finding) bool {
-		i := slices.IndexFunc(ts, func(t tasks.Task) bool { return t.ID() == f.Change.Task })
-		if i < 0 {
-			return false
+	if len(differs) == 0 {
+		return fs
+	}
+	loaders := map[string]loader{} // by ID
+	for _, t := range ts {
+		if l, ok := t.(loader); ok {
+			loaders[t.ID()] = l
 		}
-		task, ok := ts[i].(loader)
+	}
+	return slices.DeleteFunc(fs, func(f Finding) bool {
+		task, ok := loaders[f.Change.Task]
 		if !ok {
 			return false
 		}
@@ -342,8 +347,9 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	if h.Tunnels, err = tunnelStates(host, f); err != nil {
 		return err
 	}
+	explained := h.explained(ts)
 	for _, t := range h.Tunnels {
-		if t.Up || h.explains(t.Tunnel.Conn, ts) {
+		if t.Up || explained[t.Tunnel.Conn] {
 			continue
 		}
 		if w := tasks.LastWord(f, t.Tunnel, h.Role != tasks.RoleHub); w != nil {
@@ -354,21 +360,29 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	return nil
 }
 
-// explains reports whether a finding is the cause of a tunnel being down.
-func (h *HostDrift) explains(conn string, ts []tasks.Task) bool {
+// explained returns the conns of ts whose tunnel is down because of a finding.
+func (h *HostDrift) explained(ts []tasks.Task) map[string]bool {
+	found, pending := map[string]bool{}, map[string]bool{} // tasks
+	for _, f := range h.Findings {
+		found[f.Change.Task] = true
+		if f.State == FindingPending {
+			pending[f.Change.Task] = true
+		}
+	}
+	out := map[string]bool{}
 	for _, t := range ts {
-		makes, ok := t.(connMaker)
+		maker, ok := t.(connMaker)
 		if !ok {
 			continue
 		}
-		service, files := makes.Needs(conn)
-		if slices.ContainsFunc(h.Findings, func(f Finding) bool {
-			return f.Change.Task == service || f.State == FindingPending && slices.Contains(files, f.Change.Task)
-		}) {
-			return true
+		service, conns := maker.Makes()
+		for conn, files := range conns {
+			if found[service] || slices.ContainsFunc(files, func(id string) bool { return pending[id] }) {
+				out[conn] = true
+			}
 		}
 	}
-	return false
+	return out
 }
 
 // leaveTunnelsToSites removes from the hub's findings each tunnel that its site sees down

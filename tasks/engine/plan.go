@@ -289,7 +289,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	var f tasks.Facts
 	answer, err := host.Unpack(res.Stdout, h.maxAnswer())
 	if err == nil {
-		f, err = host.ParseFacts(bytes.NewReader(answer))
+		f, err = host.ParseFacts(answer)
 	}
 	if said := bytes.TrimSpace(res.Stderr); errors.Is(err, tasks.ErrUnknown) && len(said) > 0 {
 		err = fmt.Errorf("%w\n%s", err, said)
@@ -387,17 +387,18 @@ func (e *Engine) wanted(h Host, f tasks.Facts, peers tasks.Peers) ([]tasks.Task,
 // sitesGone returns how many of the tunnels that were applied ts do not want, and how
 // many were applied. A site with another name does not go.
 func sitesGone(m *tasks.Manifest, ts []tasks.Task, renamed map[string]string) (gone, had int) {
+	wanted := map[string]bool{}
+	for _, t := range ts {
+		if maker, ok := t.(connMaker); ok {
+			_, conns := maker.Makes()
+			for conn := range conns {
+				wanted[conn] = true
+			}
+		}
+	}
 	for _, tunnel := range m.Tunnels() {
 		had++
-		wanted := func(t tasks.Task) bool {
-			makes, ok := t.(connMaker)
-			if !ok {
-				return false
-			}
-			service, _ := makes.Needs(tunnel.Conn)
-			return service != ""
-		}
-		if renamed[tunnel.Conn] == "" && !slices.ContainsFunc(ts, wanted) {
+		if renamed[tunnel.Conn] == "" && !wanted[tunnel.Conn] {
 			gone++
 		}
 	}

@@ -18,6 +18,9 @@ const (
 	// the tunnels, one per KiB at most. A part takes more memory than it has bytes.
 	partsBase    = 4096
 	bytesPerPart = 1 << 10
+	// maxRatio is how much more an answer that came packed is first given room for; it is
+	// ten to twenty times what came.
+	maxRatio = 32
 	// maxOSRelease is more than any os-release has.
 	maxOSRelease = 64 << 10
 	// maxLine is more than any line has that an apply tells of itself, and maxLog more

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -27,7 +28,11 @@ func Unpack(answer []byte, most int) ([]byte, error) {
 	var out []byte
 	z, err := gzip.NewReader(bytes.NewReader(answer[i+len(packedMark):]))
 	if err == nil {
-		out, err = io.ReadAll(io.LimitReader(z, int64(most)+1))
+		// gzip tells the length at its end, modulo 4 GiB: it is believed as far as it may be
+		n := binary.LittleEndian.Uint32(answer[len(answer)-4:])
+		buf := bytes.NewBuffer(make([]byte, 0, min(int64(n), int64(most), maxRatio*int64(len(answer)))+bytes.MinRead))
+		_, err = buf.ReadFrom(io.LimitReader(z, int64(most)+1))
+		out = buf.Bytes()
 	}
 	switch {
 	case len(out) > most:
@@ -42,12 +47,8 @@ func Unpack(answer []byte, most int) ([]byte, error) {
 
 // ParseFacts parses what the script of Probe printed, unpacked. An answer that is cut short, or
 // that a host's shell garbled, is an error: there are no half facts.
-func ParseFacts(r io.Reader) (tasks.Facts, error) {
-	data, err := io.ReadAll(r)
-	if err != nil {
-		return tasks.Facts{}, fmt.Errorf("read facts: %w", err)
-	}
-	f, err := parseAnswer(data)
+func ParseFacts(answer []byte) (tasks.Facts, error) {
+	f, err := parseAnswer(answer)
 	var mended transport.Hinter
 	if err != nil && !errors.Is(err, tasks.ErrUnknown) && !errors.Is(err, transport.ErrEndless) && !errors.As(err, &mended) {
 		err = fmt.Errorf("%w: %w", tasks.ErrUnknown, err) // garbled

@@ -32,7 +32,7 @@ func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := ParseFacts(bytes.NewReader(out))
+	f, err := ParseFacts(out)
 	if err != nil {
 		t.Fatalf("%v\n%q", err, out)
 	}
@@ -133,7 +133,7 @@ func TestUnpack(t *testing.T) {
 	if err != nil || bytes.Equal(plain, packed) {
 		t.Fatalf("%v; packed at all: %v", err, !bytes.Equal(plain, packed))
 	}
-	if f, err := ParseFacts(bytes.NewReader(plain)); err != nil {
+	if f, err := ParseFacts(plain); err != nil {
 		t.Error(err)
 	} else if s, err := f.File("/etc/passwd"); err != nil || !s.Exists {
 		t.Errorf("/etc/passwd: %v", err)
@@ -144,7 +144,7 @@ func TestUnpack(t *testing.T) {
 	for n := range packed {
 		out, err := Unpack(packed[:n], 1<<20)
 		if err == nil {
-			_, err = ParseFacts(bytes.NewReader(out))
+			_, err = ParseFacts(out)
 		}
 		if !errors.Is(err, tasks.ErrUnknown) {
 			t.Fatalf("cut after %d of %d bytes: %v", n, len(packed), err)
@@ -177,7 +177,7 @@ func TestProbeNameOfTwoLines(t *testing.T) {
 	if out, err = Unpack(out, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ParseFacts(bytes.NewReader(out)); !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), fmt.Sprintf("a file with a line break in its name, which begins %q", dir+"/a")) {
+	if _, err := ParseFacts(out); !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), fmt.Sprintf("a file with a line break in its name, which begins %q", dir+"/a")) {
 		t.Errorf("%v", err)
 	}
 }
@@ -195,7 +195,7 @@ func TestFactsNeverGuess(t *testing.T) {
 		}
 	}
 	for n := range out {
-		if _, err := ParseFacts(bytes.NewReader(out[:n])); err == nil {
+		if _, err := ParseFacts(out[:n]); err == nil {
 			t.Fatalf("an answer cut after %d of %d bytes was taken", n, len(out))
 		}
 	}
@@ -209,17 +209,17 @@ func TestFactsOfNoRoot(t *testing.T) {
 	answer := func(uid, status string) string {
 		return "vpnpush-facts 1\n\x01host\tuid\n" + uid + "\n\x01files\n" + strings.Repeat("\x00", 1024) + "\n\x01end\t" + status + "\n"
 	}
-	_, err := ParseFacts(strings.NewReader(answer("1000", "2")))
+	_, err := ParseFacts([]byte(answer("1000", "2")))
 	var h transport.Hinter
 	if err == nil || !strings.Contains(err.Error(), "not root on the host, but uid 1000") || !errors.As(err, &h) || !strings.Contains(h.Hint(), "ssh.become") {
 		t.Errorf("as uid 1000: %v", err)
 	}
-	_, err = ParseFacts(strings.NewReader(answer("0", "1")))
+	_, err = ParseFacts([]byte(answer("0", "1")))
 	if !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), "tar: exit status 1") || !errors.As(err, &h) {
 		t.Errorf("a file that changed while it was read: %v", err)
 	}
 	for _, cut := range []string{"", "2", "x\n"} {
-		_, err = ParseFacts(strings.NewReader(strings.TrimSuffix(answer("0", ""), "\n") + cut))
+		_, err = ParseFacts([]byte(strings.TrimSuffix(answer("0", ""), "\n") + cut))
 		if !errors.Is(err, tasks.ErrUnknown) || strings.Contains(err.Error(), `\x00`) {
 			t.Errorf("cut after %q: %v", cut, err)
 		}
@@ -229,7 +229,7 @@ func TestFactsOfNoRoot(t *testing.T) {
 // A greeting printed by a login script does not spoil an answer.
 func TestFactsAfterNoise(t *testing.T) {
 	out, _ := probe(t, []string{"sh"}, nil)
-	if _, err := ParseFacts(strings.NewReader("Welcome!\n" + string(out))); err != nil {
+	if _, err := ParseFacts([]byte("Welcome!\n" + string(out))); err != nil {
 		t.Error(err)
 	}
 }
@@ -249,7 +249,7 @@ func FuzzParseFacts(f *testing.F) {
 	f.Add(out)
 	f.Add([]byte("vpnpush-facts 1\n\x01host\tuid\n0\n\x01packages\ndpkg\tinstalled\t1\n\n\x01packages-status\t0\n\x01files\n\n\x01end\t0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		facts, err := ParseFacts(bytes.NewReader(b))
+		facts, err := ParseFacts(b)
 		if err != nil {
 			return
 		}
@@ -288,7 +288,7 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 		if out, err = Unpack(out, 1<<20); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		f, err := ParseFacts(bytes.NewReader(out))
+		f, err := ParseFacts(out)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

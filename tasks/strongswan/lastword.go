@@ -59,36 +59,72 @@ var (
 )
 
 // Log is what charon has logged, read once for all tunnels that are asked for.
-type Log struct{ lines []logged }
+type Log struct {
+	lines []logged
+	named map[string][]int // the lines that name a conn or a peer, each as in names
+}
 
 // logged is a line of the log.
 type logged struct {
-	thread, text string
-	received     bool // a message of a peer begins
-	up           bool // a child SA of some conn is there
-	word         int  // in words, -1 for none of them
+	text string
+	next int  // the next line of the same message, 0 for none
+	up   bool // a child SA of some conn is there
+	word int  // in words, -1 for none of them
 }
 
 // ReadLog reads charon's log.
 func ReadLog(log []byte) *Log {
-	l := &Log{}
+	l := &Log{named: map[string][]int{}}
+	at := map[string]int{} // the last line of the message that a thread is at
 	for line := range strings.Lines(string(log)) {
-		x := logged{text: strings.TrimRight(line, "\r\n"), word: -1}
+		x, thread, i := logged{text: strings.TrimRight(line, "\r\n"), word: -1}, "", len(l.lines)
 		if m := logLine.FindStringSubmatch(x.text); m != nil {
-			x.thread, x.text = m[1], m[2]
+			thread, x.text = m[1], m[2]
 		}
-		x.received = received.MatchString(x.text)
 		x.up = strings.Contains(x.text, " established with SPIs")
 		for i, w := range words {
 			// a line without a thread may be anybody's: the word must begin it
-			if at := w.line.FindStringIndex(x.text); at != nil && (x.thread != "" || at[0] == 0) {
+			if at := w.line.FindStringIndex(x.text); at != nil && (thread != "" || at[0] == 0) {
 				x.word = i
 				break
 			}
 		}
 		l.lines = append(l.lines, x)
+		begins := received.MatchString(x.text) // a message of a peer
+		if thread != "" {
+			if before, ok := at[thread]; ok && !begins {
+				l.lines[before].next = i
+			}
+			at[thread] = i
+		}
+		if thread == "" || !begins {
+			for _, n := range named(x.text) {
+				l.named[n] = append(l.named[n], i)
+			}
+		}
 	}
 	return l
+}
+
+// named returns what a line of charon's log names, each as in Tunnel.names.
+func named(line string) []string {
+	var out []string
+	for i := range len(line) {
+		switch line[i] {
+		case '[', '{':
+			if at := strings.LastIndexByte(line[:i], ' '); at >= 0 {
+				out = append(out, line[at:i+1])
+			}
+			if end := strings.IndexByte(line[i:], ']'); line[i] == '[' && end > 0 {
+				out = append(out, line[i:i+end+1])
+			}
+		case '\'':
+			if end := strings.IndexByte(line[i+1:], '\''); end > 0 {
+				out = append(out, line[i:i+end+2])
+			}
+		}
+	}
+	return out
 }
 
 // LastWord returns the last word of the log on why a tunnel is not up, nil for none.
@@ -96,22 +132,25 @@ func ReadLog(log []byte) *Log {
 // only when what charon was at, one message of a peer, names the tunnel or its peer. Where
 // the log tells no threads, as charon-systemd's does not, the word itself must.
 func (l *Log) LastWord(t Tunnel, alone bool) *Word {
-	last := -1
-	about := map[string]bool{} // threads that are at a message of ours
-	names, child := t.names(), "CHILD_SA "+t.Conn+"{"
-	for i, x := range l.lines {
-		ours := slices.ContainsFunc(names, func(n string) bool { return strings.Contains(x.text, n) })
-		if x.thread != "" {
-			switch {
-			case x.received:
-				about[x.thread] = false
-			case ours:
-				about[x.thread] = true
-			}
-			ours = about[x.thread]
+	var about []int // the lines that count
+	if alone {
+		for i := range l.lines {
+			about = append(about, i)
 		}
-		switch {
-		case !alone && !ours:
+	} else {
+		for _, n := range t.names() {
+			for _, i := range l.named[n] {
+				about = append(about, i)
+				for i = l.lines[i].next; i > 0; i = l.lines[i].next {
+					about = append(about, i)
+				}
+			}
+		}
+		slices.Sort(about)
+	}
+	last, child := -1, "CHILD_SA "+t.Conn+"{"
+	for _, i := range about {
+		switch x := l.lines[i]; {
 		case x.up && strings.Contains(x.text, child):
 			last = -1 // what was said before is over
 		case x.word >= 0:

@@ -53,13 +53,26 @@ func (s TunnelState) LeadsElsewhere() bool {
 // A child SA that is REKEYING counts as INSTALLED: it is, until its successor
 // is too (strongSwan, child_sa.h).
 func CheckTunnels(sas []SA, want []Tunnel) []TunnelState {
+	of := map[string][]SA{} // by each conn that is in them
+	for _, sa := range sas {
+		names := []string{sa.Conn}
+		for _, c := range sa.Children {
+			if !slices.Contains(names, c.Name) {
+				names = append(names, c.Name)
+			}
+		}
+		for _, n := range names {
+			of[n] = append(of[n], sa)
+		}
+	}
 	out := make([]TunnelState, 0, len(want))
 	for _, t := range want {
-		out = append(out, checkTunnel(sas, t))
+		out = append(out, checkTunnel(of[t.Conn], t))
 	}
 	return out
 }
 
+// checkTunnel looks for a tunnel among the SAs that have to do with its conn.
 func checkTunnel(sas []SA, t Tunnel) TunnelState {
 	st := TunnelState{Tunnel: t, Why: "no IKE SA"}
 	nearest := 0 // how near to a tunnel what Why tells of is
@@ -72,9 +85,6 @@ func checkTunnel(sas []SA, t Tunnel) TunnelState {
 	var carry []ChildSA // those that carry packets between the right identities
 	for _, sa := range sas {
 		children := sa.ofConn(t.Conn)
-		if sa.Conn != t.Conn && len(children) == 0 {
-			continue
-		}
 		switch sa.State {
 		case "REKEYED", "DELETING", "DESTROYING":
 			why(1, sa, "IKE SA %s", sa.State)
