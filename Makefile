@@ -11,6 +11,8 @@
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make bench    benchmarks
+# make bench-peers  vpnpush beside OpenSSH, and Ansible plain, with pipelining and with Mitogen,
+#               on 20 hosts: the tables of docs/speed.md, in 13 minutes (PARTS: some of them)
 # make fuzz     every fuzz target, FUZZTIME each
 # make install  the program, its manual, completions, documents and the drift timer, below
 #               PREFIX (/usr/local), in DESTDIR; make uninstall takes them away again
@@ -36,7 +38,7 @@ TRUELAB     := L2TP|NewSecrets|PolicyTable|MSS|DoctorKernel|ComebackKernel|Admin
 TRUEONCE    := LibreswanPeers|RehearseInTheKernel|VMLab
 ONLYTRUE    := ^TestE2E($(TRUELAB)|$(TRUEONCE))$$|^TestE2EL2TPRelease$$/^swanctl$$
 
-.PHONY: build install uninstall deb test test-true test-all lab cover race lint demo chaos bench fuzz clean
+.PHONY: build install uninstall deb test test-true test-all lab cover race lint demo chaos bench bench-peers fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
@@ -114,6 +116,10 @@ chaos:
 
 bench:
 	testdata/bench/bench.sh
+
+bench-peers:
+	$(LAB)/setup.sh
+	testdata/bench/peers.sh $(PARTS)
 
 fuzz:
 	@go list ./... | while read -r pkg; do \

@@ -104,64 +104,50 @@ func benchInventory(b testing.TB, sites []string) string {
 	return inv
 }
 
-// BenchmarkPlanOne is the latency of a plan of one host behind a round trip of
-// 100 ms against `ssh host true`, both cold.
+// BenchmarkPlanOne is the latency of a plan of one host against `ssh host true`, both
+// cold, at several round trips. The host is the lab's bare hub, or with
+// VPNPUSH_BENCH_INVENTORY the one that VPNPUSH_BENCH_HOST names.
 func BenchmarkPlanOne(b *testing.B) {
 	lab := benchLab(b)
-	config := farHub(b, lab)
-	b.Setenv("VPNPUSH_SSH_CONFIG", config)
-	inv := benchInventory(b, []string{"tokyo"})
-	var ours, floor []time.Duration
-	for b.Loop() {
-		floor = append(floor, timed(func() { mustRun(b, exec.Command("ssh", "-F", config, "vps", "true")) }))
-		ours = append(ours, timed(func() { mustRun(b, vpnpushCmd(b, "plan", "-i", inv, "--limit", "vps")) }))
+	inv, host := os.Getenv("VPNPUSH_BENCH_INVENTORY"), os.Getenv("VPNPUSH_BENCH_HOST")
+	if inv == "" {
+		inv, host = benchInventory(b, []string{"tokyo"}), "vps"
 	}
-	m := medians(ours, floor)
-	report(b, m[0], m[1], "ssh-true")
-}
-
-// BenchmarkAnsible is a check of the same host by testdata/bench/playbook.yml
-// against a plan, both behind 100 ms and cold. It wants ansible-playbook here and
-// python3 there.
-func BenchmarkAnsible(b *testing.B) {
-	lab := benchLab(b)
-	if _, err := exec.LookPath("ansible-playbook"); err != nil {
-		b.Skip("no ansible-playbook on this machine")
-	}
-	config := farHub(b, lab)
-	b.Setenv("VPNPUSH_SSH_CONFIG", config)
-	if err := exec.Command("ssh", "-F", config, "vps", "command -v python3").Run(); err != nil {
-		b.Skip("no python3 on the lab's hub: apt-get install python3-minimal python3-apt there")
-	}
-	inv := benchInventory(b, []string{"tokyo"})
-	for _, c := range []struct{ name, pipelining string }{{"plain", "0"}, {"pipelining", "1"}} {
-		b.Run(c.name, func(b *testing.B) {
-			b.Setenv("ANSIBLE_PIPELINING", c.pipelining)
-			var ours, theirs []time.Duration
-			for i := 0; b.Loop(); i++ {
-				theirs = append(theirs, timed(func() {
-					mustRun(b, exec.Command("ansible-playbook", "--check", "--diff", "-i", "vps,",
-						"--ssh-common-args", fmt.Sprintf("-F %s -o ControlPath=%s/%d", config, b.TempDir(), i),
-						os.Getenv("VPNPUSH_BENCH_PLAYBOOK")))
-				}))
-				ours = append(ours, timed(func() { mustRun(b, vpnpushCmd(b, "plan", "-i", inv, "--limit", "vps")) }))
+	for _, rtt := range []time.Duration{0, 20 * time.Millisecond, 100 * time.Millisecond, 200 * time.Millisecond} {
+		b.Run(rtt.Round(time.Millisecond).String(), func(b *testing.B) {
+			config := far(b, lab, host, rtt)
+			b.Setenv("VPNPUSH_SSH_CONFIG", config)
+			var ours, floor []time.Duration
+			for b.Loop() {
+				floor = append(floor, timed(func() { mustRun(b, exec.Command("ssh", "-F", config, host, "true")) }))
+				ours = append(ours, timed(func() { mustRun(b, vpnpushCmd(b, "plan", "-i", inv, "--limit", host)) }))
 			}
-			m := medians(ours, theirs)
-			report(b, m[0], m[1], "ansible")
+			m := medians(ours, floor)
+			report(b, m[0], m[1], "ssh-true")
 		})
 	}
 }
 
-// farHub gives an ssh_config that leads to the lab's hub over a line with a round
-// trip of 100 ms.
-func farHub(b *testing.B, lab string) string {
+// far gives an ssh_config that leads to a host of the lab over a line with that round
+// trip.
+func far(b *testing.B, lab, host string, rtt time.Duration) string {
 	b.Helper()
-	p := transporttest.NewProxy(b, "203.0.113.10:22", 50*time.Millisecond)
+	hosts, err := os.ReadFile(filepath.Join(lab, "hosts"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var addr string
+	for l := range strings.Lines(string(hosts)) {
+		if f := strings.Fields(l); f[0] == host {
+			addr = f[1]
+		}
+	}
+	p := transporttest.NewProxy(b, net.JoinHostPort(addr, "22"), rtt/2)
 	known := filepath.Join(b.TempDir(), "known_hosts")
-	writeFile(b, known, renamedKeys(b, filepath.Join(lab, "known_hosts"), "203.0.113.10", net.JoinHostPort(p.Host, fmt.Sprint(p.Port))))
+	writeFile(b, known, renamedKeys(b, filepath.Join(lab, "known_hosts"), addr, net.JoinHostPort(p.Host, fmt.Sprint(p.Port))))
 	config := filepath.Join(b.TempDir(), "ssh_config")
-	writeFile(b, config, fmt.Sprintf("Host vps\n\tHostName %s\n\tPort %d\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tBatchMode yes\n",
-		p.Host, p.Port, filepath.Join(lab, "id_ed25519"), known))
+	writeFile(b, config, fmt.Sprintf("Host %s\n\tHostName %s\n\tPort %d\n\tUser root\n\tIdentityFile %s\n\tIdentitiesOnly yes\n\tUserKnownHostsFile %s\n\tBatchMode yes\n",
+		host, p.Host, p.Port, filepath.Join(lab, "id_ed25519"), known))
 	return config
 }
 
@@ -271,35 +257,71 @@ func BenchmarkOffline(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory is the memory of a plan of 1,000 hosts, which are servers of
-// this process: the program's own process is measured, at its highest.
-func BenchmarkMemory(b *testing.B) {
-	const hosts = 1000
+// benchNet is a hub vps and sites that are one server of this process, the inventory of
+// them, and what each costs: the program's own process is measured.
+func benchNet(b *testing.B, sites int) (inv string) {
+	b.Helper()
 	n := newNet(b, b.TempDir())
-	r := bareDebian(b)
-	s := transporttest.NewServer(b, transporttest.Options{Root: r, Identity: n.id})
-	var names []string
-	for i := range hosts {
-		names = append(names, fmt.Sprintf("site%04d", i))
-		if err := n.add(names[i], s.Addr(), "root"); err != nil {
+	s := transporttest.NewServer(b, transporttest.Options{Root: bareDebian(b), Identity: n.id})
+	names := make([]string, sites)
+	for i := range names {
+		names[i] = fmt.Sprintf("site%04d", i)
+	}
+	for _, name := range append([]string{"vps"}, names...) {
+		if err := n.add(name, s.Addr(), "root"); err != nil {
 			b.Fatal(err)
 		}
 	}
-	if err := n.add("vps", s.Addr(), "root"); err != nil {
-		b.Fatal(err)
-	}
 	b.Setenv("VPNPUSH_SSH_CONFIG", n.config)
-	inv := benchInventory(b, names)
-	var rss int64
-	for b.Loop() {
-		cmd := vpnpushCmd(b, "plan", "-i", inv, "--forks", fmt.Sprint(runtime.NumCPU()*10))
-		var errs bytes.Buffer
-		cmd.Stderr = &errs
-		if err := cmd.Run(); err != nil {
-			b.Fatalf("%v\n%.2000s", err, errs.String())
-		}
-		rss = max(rss, cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss<<10) // KiB: getrusage(2)
+	return benchInventory(b, names)
+}
+
+// usage runs the program on such a net, and returns what it took.
+func usage(b *testing.B, args ...string) (cpu time.Duration, rss int64) {
+	b.Helper()
+	cmd := vpnpushCmd(b, append(args, "--forks", fmt.Sprint(runtime.NumCPU()*10))...)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 2 { // 2: a drift that found something
+		b.Fatalf("%v\n%.2000s", err, errs.String())
 	}
-	b.ReportMetric(float64(rss)/(1<<20), "MB-peak")
-	b.ReportMetric(0, "ns/op")
+	p := cmd.ProcessState
+	return p.UserTime() + p.SystemTime(), p.SysUsage().(*syscall.Rusage).Maxrss << 10 // KiB: getrusage(2)
+}
+
+// BenchmarkClient is the processor time of the program, and of the ssh that it asks, for
+// each host of a plan. ssh_config names all of them.
+func BenchmarkClient(b *testing.B) {
+	for _, n := range []int{20, 100} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			inv := benchNet(b, n-1)
+			var cpu []time.Duration
+			for b.Loop() {
+				took, _ := usage(b, "plan", "-i", inv)
+				cpu = append(cpu, took)
+			}
+			m := medians(cpu)[0]
+			b.ReportMetric(m.Seconds()*1000/float64(n), "ms-cpu/host")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkMemory is the memory of a plan and a drift of 100 and 1,000 hosts, at its
+// highest. A drift's is to be flat.
+func BenchmarkMemory(b *testing.B) {
+	for _, verb := range []string{"plan", "drift"} {
+		for _, n := range []int{100, 1000} {
+			b.Run(fmt.Sprintf("%s/%d", verb, n), func(b *testing.B) {
+				inv := benchNet(b, n)
+				var most int64
+				for b.Loop() {
+					_, rss := usage(b, verb, "-i", inv)
+					most = max(most, rss)
+				}
+				b.ReportMetric(float64(most)/(1<<20), "MB-peak")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+	}
 }

@@ -17,8 +17,8 @@ if why=$("$ROOT/testdata/lab/check.sh" ns); then
     hosts=(vps=hub:bookworm:starter)
     for i in $(seq 1 99); do hosts+=("n$i=e$i:bookworm:starter:sshd"); done
     "$ROOT/testdata/lab/up.sh" "$LAB" "${hosts[@]}"
-    export VPNPUSH_BENCH_LAB=$LAB VPNPUSH_BENCH_PLAYBOOK=$HERE/playbook.yml
-    "$ROOT/testdata/lab/in.sh" "$LAB" "$LAB/bench.test" -test.run '^$' -test.bench 'Plan|Ansible' -test.benchtime "${N}x"
+    export VPNPUSH_BENCH_LAB=$LAB
+    "$ROOT/testdata/lab/in.sh" "$LAB" "$LAB/bench.test" -test.run '^$' -test.bench 'Plan' -test.benchtime "${N}x"
     "$HERE/sites.sh"
 else
     echo "NOT MEASURED, plans: $why" >&2
