@@ -363,18 +363,25 @@ func (a *attempt) look(ctx context.Context) (tasks.Facts, error) {
 }
 
 // tunnelsBefore returns how the tunnels stood before, as the ends were then: one that is
-// to have other selectors was up with those that it had. Where the SAs of before are not
-// known, no tunnel is known to have been up.
+// to have other selectors, or another name, was up with those that it had. Where the SAs
+// of before are not known, no tunnel is known to have been up.
 func (a *attempt) tunnelsBefore() []strongswan.TunnelState {
 	h := a.h
 	h.Tunnels = slices.Clone(h.Tunnels)
 	m, _ := tasks.ReadManifest(a.hp.Facts) // the plan has read it
 	for i, t := range h.Tunnels {
-		if was := m.Conn(t.Conn); was != nil && was.Tunnel != nil {
+		was := m.Conn(t.Conn)
+		if was == nil && m != nil && h.Role == tasks.RoleSite { // which may have had another name
+			was = m.Conn(m.Host)
+		}
+		if was != nil && was.Tunnel != nil {
 			h.Tunnels[i] = *was.Tunnel
 		}
 	}
 	states, _ := tunnelStates(h, a.hp.Facts)
+	for i := range states {
+		states[i].Tunnel.Conn = a.h.Tunnels[i].Conn
+	}
 	return states
 }
 

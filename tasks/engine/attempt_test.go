@@ -409,6 +409,26 @@ func TestAttemptTunnels(t *testing.T) {
 	}
 }
 
+// The tunnel of a site that gets another name was up under the old one: where it is not up
+// under the new one, since the hub does not know that, the site goes back.
+func TestTunnelBeforeARename(t *testing.T) {
+	inBubble(t, "", func(t *testing.T) {
+		tunnel := tokyoTunnel
+		m := applied(tasks.IPsec{Daemon: tasks.Daemon{Name: "starter", Unit: "ike.service"}, Conns: []tasks.Conn{{Name: "tokyo", Initiates: true, Tunnel: &tunnel}}})
+		h := wanting("edo", tasks.RoleSite)
+		h.Tunnels = []strongswan.Tunnel{{Conn: "edo", Peer: "vps", Local: tunnel.Local, Remote: tunnel.Remote}}
+		w := newWorld(t, map[string]*machine{"edo": {before: answer{manifest: m}, sas: func(bool) string { return upTokyo() }}}, h)
+		f, _, err := w.e.facts(context.Background(), h, append(tasks.SAReads(), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := w.e.newAttempt(h, &HostPlan{Name: "edo", Facts: f}).tunnelsBefore()
+		if l := lost(before, []strongswan.TunnelState{{Tunnel: h.Tunnels[0]}}, h.Role); l == nil || !l.was {
+			t.Errorf("it is not known to have been up: %+v", before)
+		}
+	})
+}
+
 // dialling wants a tunnel up that is down for good.
 type dialling struct{}
 
