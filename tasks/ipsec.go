@@ -118,7 +118,14 @@ func (t IPsec) Check(f Facts) (*Change, error) {
 	if err != nil {
 		return nil, err
 	}
-	noted := map[string]bool{} // conns that were loaded by us
+	noted := map[string]bool{}             // conns of ours that are loaded
+	if m, _ := ReadManifest(f); m != nil { // what was read at a boot is not in the note
+		for _, name := range loaded {
+			if m.Conn(name) != nil {
+				noted[name] = true
+			}
+		}
+	}
 	for l := range strings.Lines(string(note.Content)) {
 		if _, p, ok := strings.Cut(strings.TrimSpace(l), "  "); ok && t.Daemon.connOf(p) != "" {
 			noted[t.Daemon.connOf(p)] = true

@@ -31,6 +31,25 @@ func TestReloadSaysWhatItInterrupts(t *testing.T) {
 	}
 }
 
+// A conn that went is taken out of a strongSwan that read it at a boot, too: there is no note
+// of what we have loaded then, but it was applied. A conn of the admin's own stays.
+func TestReloadAfterABoot(t *testing.T) {
+	task := IPsec{Daemon: testDaemon}
+	f := Bare(task.Reads())
+	f.units[testDaemon.Unit] = UnitState{Name: testDaemon.Unit, Loaded: true, Active: "active", Started: time.Unix(1, 0)}
+	f.commands[readStroke.Arg] = says("Connections:\n       tokyo:  203.0.113.10...%any  IKEv2\n       other:  203.0.113.10...%any  IKEv2\nSecurity Associations (0 up, 0 connecting):\n  none\n")
+	m := NextManifest(nil, "vps", "vps", "me", time.Unix(1, 0), []Task{IPsec{Daemon: testDaemon, Conns: []Conn{{Name: "tokyo"}, {Name: "nara"}}}}, Facts{})
+	text, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.files[ManifestPath] = FileState{Path: ManifestPath, Exists: true, Type: '0', Content: text}
+	c := mustCheck(t, task, f)
+	if c == nil || !slices.Equal(c.Ends, []string{"conn tokyo"}) {
+		t.Errorf("%+v", c)
+	}
+}
+
 // A new key alone leaves what is up, since both ends have it by then. Where the other end is
 // gone, what is up was made with the key that whoever has the box knows: it ends.
 func TestReloadEndsWhatIsUpToABoxThatIsGone(t *testing.T) {
