@@ -90,6 +90,24 @@ starter_has_child() {
     ipsec status 2>/dev/null | awk -v name="$1" '{ n = $1; sub(/\{[0-9]+\}:$/, "", n) } n == name && $2 ~ /^INSTALLED/ { ok = 1 } END { exit !ok }'
 }
 
+# starter_settled: what starter was told by `ipsec update`, which only signals it, it has
+# told charon: it waits for the next signal, in pselect, and not for charon's answer. Where
+# the kernel does not tell what it waits for, it gets a second.
+starter_settled() {
+    p=$(cat "$(ipsec --piddir)/starter.charon.pid" 2>/dev/null) || p=none
+    n=0 blind=0
+    while [ "$n" -lt 600 ]; do
+        s='' w=''
+        read -r _ _ s _ 2>/dev/null <"/proc/$p/stat" || :
+        read -r w 2>/dev/null <"/proc/$p/wchan" || : # it ends without a newline
+        case $s$w in
+        S*poll_schedule* | S*select*) return 0 ;;
+        '' | S | S0) blind=$((blind + 1)); [ "$blind" -lt 20 ] || return 0 ;;
+        esac
+        n=$((n + 1)); sleep 0.05
+    done
+}
+
 # starter_load UNIT FILE...: charon runs with what the files say
 starter_load() {
     u=$1
@@ -99,7 +117,7 @@ starter_load() {
     if [ "$fresh" = 0 ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
         # starter answers before its charon does
         n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
-        sleep 1
+        starter_settled
     else
         systemctl restart "$u" || { unit_log "$u"; return 1; }
         n=0; until starter_answers; do n=$((n + 1)); [ "$n" -lt 100 ] || { echo "strongSwan does not answer"; unit_log "$u"; return 1; }; sleep 0.1; done

@@ -134,3 +134,33 @@ starter_settings strongswan-starter.service $dir/note $dir/file`)
 		}
 	}
 }
+
+// What comes after an update takes down what was up and dials anew: done before starter
+// has told charon the new conns it would bring the old ones back. The first process here
+// is a starter that waits for charon's answer until it is told to go on, by what the wait
+// itself does, and for a signal then; the second one is gone.
+func TestUpdateIsWaitedFor(t *testing.T) {
+	if _, err := exec.LookPath("perl"); err != nil {
+		t.Skip("no perl on this machine")
+	}
+	for name, argv := range transporttest.Shells(t) {
+		out, err := inStarter(t, argv, `dir=`+t.TempDir()+`
+mkfifo $dir/answer
+perl -e 'open(F, "<", $ARGV[0]); <F>; print "told charon\n"; $| = 1; print ""; select(undef, undef, undef, 60)' $dir/answer &
+echo $! >$dir/starter.charon.pid
+ipsec() { echo $dir; }
+waits=0
+sleep() { waits=$((waits + 1)); [ $waits -ne 3 ] || echo x >$dir/answer; command sleep 0.01; }
+starter_settled
+kill $!
+echo "after $waits"
+echo 4194305 >$dir/starter.charon.pid
+waits=10
+starter_settled
+echo "blind $((waits - 10))"`)
+		told, after, _ := strings.Cut(out, "told charon\n")
+		if err != nil || told != "" || !strings.HasPrefix(after, "after ") || !strings.HasSuffix(after, "blind 19\n") {
+			t.Errorf("%s: %v\n%s", name, err, out)
+		}
+	}
+}
