@@ -267,7 +267,7 @@ main_undo() {
     lock 300 || exit 1
     # confirmed meanwhile, or another's: not ours to touch
     if ! mine; then
-        if [ ! -e "$txn/armed" ]; then tidy; fi
+        if [ ! -e "$txn/armed" ]; then tidy; disarm guard; fi
         exit 0
     fi
     stage=revert

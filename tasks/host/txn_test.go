@@ -156,3 +156,19 @@ main_confirm`, "")
 		}
 	}
 }
+
+// A run that is killed once its guard is armed, and before anything was changed, is cleared
+// away by its client's undo. The guard goes with it: its script is not there any more.
+func TestUndoOfNothingDisarms(t *testing.T) {
+	for name, argv := range shells(t) {
+		out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending boot_guard=$state/unit
+lock() { :; }
+disarm() { echo "disarm $1"; }
+: >"$txn/apply.sh"
+(main_undo why)
+ls "$txn"`, "")
+		if err != nil || out != "disarm guard\n" {
+			t.Errorf("%s: %v, %q", name, err, out)
+		}
+	}
+}

@@ -274,7 +274,7 @@ end:	atomic {
 		:: atomic { open && holder == 0 -> say(UNDO, do_lock); holder = UNDO; goto locked_ }
 		:: atomic { holder == UNDO ->
 locked_:		if
-			:: !mine -> if :: armed != id -> say(UNDO, tidy); no_script :: else fi; goto ended
+			:: !mine -> if :: armed != id -> say(UNDO, tidy); no_script; say(UNDO, disarm_guard); stop_guard :: else fi; goto ended
 			:: else
 			fi }
 		fi;
@@ -333,7 +333,7 @@ end:	atomic { up && asks != 0 -> id = about; asked = (asks == CONFIRM); asks = 0
 			atomic {
 				holder == 0 -> say(SHELL, do_lock); holder = SHELL;
 				if
-				:: !mine -> if :: armed != id -> say(SHELL, tidy); no_script :: else fi; answer = untouched; goto ended
+				:: !mine -> if :: armed != id -> say(SHELL, tidy); no_script; say(SHELL, disarm_guard); stop_guard :: else fi; answer = untouched; goto ended
 				:: else
 				fi
 			};
