@@ -62,11 +62,11 @@ func (inv *Inventory) Resolve(ctx context.Context, hosts ...string) Diagnostics 
 	return inv.resolve(ctx, hosts, resolving{asking: true})
 }
 
-// ResolveLogin is Resolve for what it takes to look at a host, and no more: the password
-// for its sudo.
-func (inv *Inventory) ResolveLogin(ctx context.Context, host string) Diagnostics {
+// ResolveLogin is Resolve for what it takes to look at hosts, and no more: the passwords
+// for their sudo.
+func (inv *Inventory) ResolveLogin(ctx context.Context, hosts ...string) Diagnostics {
 	return inv.get(ctx, func(ref *secretRef) bool {
-		return ref.path[len(ref.path)-1] == "become_password" && inv.needed(ref, []string{host})
+		return ref.path[len(ref.path)-1] == "become_password" && inv.needed(ref, hosts)
 	}, resolving{asking: true})
 }
 

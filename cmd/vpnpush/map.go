@@ -144,7 +144,7 @@ func (o *operation) lookAtTunnels(ctx context.Context, n *netmap.Network) error 
 	for i := range n.Sites {
 		n.Sites[i].State = netmap.Unknown
 	}
-	hosts, err := o.hosts(ctx, []string{"hub"})
+	hosts, err := o.seen(ctx, []string{"hub"})
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,16 @@ func (a *app) operate(ctx context.Context, do func(context.Context, *operation) 
 // hosts returns the hosts that patterns choose, with the secrets that they need,
 // and tells the progress how many they are.
 func (o *operation) hosts(ctx context.Context, patterns []string) ([]engine.Host, error) {
+	return o.choose(ctx, patterns, o.inv.Resolve)
+}
+
+// seen is hosts for a verb that only looks what runs there: it takes no secret but
+// what it logs in with.
+func (o *operation) seen(ctx context.Context, patterns []string) ([]engine.Host, error) {
+	return o.choose(ctx, patterns, o.inv.ResolveLogin)
+}
+
+func (o *operation) choose(ctx context.Context, patterns []string, secrets func(context.Context, ...string) inventory.Diagnostics) ([]engine.Host, error) {
 	names, err := o.inv.Select(patterns)
 	if err != nil {
 		return nil, err
@@ -89,7 +99,7 @@ func (o *operation) hosts(ctx context.Context, patterns []string) ([]engine.Host
 			return nil, err // no hosts would be all of them
 		}
 	}
-	if err := o.app.fetch(ctx, o.inv, names); err != nil {
+	if err := o.app.resolved(ctx, o.inv, secrets(ctx, names...)); err != nil {
 		return nil, err
 	}
 	o.dialer.Targets = o.app.targets(o.inv)

@@ -106,7 +106,7 @@ func (o *operation) asked(ctx context.Context, patterns []string) (engine.Status
 	if hubAlone(o.inv, selected) {
 		ask = nil
 	}
-	hosts, err := o.hosts(ctx, ask)
+	hosts, err := o.seen(ctx, ask)
 	if err != nil {
 		return engine.StatusAsk{}, view.StatusOptions{}, err
 	}
