@@ -1,6 +1,6 @@
 # make          build ./vpnpush
 # make test     the tests; as root on Debian also those that need a lab of hosts, one of
-#               them on the true lab (three random faults, the same each time: CHAOS_SEED)
+#               them on the true lab (its random faults are others each day: CHAOS_SEED)
 # make test-true the others on the true lab, whose hosts have kernels of their own
 # make test-all both, and those on the true lab once more on Debian 13 and 11, and
 #               all on the lab with swanctl in the place of ipsec.conf, CHAOS_ROUNDS faults
@@ -10,6 +10,10 @@
 # make lint     gofmt, go.mod, vet for Linux and for a Mac, staticcheck, shellcheck
 # make demo     the main job, on a lab of three hosts, as a session to read
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
+# make prove    every fault at every command of an apply, on each host; goes on where it was
+#               ended, and ends with a table. PROVE is the folder of its results; choose with
+#               PROVE_CHANGE, PROVE_FAULTS and PROVE_TIER, by commas; PROVE_JOBS labs at a
+#               time, PROVE_FOR=60m
 # make bench    benchmarks
 # make bench-peers  vpnpush beside OpenSSH, and Ansible plain, with pipelining and with Mitogen,
 #               on 20 hosts: the tables of docs/speed.md, in 13 minutes (PARTS: some of them)
@@ -23,6 +27,10 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 FUZZTIME    ?= 10s
 CHAOS_ROUNDS ?= 30
+# others each day, and the same for all that is run on it
+CHAOS_SEED   ?= $(shell date -u +%Y%m%d)
+PROVE        ?= $(HOME)/.cache/vpnpush-prove
+PROVE_JOBS   ?= 3
 # empty without git: the program then tells what the build knows of itself
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
@@ -38,7 +46,7 @@ TRUELAB     := L2TP|NewSecrets|PolicyTable|MSS|DoctorKernel|ComebackKernel|Admin
 TRUEONCE    := LibreswanPeers|RehearseInTheKernel|VMLab
 ONLYTRUE    := ^TestE2E($(TRUELAB)|$(TRUEONCE))$$|^TestE2EL2TPRelease$$/^swanctl$$
 
-.PHONY: build install uninstall deb test test-true test-all lab cover race lint demo chaos bench bench-peers fuzz clean
+.PHONY: build install uninstall deb test test-true test-all lab cover race lint demo chaos prove bench bench-peers fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o vpnpush ./cmd/vpnpush
@@ -60,7 +68,7 @@ deb:
 test: lab
 	-$(LAB)/setup.sh browser
 	NOT_RUN='$(words $(subst |, ,$(ONLYTRUE))) tests on the true lab: make test-true' \
-		VPNPUSH_E2E=1 CHAOS_SEED=$${CHAOS_SEED:-1} testdata/tests.sh -timeout 60m -skip '$(ONLYTRUE)' ./...
+		VPNPUSH_E2E=1 CHAOS_SEED=$(CHAOS_SEED) testdata/tests.sh -timeout 60m -skip '$(ONLYTRUE)' ./...
 
 test-true: lab
 	VPNPUSH_E2E=1 testdata/tests.sh -timeout 60m -run '$(ONLYTRUE)' ./cmd/vpnpush ./cmd/vpnpush/internal/lab
@@ -84,7 +92,7 @@ lab:
 
 # COVER_RUN=REGEXP runs only these tests; a $ in it is its own, not the start of a variable
 cover: lab
-	COVER_RUN='$(value COVER_RUN)' CHAOS_SEED=$${CHAOS_SEED:-1} testdata/cover/cover.sh
+	COVER_RUN='$(value COVER_RUN)' CHAOS_SEED=1 testdata/cover/cover.sh
 
 # a minute on 2 cores, and one more for the first build
 race:
@@ -112,7 +120,11 @@ demo: build
 # CHAOS_SEED=N repeats a run; VPNPUSH_LAB_BACKEND=swanctl runs strongSwan by that
 chaos:
 	$(LAB)/setup.sh
-	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) go test -timeout 2h -count 1 -run '^TestE2E(Chaos|Faults.*)$$' -v ./cmd/vpnpush
+	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) CHAOS_SEED=$(CHAOS_SEED) go test -timeout 2h -count 1 -run '^TestE2E(Prove|Faults.*)$$' -v ./cmd/vpnpush
+
+prove:
+	$(LAB)/setup.sh
+	VPNPUSH_E2E=1 PROVE="$(PROVE)" PROVE_JOBS=$(PROVE_JOBS) nice -n 10 go test -timeout 0 -count 1 -parallel $$(($(PROVE_JOBS) + 1)) -run '^TestE2EProve$$' ./cmd/vpnpush
 
 bench:
 	testdata/bench/bench.sh

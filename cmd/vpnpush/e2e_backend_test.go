@@ -210,12 +210,17 @@ func starterOnly(t *testing.T, why string) {
 // write makes an inventory of parts that has all its hosts run strongSwan by b.
 func (b backend) write(t *testing.T, l *lab.Lab, parts ...string) {
 	t.Helper()
+	write(t, l, b.inventory(parts...))
+}
+
+// inventory is what write writes.
+func (b backend) inventory(parts ...string) string {
 	const table = "[tunnel]\n"
 	text := "\n" + strings.Join(parts, "")
 	if !strings.Contains(text, "\n"+table) {
 		text += "\n" + table
 	}
-	write(t, l, strings.Replace(text, "\n"+table, "\n"+table+"backend = \""+b.name+"\"\n", 1)[1:])
+	return strings.Replace(text, "\n"+table, "\n"+table+"backend = \""+b.name+"\"\n", 1)[1:]
 }
 
 // hinder has something happen on a host whenever strongSwan is told to load its conns, but

@@ -16,7 +16,7 @@ import (
 func TestE2EFaults(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	c := newChaos(t, b, chaosFrom, chaosTo)
+	c := newChaos(t, b, b.between(chaosFrom, chaosTo))
 	for _, f := range []struct {
 		name string
 		fault
@@ -31,7 +31,7 @@ func TestE2EFaults(t *testing.T) {
 sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -j DROP\nCOMMIT/' | iptables-restore "$@"; exit`},
 			"vps", nil, 5, "before", "no new connection after the apply"},
 		{"a conn file that is broken on the way", fault{mode: "run", n: 1, match: b.conf("nagoya"), action: `
-[ "$name" = mv ] || { rmdir /run/chaos/fired; exec "$name" "$@"; }; mv "$@"; echo 'conn } {' >` + b.conf("nagoya") + "; exit 0"},
+[ "$name" = mv ] || { rm /run/chaos/fired; exec "$name" "$@"; }; mv "$@"; echo 'conn } {' >` + b.conf("nagoya") + "; exit 0"},
 			// strongSwan keeps all of the old configuration then: it lacks the conn that
 			// is new, or the file is not as planned, whichever is seen first
 			"vps", nil, 5, "before", "nagoya"},
@@ -58,9 +58,12 @@ sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m co
 		}, 0, "planned", ""},
 	} {
 		t.Run(f.name, func(t *testing.T) {
-			var during func(*exec.Cmd, <-chan struct{})
+			var during meddler
 			if f.during != nil {
-				during = func(cmd *exec.Cmd, done <-chan struct{}) { f.during(t, cmd, done) }
+				during = func(_ *chaos, t *testing.T, _ string, cmd *exec.Cmd, done <-chan struct{}) []string {
+					f.during(t, cmd, done)
+					return nil
+				}
 			}
 			r := c.apply(t, f.host, f.fault, during)
 			if f.n < 1<<30 && r.point == "" && !strings.Contains(f.action, "reboot") {
@@ -86,21 +89,20 @@ func (c *chaos) twoAtOnce(t *testing.T) {
 		}
 		mustSay(t, r, "root@", say)
 	}
-	r := c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(_ *exec.Cmd, done <-chan struct{}) {
+	r := c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(_ *chaos, _ *testing.T, _ string, _ *exec.Cmd, done <-chan struct{}) []string {
 		if !fired(c.l, "vps", done) {
-			t.Error("the first apply is over already")
-			return
+			return []string{"the first apply is over already"}
 		}
 		second(t, "another run is at work there")
 		release(t, c.l, "vps")
+		return nil
 	})
 	if r.code != 0 {
 		t.Errorf("the first apply: exit code %d, %v", r.code, r.errors)
 	}
-	r = c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(cmd *exec.Cmd, done <-chan struct{}) {
+	r = c.apply(t, "vps", fault{mode: "run", n: 30, action: hold}, func(_ *chaos, _ *testing.T, _ string, cmd *exec.Cmd, done <-chan struct{}) []string {
 		if !fired(c.l, "vps", done) {
-			t.Error("the first apply is over already")
-			return
+			return []string{"the first apply is over already"}
 		}
 		if err := cmd.Cancel(); err != nil {
 			t.Error(err)
@@ -111,6 +113,7 @@ func (c *chaos) twoAtOnce(t *testing.T) {
 			return code == 0
 		})
 		second(t, "waits to be confirmed or put back")
+		return nil
 	})
 	if r.stands["vps"] != "before" {
 		t.Errorf("nobody confirmed, and vps stands as %s", r.stands["vps"])
@@ -121,7 +124,7 @@ func (c *chaos) twoAtOnce(t *testing.T) {
 // with, and by every later plan; and the next apply makes it whole.
 func (c *chaos) revertFails(t *testing.T) {
 	l := c.l
-	c.write(t, l, c.inv[1-c.at])
+	write(t, l, c.inv[1-c.at])
 	arm(t, l, "vps", fault{mode: "run", n: 2, match: "mv -fT -- " + path.Dir(c.ours), action: "exit 1", always: `[ "$name" != mv ] || exit 1`})
 	r := vpnpush(t, l, 4, "apply", "--yes", "--limit", "vps,tokyo")
 	mustSay(t, r, "and putting back what was there failed too", "/backup", "not tried: the hub vps comes first")
@@ -133,7 +136,7 @@ func (c *chaos) revertFails(t *testing.T) {
 		if d := difference(c.state[c.at][h], now); d != "" {
 			t.Errorf("%s: an apply after the fault does not make it as planned:\n%s", h, d)
 		}
-		if left := over(t, l, h, 20*time.Second); left != "" {
+		if left, _ := over(l, h, "", 20*time.Second); left != "" {
 			t.Errorf("%s: left behind:\n%s", h, left)
 		}
 	}
@@ -151,7 +154,7 @@ func TestE2EFaultsFirstApply(t *testing.T) {
 	before := standing(t, l, "vps")
 	as := func(t *testing.T) {
 		t.Helper()
-		if left := over(t, l, "vps", 40*time.Second); left != "" {
+		if left, _ := over(l, "vps", "", 40*time.Second); left != "" {
 			t.Errorf("left behind:\n%s", left)
 		}
 		if d := difference(before, standing(t, l, "vps")); d != "" {
@@ -297,7 +300,7 @@ func TestE2EFaultsClock(t *testing.T) {
 		if _, code := l.Run("vps", "test", "-e", "/var/lib/vpnpush/pending"); code != 0 {
 			t.Errorf("%s: the revert did not wait for its time", jump)
 		}
-		if left := over(t, l, "vps", 90*time.Second); left != "" {
+		if left, _ := over(l, "vps", "", 90*time.Second); left != "" {
 			t.Errorf("%s: left behind:\n%s", jump, left)
 		}
 		if d := difference(before, standing(t, l, "vps")); d != "" {

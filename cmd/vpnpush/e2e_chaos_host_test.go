@@ -23,9 +23,7 @@ sysctl -e net.ipv4.ip_forward net.ipv4.conf.all.rp_filter net.ipv4.conf.all.send
 iptables-save | sed '/^#/d; s/ \[[0-9:]*\]$//' | awk '/^[*]/ { t = $1 } { text[t] = text[t] t " " $0 "\n" } /^-A|^:[^ ]+ -/ { has[t] = 1 }
     END { for (t in has) printf "%s", text[t] }' | sort -s -k 1,1
 { ipsec statusall | sed -n '/^Connections:/,/^[RS][a-z]* .*:/p' | grep '^ '; swanctl --list-conns; } 2>/dev/null | sort
-for u in strongswan-starter strongswan vpnpush-redial netfilter-persistent ssh cron; do
-    printf '%s: %s, %s\n' "$u" "$(systemctl is-enabled $u 2>&1)" "$(systemctl is-active $u)"
-done
+systemctl show -p Id,LoadState,UnitFileState,ActiveState strongswan-starter strongswan vpnpush-redial netfilter-persistent ssh cron
 `
 
 // litter prints what no apply may leave behind, once it is over.
@@ -36,22 +34,30 @@ find /etc /var/lib/vpnpush -name '.vpnpush.*'
 :`
 
 // intercept stands for a command in /usr/local/sbin, which apply.sh has first in
-// its PATH. It counts the commands that apply.sh calls in a mode ("run", "undo",
-// "confirm"), and does /run/chaos/action before the one that is due; from then
-// on /run/chaos/always, if it is there.
+// its PATH. It numbers the commands that apply.sh calls in a mode ("run", "undo",
+// "confirm"), each a file in /run/chaos/calls, and does /run/chaos/action before the
+// one that is due; from then on /run/chaos/always, if it is there. It starts no
+// process of its own: a hundred times in an apply, each would be felt.
 const intercept = `#!/bin/sh
 name=${0##*/}
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 if [ -e /run/chaos/when ]; then
     read -r mode due match </run/chaos/when
-    IFS= read -r caller <"/proc/$PPID/cmdline" || :
+    { IFS= read -r caller <"/proc/$PPID/cmdline"; } 2>/dev/null || :
     case "$caller $name $*" in
-    *"/apply.sh$mode"*"$match"*)
-        printf '%s\n' "$name $*" | head -n 1 | cut -c 1-70 >>/run/chaos/calls
-        if [ "$(wc -l </run/chaos/calls)" -ge "$due" ] && mkdir /run/chaos/fired 2>/dev/null; then
-            tail -n 1 /run/chaos/calls >/run/chaos/point
+    *"/apply.sh"$mode*"$match"*)
+        said="$name $*"
+        said=${said%%
+*}
+        n=1
+        set -C
+        # two of a pipe may be at it at once
+        until [ ! -e "/run/chaos/calls/$n" ] && printf '%.200s\n' "$said" >"/run/chaos/calls/$n"; do n=$((n + 1)); done 2>/dev/null
+        if [ "$n" -ge "$due" ] && { printf '%s: %.200s\n' "$n" "$said" >/run/chaos/fired; } 2>/dev/null; then
+            set +C
             . /run/chaos/action
         elif [ -e /run/chaos/fired ] && [ -e /run/chaos/always ]; then
+            set +C
             . /run/chaos/always
         fi ;;
     esac
@@ -60,7 +66,9 @@ exec "$name" "$@"
 `
 
 // intercepted are the commands of apply.sh that a fault can come at.
-const intercepted = "mkdir mktemp chown chmod sync mv rm cat sha256sum stat grep awk cp cmp tail head sed systemctl systemd-run ipsec swanctl iptables-restore iptables-save date sleep timeout sort apt-get debconf-set-selections"
+const intercepted = "mkdir mktemp chown chmod sync mv rm rmdir cat sha256sum stat grep awk cp cmp cut tail head sed du df find flock unshare " +
+	"systemctl systemd-run journalctl ipsec swanctl sysctl modprobe iptables-restore iptables-save date sleep timeout sort sh " +
+	"apt-get dpkg dpkg-query dpkg-deb debconf-set-selections"
 
 // standing is what snapshot prints.
 func standing(t *testing.T, l *lab.Lab, host string) string {
@@ -77,17 +85,17 @@ func bug(t *testing.T, l *lab.Lab, host string) {
 
 // fault is what happens on a host when apply.sh calls its n-th command.
 type fault struct {
-	mode   string // of apply.sh: "run", "undo", "confirm"
+	mode   string // of apply.sh: "run", "undo", "confirm", or a pattern of these
 	n      int
 	match  string // only commands that hold this text count
 	action string // shell, before the command; $name and "$@" are the command
 	always string // shell, before every later command
 }
 
-// arm sets a fault up; calls then counts from 0.
+// arm sets a fault up; calls then count from 0.
 func arm(t *testing.T, l *lab.Lab, host string, f fault) {
 	t.Helper()
-	l.MustRun(host, "sh", "-c", `rm -rf /run/chaos; mkdir -p /run/chaos
+	l.MustRun(host, "sh", "-c", `rm -rf /run/chaos; mkdir -p /run/chaos/calls
 printf '%s\n' "$3" >/run/chaos/action
 [ -z "$4" ] || printf '%s\n' "$4" >/run/chaos/always
 printf '%s %s %s\n' "$1" "$2" "$5" >/run/chaos/when`, "arm", f.mode, strconv.Itoa(f.n), f.action, f.always, f.match)
@@ -96,37 +104,35 @@ printf '%s %s %s\n' "$1" "$2" "$5" >/run/chaos/when`, "arm", f.mode, strconv.Ito
 // disarm takes a fault back, and tells the command that it came at, "" if none.
 func disarm(t *testing.T, l *lab.Lab, host string) string {
 	t.Helper()
-	out, _ := l.Run(host, "sh", "-c", "cat /run/chaos/point 2>/dev/null; rm -rf /run/chaos")
-	return strings.TrimSpace(out)
+	out, _ := l.Run(host, "sh", "-c", "cat /run/chaos/fired 2>/dev/null; rm -rf /run/chaos")
+	_, command, _ := strings.Cut(strings.TrimSpace(out), ": ")
+	return command
 }
 
-// calls counts what apply.sh has called since arm.
-func calls(t *testing.T, l *lab.Lab, host string) int {
+// calls returns the commands that apply.sh has called since arm.
+func calls(t *testing.T, l *lab.Lab, host string) []string {
 	t.Helper()
-	out := l.MustRun(host, "sh", "-c", "cat /run/chaos/calls 2>/dev/null | wc -l")
-	n, err := strconv.Atoi(strings.TrimSpace(out))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
+	out := l.MustRun(host, "sh", "-c", `n=1; while [ -e "/run/chaos/calls/$n" ]; do cat "/run/chaos/calls/$n"; n=$((n + 1)); done`)
+	return strings.Split(strings.TrimSpace(out), "\n")
 }
 
 // fired waits until the fault has come, and tells whether it has.
 func fired(l *lab.Lab, host string, done <-chan struct{}) bool {
 	for {
-		if _, code := l.Run(host, "test", "-e", "/run/chaos/fired"); code == 0 {
+		out, _ := l.Run(host, "sh", "-c", "n=0; until [ -e /run/chaos/fired ] || [ $n -ge 20 ]; do sleep 0.05; n=$((n + 1)); done; ls /run/chaos/fired 2>/dev/null")
+		if out != "" {
 			return true
 		}
 		select {
 		case <-done:
 			return false
-		case <-time.After(50 * time.Millisecond):
+		default:
 		}
 	}
 }
 
 // hold is an action that waits until release, or disarm, says go on.
-const hold = `n=0; while [ -e /run/chaos/when ] && [ ! -e /run/chaos/go ] && [ $n -lt 300 ]; do n=$((n + 1)); sleep 0.1; done`
+const hold = `i=0; while [ -e /run/chaos/when ] && [ ! -e /run/chaos/go ] && [ $i -lt 300 ]; do i=$((i + 1)); sleep 0.1; done`
 
 func release(t *testing.T, l *lab.Lab, host string) {
 	t.Helper()
@@ -150,16 +156,32 @@ func cut(t *testing.T, l *lab.Lab, host string) (mend func()) {
 	return func() { t.Helper(); rule("-D") }
 }
 
-// over waits until nothing of an apply is left to happen on a host, and tells
-// what stays behind.
-func over(t *testing.T, l *lab.Lab, host string, limit time.Duration) string {
-	t.Helper()
-	var out string
-	for end := time.Now().Add(limit); ; time.Sleep(300 * time.Millisecond) {
-		var code int
-		out, code = l.Run(host, "sh", "-c", litter)
-		if code == 0 && out == "" || time.Now().After(end) {
-			return out
+// settled is the script that waits until nothing of an apply is left to happen on a host, for
+// $1 seconds at most, and prints what stays behind, a line, and how the host stands. What is
+// not over at its first look is looked at again.
+const settled = `
+left() {
+    case $(systemctl is-system-running) in running | degraded) ;; *) echo 'it is not up'; return ;; esac
+    [ -z "$(systemctl list-units --plain --no-legend 'chaos-*')" ] || echo 'what was begun beside it'` + litter + `
+}
+end=$(($(date +%s) + $1))
+while out=$(left) && [ -n "$out" ] && [ "$(date +%s)" -lt "$end" ]; do sleep 0.3; done
+printf '%s\n' "$out"
+echo =====
+` + snapshot + `
+eval "$2"
+echo =====`
+
+// over waits until nothing of an apply is left to happen on a host, and tells what stays
+// behind and how the host stands. A host that is booting is asked until it is up.
+func over(l *lab.Lab, host, more string, limit time.Duration) (left, stands string) {
+	for end := time.Now().Add(limit + 90*time.Second); ; time.Sleep(200 * time.Millisecond) {
+		out, code := l.Run(host, "sh", "-c", settled, "settled", fmt.Sprint(int(limit.Seconds())), more)
+		if p := strings.Split(out, "=====\n"); code == 0 && len(p) == 3 {
+			return strings.TrimSpace(p[0]), p[1]
+		}
+		if time.Now().After(end) {
+			return "it does not come up", ""
 		}
 	}
 }

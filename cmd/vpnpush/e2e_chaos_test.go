@@ -5,13 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"os/exec"
-	"regexp"
-	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,79 +37,174 @@ const chaosConfirm = 10 * time.Second
 // chaos is a lab whose hosts are in one of two known states.
 type chaos struct {
 	backend
-	l     *lab.Lab
-	at    int                  // the inventory that was applied last, on all hosts
-	inv   [2]string            // inventories
-	state [2]map[string]string // what each makes of each host
-	calls [2]map[string]int    // how many commands apply.sh calls to get there
+	change
+	l       *lab.Lab
+	at      int                  // the inventory that was applied last, on all hosts
+	half    bool                 // but the hub, which has the other one already
+	state   [2]map[string]string // what each inventory makes of each host
+	confirm time.Duration        // --confirm-timeout
+}
+
+// change is what chaos goes to and fro between.
+type change struct {
+	inv    [2]string // inventories, as write takes them
+	suites [2]string // of the hub and the site, "" for the usual one
+	more   string    // a script that prints what snapshot does not
+	stays  bool      // what comes with the first time does not go again, such as a package
+	apart  bool      // each host's part is its own: a tunnel is up with the one changed and the other not
+}
+
+// between returns the change from one inventory of hosts that b runs to another.
+func (b backend) between(from, to string) change {
+	return change{inv: [2]string{b.inventory(from), b.inventory(to)}}
 }
 
 // newChaos learns the states from applies that nothing disturbs.
-func newChaos(t *testing.T, b backend, from, to string) *chaos {
-	c := &chaos{backend: b, inv: [2]string{from, to}}
-	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1", Layer: b.layer}}})
-	b.write(t, c.l, c.inv[0])
+func newChaos(t *testing.T, b backend, ch change) *chaos {
+	t.Helper()
+	c := &chaos{backend: b, change: ch, confirm: chaosConfirm}
+	c.learn(t, nil)
+	return c
+}
+
+// learn starts the lab, and has recorded called at the end of the apply that goes to each
+// of the two inventories, of which it learns the states.
+func (c *chaos) learn(t *testing.T, recorded func(to int)) {
+	t.Helper()
+	b, ch := c.backend, c.change
+	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Suite: ch.suites[0], Layer: b.layer}, {Name: "tokyo", Place: "1", Suite: ch.suites[1], Layer: b.layer}}})
+	write(t, c.l, c.inv[0])
 	vpnpush(t, c.l, 0, "apply", "--yes", "--limit", "vps,tokyo")
-	first := c.look(t)
 	for _, h := range chaosHosts {
 		bug(t, c.l, h)
 	}
+	if ch.stays {
+		c.turn(t)
+		c.turn(t)
+	}
 	for _, to := range []int{1, 0} {
-		b.write(t, c.l, c.inv[to])
-		for _, h := range chaosHosts {
-			arm(t, c.l, h, fault{mode: "run", n: 1 << 30})
+		if recorded != nil {
+			for _, h := range chaosHosts {
+				arm(t, c.l, h, record)
+			}
 		}
-		vpnpush(t, c.l, 0, "apply", "--yes", "--limit", "vps,tokyo")
+		c.turn(t)
+		if recorded != nil {
+			recorded(to)
+			for _, h := range chaosHosts {
+				disarm(t, c.l, h)
+			}
+		}
 		c.state[to] = c.look(t)
-		c.calls[to] = map[string]int{}
-		for _, h := range chaosHosts {
-			c.calls[to][h] = calls(t, c.l, h)
-			disarm(t, c.l, h)
-		}
 	}
 	for _, h := range chaosHosts {
-		if d := difference(first[h], c.state[0][h]); d != "" {
-			t.Fatalf("%s: going there and back is not going nowhere:\n%s", h, d)
-		}
 		if c.state[0][h] == c.state[1][h] {
 			t.Fatalf("%s: the apply changes nothing that the test sees", h)
 		}
 	}
-	return c
+}
+
+// turn applies the other inventory, and nothing disturbs it.
+func (c *chaos) turn(t *testing.T) {
+	t.Helper()
+	c.at = 1 - c.at
+	c.whole(t)
+}
+
+// whole makes of the hosts what is to be, and fails the test if they are not.
+func (c *chaos) whole(t *testing.T) {
+	t.Helper()
+	write(t, c.l, c.inv[c.at])
+	vpnpush(t, c.l, 0, "apply", "--yes", "--limit", "vps,tokyo")
+	c.half = false
+	if c.state[c.at] == nil {
+		return
+	}
+	for h, now := range c.look(t) {
+		if d := difference(c.state[c.at][h], now); d != "" {
+			t.Fatalf("%s: an apply after the fault does not make it as planned:\n%s", h, d)
+		}
+	}
+	c.l.Wait(40*time.Second, "the tunnel is up", func() bool {
+		return up(c.l, "tokyo", "tokyo")
+	})
 }
 
 func (c *chaos) look(t *testing.T) map[string]string {
 	t.Helper()
 	m := map[string]string{}
 	for _, h := range chaosHosts {
-		m[h] = standing(t, c.l, h)
+		m[h] = c.l.MustRun(h, "sh", "-c", snapshot+c.more)
 	}
 	return m
 }
 
-// run is one apply of the other inventory with a fault in it.
+// chaosRun is what one apply of the other inventory, with a fault in it, came to.
 type chaosRun struct {
-	code    int
-	out     string
-	results map[string]string // by host
-	errors  map[string]string
-	took    time.Duration
-	point   string // the command that the fault came at
-	stands  map[string]string
+	code     int
+	out      string
+	results  map[string]string // by host
+	errors   map[string]string
+	took     time.Duration
+	cpu      time.Duration // of the client
+	came     bool          // the fault did
+	point    string        // the command that it came at; "" where a reboot took it away
+	rebooted map[string]bool
+	stands   map[string]string // "before", "planned", "both", "NEITHER"
+	wrong    []string          // what must not be: a host in between, what was left behind, a lie
 }
 
-// apply applies the other inventory while during goes on, lets everything come
-// to its end, and looks. A host that is neither as before nor as planned, that
-// keeps something to be done, or of which the report says what is not so, fails
-// the test.
-func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.Cmd, done <-chan struct{})) chaosRun {
+func (r *chaosRun) is(format string, args ...any) {
+	r.wrong = append(r.wrong, fmt.Sprintf(format, args...))
+}
+
+// all reports whether every host stands so.
+func (r *chaosRun) all(stands string) bool {
+	for _, h := range chaosHosts {
+		if r.stands[h] != stands {
+			return false
+		}
+	}
+	return true
+}
+
+// A meddler does something while vpnpush works, and tells what must not have been.
+type meddler func(c *chaos, t *testing.T, host string, cmd *exec.Cmd, done <-chan struct{}) (wrong []string)
+
+// apply is disturb, where anything wrong fails the test. It goes on from a whole state.
+func (c *chaos) apply(t *testing.T, host string, f fault, during meddler) chaosRun {
+	t.Helper()
+	r := c.disturb(t, host, f, during)
+	for _, w := range r.wrong {
+		t.Error(w)
+	}
+	if r.all("planned") {
+		c.at = 1 - c.at
+	} else {
+		for _, stands := range r.stands {
+			if stands == "planned" {
+				c.at = 1 - c.at
+				break
+			}
+		}
+		c.whole(t)
+	}
+	return r
+}
+
+// disturb applies the other inventory while during goes on, lets everything come to its
+// end, and looks. Wrong is a host that is neither as before nor as planned, that keeps
+// something to be done, or of which the report says what is not so, and ends that do not
+// fit.
+func (c *chaos) disturb(t *testing.T, host string, f fault, during meddler) chaosRun {
 	t.Helper()
 	l, to := c.l, 1-c.at
-	c.write(t, l, c.inv[to])
+	write(t, l, c.inv[to])
+	boots := c.boots()
 	arm(t, l, host, f)
 	ctx, cancel := context.WithTimeout(context.Background(), 6*time.Minute)
 	defer cancel()
-	cmd := l.Command(ctx, "apply", "--yes", "--json", "--limit", "vps,tokyo", "--confirm-timeout", chaosConfirm.String())
+	cmd := l.Command(ctx, "apply", "--yes", "--json", "--limit", "vps,tokyo", "--confirm-timeout", c.confirm.String())
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	start := time.Now()
@@ -121,97 +212,145 @@ func (c *chaos) apply(t *testing.T, host string, f fault, during func(cmd *exec.
 		t.Fatal(err)
 	}
 	done := make(chan struct{})
-	go func() { cmd.Wait(); close(done) }()
+	go func() { _ = cmd.Wait(); close(done) }()
+	r := chaosRun{results: map[string]string{}, errors: map[string]string{}, rebooted: map[string]bool{}, stands: map[string]string{}}
 	if during != nil {
-		during(cmd, done)
+		r.wrong = during(c, t, host, cmd, done)
 	}
 	<-done
-	r := chaosRun{code: cmd.ProcessState.ExitCode(), out: stderr.String(), took: time.Since(start), results: map[string]string{}, errors: map[string]string{}, stands: map[string]string{}}
+	r.code, r.out, r.took, r.cpu = cmd.ProcessState.ExitCode(), stderr.String(), time.Since(start), cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
 	if ctx.Err() != nil {
-		t.Errorf("vpnpush hangs")
+		r.is("vpnpush hangs")
 	}
 	var doc struct {
 		Hosts []struct{ Name, Result, Error string }
 	}
 	if err := json.Unmarshal(stdout.Bytes(), &doc); err != nil && r.code >= 0 {
-		t.Errorf("no report: %v\n%s%s", err, &stdout, &stderr)
+		r.is("no report: %v\n%s%s", err, &stdout, &stderr)
+	}
+	if strings.Contains(stdout.String()+r.out, "canary") {
+		r.is("a secret is in what vpnpush prints")
 	}
 	for _, h := range doc.Hosts {
 		r.results[h.Name], r.errors[h.Name] = h.Result, h.Error
 	}
-	for _, h := range chaosHosts {
-		// a host that is booting cannot be asked yet
-		l.Wait(60*time.Second, h+" is up", func() bool {
-			out, _ := l.Run(h, "systemctl", "is-system-running")
-			return strings.TrimSpace(out) == "running" || strings.TrimSpace(out) == "degraded"
-		})
-		if h == host {
-			r.point = disarm(t, l, h)
-		}
-		if left := over(t, l, h, 40*time.Second); left != "" {
-			t.Errorf("%s: left behind:\n%s", h, left)
-		}
-	}
-	ends := 0
-	for h, now := range c.look(t) {
-		switch now {
-		case c.state[to][h]:
-			r.stands[h] = "planned"
-			ends++
-		case c.state[1-to][h]:
-			r.stands[h] = "before"
-		default:
-			if c.fitsBoth(t, h) {
-				r.stands[h] = "both"
-				break
-			}
-			r.stands[h] = "NEITHER"
-			t.Errorf("%s is neither as before nor as planned; from before:\n%s\nfrom planned:\n%s", h, difference(c.state[1-to][h], now), difference(c.state[to][h], now))
-		}
-		if msg := lie(r.results[h], r.errors[h], r.stands[h]); msg != "" && r.code >= 0 {
-			t.Errorf("%s stands as %s, and the report says %s: %s\n%s", h, r.stands[h], msg, r.errors[h], r.out)
-		}
-	}
-	c.dialsAnew(t)
+	c.await(t, host, f, boots, &r)
+	c.judge(t, to, &r)
+	c.dialsAnew(t, &r)
 	down := strings.Contains(stdout.String(), `"up": false`) // a hub that was rebooted at the end
 	if want := codeOf(r.results); r.code >= 0 && r.code != want && r.code != 130 && !(down && want == 0 && r.code == 4) {
-		t.Errorf("exit code %d, want %d for %v", r.code, want, r.results)
+		r.is("exit code %d, want %d for %v", r.code, want, r.results)
 	}
-	// go on from a whole state
-	if ends > 0 {
-		c.at = to
+	return r
+}
+
+// boots returns what differs from boot to boot of each host, "" for one that is not up.
+func (c *chaos) boots() map[string]string {
+	m := map[string]string{}
+	for _, h := range chaosHosts {
+		m[h], _ = c.l.Run(h, "cat", "/proc/sys/kernel/random/boot_id")
 	}
-	if ends != len(chaosHosts) {
-		c.write(t, l, c.inv[c.at])
-		vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps,tokyo")
+	return m
+}
+
+// await waits until all is over on all hosts, and tells how they stand then.
+func (c *chaos) await(t *testing.T, host string, f fault, boots map[string]string, r *chaosRun) {
+	t.Helper()
+	if strings.Contains(f.action, "reboot") {
+		// one that is about to go down looks as if all were over
+		not, _ := c.l.Run(host, "sh", "-c", "[ ! -e /run/chaos/when ] || [ -e /run/chaos/fired ] || echo not")
+		if r.came = not != "not\n"; !r.came {
+			disarm(t, c.l, host)
+		}
+		for end := time.Now().Add(60 * time.Second); r.came && c.boots()[host] == boots[host]; time.Sleep(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				r.is("%s was to reboot, and does not", host)
+				break
+			}
+		}
+	} else {
+		r.point = disarm(t, c.l, host)
+		r.came = r.point != ""
 	}
-	for h, now := range c.look(t) {
-		if d := difference(c.state[c.at][h], now); d != "" {
-			t.Fatalf("%s: an apply after the fault does not make it as planned:\n%s", h, d)
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	for _, h := range chaosHosts {
+		all.Go(func() {
+			left, stands := over(c.l, h, c.more, 40*time.Second)
+			mu.Lock()
+			defer mu.Unlock()
+			r.stands[h] = stands
+			if left != "" {
+				r.is("%s: left behind:\n%s", h, left)
+			}
+		})
+	}
+	all.Wait()
+	now := c.boots()
+	for _, h := range chaosHosts {
+		r.rebooted[h] = now[h] != boots[h]
+	}
+}
+
+// judge says of each host by what await has found how it stands, and whether the report is true.
+func (c *chaos) judge(t *testing.T, to int, r *chaosRun) {
+	t.Helper()
+	for _, h := range chaosHosts {
+		switch now := r.stands[h]; {
+		case now == c.state[to][h]:
+			r.stands[h] = "planned"
+		case now == c.state[1-to][h]:
+			r.stands[h] = "before"
+		case c.fitsBoth(h):
+			r.stands[h] = "both"
+		default:
+			r.stands[h] = "NEITHER"
+			r.is("%s is neither as before nor as planned; from before:\n%s\nfrom planned:\n%s", h, difference(c.state[1-to][h], now), difference(c.state[to][h], now))
+		}
+		stands := r.stands[h]
+		if c.half && h == "vps" && stands == "planned" {
+			stands = "before" // both
+		}
+		if msg := lie(r.results[h], r.errors[h], stands); msg != "" && r.code >= 0 {
+			r.is("%s stands as %s, and the report says %s: %s\n%s", h, r.stands[h], msg, r.errors[h], r.out)
 		}
 	}
-	l.Wait(40*time.Second, "the tunnel is up", func() bool {
-		return up(l, "tokyo", "tokyo")
-	})
-	return r
 }
 
 // fitsBoth reports whether a host's end of tokyo's tunnel is between before and planned:
 // it fits both.
-func (c *chaos) fitsBoth(t *testing.T, host string) bool {
-	t.Helper()
-	out := c.l.MustRun(host, "sh", "-c", "grep -c canary "+c.secrets("tokyo")+"; grep 'esp[=_]' "+c.conf("tokyo"))
+func (c *chaos) fitsBoth(host string) bool {
+	out, _ := c.l.Run(host, "sh", "-c", "grep -c canary "+c.secrets("tokyo")+"; grep 'esp[=_]' "+c.conf("tokyo"))
 	return strings.HasPrefix(out, "2\n") && (host != "vps" || strings.Contains(out, ","))
 }
 
-// dialsAnew fails the test if the ends of tokyo's tunnel do not fit: what an SA of before
-// hides, a new one shows.
-func (c *chaos) dialsAnew(t *testing.T) {
+// dialsAnew finds ends of tokyo's tunnel that do not fit: what an SA of before hides, a new
+// one shows. It is by what each end has in its memory, which no file shows, where both
+// have stayed up; else by what the site reads anew.
+func (c *chaos) dialsAnew(t *testing.T, r *chaosRun) {
 	t.Helper()
-	c.l.MustRun("tokyo", "systemctl", "restart", c.unit)
-	c.l.Wait(45*time.Second, "tokyo dials anew, with what each end has after the fault", func() bool {
-		return up(c.l, "tokyo", "tokyo")
-	})
+	how := "anew"
+	switch {
+	case r.rebooted["tokyo"]:
+		how = "wait" // it has dialled by itself
+	case r.rebooted["vps"] || !c.apart && !r.all("before") && !r.all("planned"):
+		how = "restart"
+	}
+	out, code := c.l.Run("tokyo", "sh", "-c", `
+swan=; unit=strongswan-starter; systemctl --quiet is-active strongswan-starter && ipsec status >/dev/null 2>&1 || { swan=1; unit=strongswan; }
+case $1$swan in
+restart*) systemctl restart "$unit" ;;
+anew) ipsec stroke down-nb tokyo; timeout 30 ipsec up tokyo ;;
+anew1) swanctl --terminate --ike tokyo --force --timeout 5; swanctl --initiate --child tokyo --timeout 30 ;;
+esac >/run/dialled 2>&1
+end=$(($(date +%s) + 45))
+until { swanctl --list-sas || ipsec status; } 2>/dev/null | grep -q 'tokyo.*INSTALLED'; do
+    if [ "$(date +%s)" -gt "$end" ]; then cat /run/dialled; exit 1; fi
+    sleep 0.3
+done`, "dial", how)
+	if code != 0 {
+		r.is("tokyo does not dial anew (%s), with what each end has after the fault:\n%s", how, out)
+	}
 }
 
 // lie tells what is wrong about a host's result, "" for nothing.
@@ -259,117 +398,4 @@ func codeOf(results map[string]string) int {
 		return 4
 	}
 	return 0
-}
-
-// chaosFaults are what can happen at any point.
-var chaosFaults = []struct {
-	name   string
-	mode   string
-	action string
-	during func(t *testing.T, c *chaos, host string, cmd *exec.Cmd, done <-chan struct{})
-}{
-	{"a command fails", "run", "exit 1", nil},
-	{"apply killed -9", "run", "systemctl kill -s KILL 'vpnpush-apply-*.service'; sleep 60", nil},
-	{"power cut", "run", "reboot -ff; sleep 60", nil},
-	{"orderly reboot", "run", "systemctl --no-block reboot", nil},
-	{"line cut for 2 s", "run", hold, cutFor(2 * time.Second)},
-	{"line cut for 15 s", "run", hold, cutFor(15 * time.Second)},
-	{"client killed -9", "run", hold, func(t *testing.T, c *chaos, host string, cmd *exec.Cmd, done <-chan struct{}) {
-		if fired(c.l, host, done) {
-			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-			release(t, c.l, host)
-		}
-	}},
-	{"Ctrl-C", "run", hold, func(t *testing.T, c *chaos, host string, cmd *exec.Cmd, done <-chan struct{}) {
-		if fired(c.l, host, done) {
-			interrupt(t, cmd)
-			release(t, c.l, host)
-		}
-	}},
-	{"power cut at the confirmation", "confirm", "reboot -ff; sleep 60", nil},
-}
-
-// interrupt sends vpnpush a Ctrl-C, and not the nsenter that waits for it.
-func interrupt(t *testing.T, cmd *exec.Cmd) {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%[1]d/children", cmd.Process.Pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func cutFor(d time.Duration) func(*testing.T, *chaos, string, *exec.Cmd, <-chan struct{}) {
-	return func(t *testing.T, c *chaos, host string, cmd *exec.Cmd, done <-chan struct{}) {
-		if !fired(c.l, host, done) {
-			return
-		}
-		mend := cut(t, c.l, host)
-		release(t, c.l, host)
-		time.Sleep(d)
-		mend()
-	}
-}
-
-var aNumber = regexp.MustCompile(`\d{8}T\d{6}-[0-9a-f]{8}|\.vpnpush\.\w+`)
-
-// Faults at random points of an apply: whatever happens, each host ends as before
-// or as planned, and the report says which. CHAOS_ROUNDS and CHAOS_SEED set how
-// many, and which.
-func TestE2EChaos(t *testing.T) {
-	t.Parallel()
-	runChaos(t, chaosFrom, chaosTo)
-}
-
-// The same where a tunnel changes on both ends: whatever happens to either of them, or to
-// the client, the ends fit.
-func TestE2EChaosPair(t *testing.T) {
-	t.Parallel()
-	runChaos(t, chaosPairFrom, chaosPairTo)
-}
-
-func runChaos(t *testing.T, from, to string) {
-	rounds, seed := 3, uint64(time.Now().UnixNano())%1e6
-	if s := os.Getenv("CHAOS_ROUNDS"); s != "" {
-		rounds, _ = strconv.Atoi(s)
-	}
-	if s := os.Getenv("CHAOS_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	c := newChaos(t, chosen(t), from, to)
-	t.Logf("CHAOS_SEED=%d", seed)
-	rnd := rand.New(rand.NewPCG(seed, 0))
-	var table strings.Builder
-	fmt.Fprintf(&table, "%-3s %-30s %-6s %-9s %-9s %4s %5s  %s\n", "", "fault", "host", "hub", "site", "code", "took", "before command")
-	for i := range rounds {
-		f := chaosFaults[rnd.IntN(len(chaosFaults))]
-		host := chaosHosts[rnd.IntN(len(chaosHosts))]
-		n := 1 + rnd.IntN(c.calls[1-c.at][host])
-		if f.mode != "run" {
-			n = 1 + rnd.IntN(8)
-		}
-		ok := t.Run(fmt.Sprintf("%d %s, %s, %d", i+1, f.name, host, n), func(t *testing.T) {
-			var during func(*exec.Cmd, <-chan struct{})
-			if f.during != nil {
-				during = func(cmd *exec.Cmd, done <-chan struct{}) { f.during(t, c, host, cmd, done) }
-			}
-			r := c.apply(t, host, fault{mode: f.mode, n: n, action: f.action}, during)
-			line := fmt.Sprintf("%-3d %-30s %-6s %-9s %-9s %4d %4.0fs  %d: %.40s\n", i+1, f.name, host, r.stands["vps"], r.stands["tokyo"], r.code, r.took.Seconds(), n, aNumber.ReplaceAllString(r.point, "*"))
-			table.WriteString(line)
-			fmt.Fprint(os.Stderr, line)
-			if t.Failed() || testing.Verbose() && os.Getenv("CHAOS_ROUNDS") != "" {
-				t.Logf("%s\n%v\n%v", line, r.results, r.errors)
-			}
-		})
-		if !ok && c.l == nil {
-			break
-		}
-	}
-	t.Logf("CHAOS_SEED=%d\n%s", seed, &table)
 }

@@ -14,9 +14,11 @@ func by(backend string) string {
 	return labHub + labTokyo + fmt.Sprintf("[tunnel]\nbackend = %q\n", backend)
 }
 
-// standsBy is what a move back must leave as it was, beside what snapshot prints: the
-// packages, the other daemon, and what it has loaded.
-const standsBy = snapshot + `
+// standsBy is what a move back must leave as it was.
+const standsBy = snapshot + movedBy
+
+// movedBy prints, beside what snapshot does, the packages, the other daemon, and what it has loaded.
+const movedBy = `
 dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' 'strongswan*' 'charon*' 'libstrongswan*' 'libcharon*' 2>/dev/null | grep ' installed '
 printf 'strongswan: %s, %s\n' "$(systemctl is-enabled strongswan 2>&1)" "$(systemctl is-active strongswan)"
 swanctl --list-conns 2>/dev/null
