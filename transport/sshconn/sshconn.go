@@ -85,8 +85,8 @@ type Dialer struct {
 	mu       sync.Mutex
 	closed   bool
 	resolved map[string]*lazy[*settings]
-	alike    map[string]*lazy[[]option]
-	named    func() func(host string) bool // by a line of ssh_config, which is read once
+	alike    map[string]*lazy[*answer]
+	blocks   func() *configReader // of ssh_config, which is read once
 	jumps    map[string]*lazy[*client]
 	keys     map[string]*lazy[*keyFile]
 	mute     map[string]bool // sockets of agents that did not answer
@@ -136,8 +136,8 @@ func (d *Dialer) init() {
 			d.targets[d.Targets[i].Name] = &d.Targets[i]
 		}
 		d.resolved = make(map[string]*lazy[*settings])
-		d.alike = make(map[string]*lazy[[]option])
-		d.named = sync.OnceValue(func() func(string) bool { return hostPatterns(d.SSHConfig) })
+		d.alike = make(map[string]*lazy[*answer])
+		d.blocks = sync.OnceValue(func() *configReader { return readBlocks(d.SSHConfig) })
 		d.jumps = make(map[string]*lazy[*client])
 		d.keys = make(map[string]*lazy[*keyFile])
 		d.hosts.warn = d.Warn
