@@ -14,7 +14,7 @@ import (
 )
 
 // Every test on the true lab is run by a target of the Makefile: what `make test` leaves
-// out is what `make test-true` runs, and is all there is but for the one that stays, and
+// out is what `make test-rest` runs, and is all there is but for the one that stays, and
 // for those that a variable of `make test-all` or `make chaos` asks for.
 func TestTrueLab(t *testing.T) {
 	text, err := os.ReadFile("../../Makefile")
