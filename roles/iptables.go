@@ -83,34 +83,71 @@ func filterRival(name string) rival {
 
 // chainsOf returns the own chains that a policy makes.
 func chainsOf(p policy) []iptables.Chain {
-	chain := func(table, from, name string, rules []rule) iptables.Chain {
-		c := iptables.Chain{Table: table, From: from, Name: name}
-		for _, r := range rules {
+	return slices.Concat(
+		chainOf("filter", "INPUT", chainIn, p.input),
+		chainOf("filter", "FORWARD", chainFwd, p.forward),
+		chainOf("filter", "OUTPUT", chainOut, p.output),
+		chainOf("nat", "POSTROUTING", chainNAT, p.nat),
+		chainOf("mangle", "PREROUTING", chainSrc, p.source),
+		chainOf("mangle", "POSTROUTING", chainMSS, p.mss),
+	)
+}
+
+// chainOf returns the chain of a list of rules, and those that it leads to.
+func chainOf(table, from, name string, rules []rule) []iptables.Chain {
+	if len(rules) == 0 {
+		return nil
+	}
+	c := iptables.Chain{Table: table, From: from, Name: name}
+	var under []iptables.Chain
+	groups := 0
+	for len(rules) > 0 {
+		r, n := rules[0], 1
+		if !r.grouped() {
 			c.Rules = append(c.Rules, ruleText(r))
+		} else {
+			groups++
+			for n < len(rules) && rules[n].sameGroup(r) {
+				n++
+			}
+			t := groupChains(table, fmt.Sprintf("%s-%d", name, groups), rules[:n])
+			c.Rules = append(c.Rules, t.root...)
+			under = append(under, t.chains...)
 		}
-		return c
+		rules = rules[n:]
 	}
-	chains := []iptables.Chain{
-		chain("filter", "INPUT", chainIn, p.input),
-		chain("filter", "FORWARD", chainFwd, p.forward),
-		chain("filter", "OUTPUT", chainOut, p.output),
-		chain("nat", "POSTROUTING", chainNAT, p.nat),
-		chain("mangle", "PREROUTING", chainSrc, p.source),
-		chain("mangle", "POSTROUTING", chainMSS, p.mss),
-	}
-	return slices.DeleteFunc(chains, func(c iptables.Chain) bool { return len(c.Rules) == 0 })
+	return append([]iptables.Chain{c}, under...)
 }
 
 // ruleText returns a rule as iptables-save prints it, which is what it is compared
 // with (tasks/testdata/iptables/canonical.txt).
 func ruleText(r rule) string {
+	verdict := "-j ACCEPT"
+	switch r.verdict {
+	case drop:
+		verdict = "-j DROP"
+	case masquerade:
+		verdict = "-j MASQUERADE"
+	case pass:
+		verdict = "-j RETURN"
+	case clampMSS:
+		verdict = fmt.Sprintf("-m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss %d:65535 -j TCPMSS --set-mss %d", r.mss+1, r.mss)
+	}
+	return strings.TrimPrefix(matchText(r)+" "+verdict, " ")
+}
+
+// jumpText returns what sends the packets of a rule to an own chain.
+func jumpText(r rule, to string) string { return matchText(r) + " -j " + to }
+
+// matchText returns what a rule looks at.
+func matchText(r rule) string {
 	var b strings.Builder
 	add := func(format string, a ...any) { fmt.Fprintf(&b, " "+format, a...) }
 	if r.from.IsValid() {
 		add("-s %s", r.from.Masked())
 	}
-	if r.notFrom.IsValid() {
-		add("! -s %s", r.notFrom.Masked())
+	if r.elsewhere && r.to.IsValid() {
+		add("! -s %s", r.to.Masked())
 	}
 	if r.to.IsValid() && r.to.Bits() > 0 { // every address is not printed
 		add("-d %s", r.to.Masked())
@@ -164,18 +201,6 @@ func ruleText(r rule) string {
 	if r.spoofed {
 		add("-m rpfilter --invert")
 	}
-	switch r.verdict {
-	case accept:
-		add("-j ACCEPT")
-	case drop:
-		add("-j DROP")
-	case masquerade:
-		add("-j MASQUERADE")
-	case pass:
-		add("-j RETURN")
-	case clampMSS:
-		add("-m tcp --tcp-flags SYN,RST SYN -m tcpmss --mss %d:65535 -j TCPMSS --set-mss %d", r.mss+1, r.mss)
-	}
 	return strings.TrimPrefix(b.String(), " ")
 }
 
@@ -213,7 +238,9 @@ func restorable(chains []iptables.Chain) []byte {
 				}
 			}
 		}
-		fmt.Fprintf(&b, "-A %s -j %s\n", c.From, c.Name)
+		if c.From != "" {
+			fmt.Fprintf(&b, "-A %s -j %s\n", c.From, c.Name)
+		}
 		for _, r := range c.Rules {
 			fmt.Fprintf(&b, "-A %s %s\n", c.Name, r)
 		}

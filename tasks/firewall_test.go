@@ -42,6 +42,25 @@ var hubChains = []iptables.Chain{
 	}},
 }
 
+// treeChains is what a hub with many sites wants: chains that lead to chains.
+var treeChains = append(slices.Clone(hubChains[1:]),
+	iptables.Chain{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{
+		"-p esp -j ACCEPT",
+		"-s 172.16.0.0/14 -j VPNPUSH-IN-1-ac100000-14",
+		"-s 10.0.0.0/8 -j VPNPUSH-IN-1-0a000000-8",
+	}},
+	iptables.Chain{Table: "filter", Name: "VPNPUSH-IN-1", Rules: []string{
+		"-m policy --dir in --pol ipsec -j ACCEPT",
+	}},
+	iptables.Chain{Table: "filter", Name: "VPNPUSH-IN-1-ac100000-14", Rules: []string{
+		"-s 172.16.0.0/24 -j VPNPUSH-IN-1",
+		"! -s 172.17.0.0/26 -d 172.17.0.0/26 -j VPNPUSH-IN-1",
+	}},
+	iptables.Chain{Table: "filter", Name: "VPNPUSH-IN-1-0a000000-8", Rules: []string{
+		"-s 10.0.0.0/9 -j VPNPUSH-IN-1",
+	}},
+)
+
 // netns puts the calling test into a network namespace of its own, with the
 // iptables of each backend, and runs f there. The namespace ends with the test.
 func netns(t *testing.T, f func(t *testing.T, h *rulesHost)) {
@@ -199,7 +218,7 @@ func TestCanonicalRules(t *testing.T) {
 		for _, l := range lines {
 			table, rule, _ := strings.Cut(l, " ")
 			chain, _, _ := strings.Cut(rule, " ")
-			h.must("iptables-restore --noflush", "*"+table+"\n-A "+rule+"\nCOMMIT\n")
+			h.must("iptables-restore --noflush", "*"+table+"\n:VPNPUSH-IN-1 - [0:0]\n-A "+rule+"\nCOMMIT\n")
 			if got := h.must("iptables-save -t "+table+" | grep '^-A'; iptables -t "+table+" -F "+chain, ""); got != "-A "+rule+"\n" {
 				t.Errorf("wrote -A %s\nread  %s", rule, got)
 			}
@@ -225,8 +244,14 @@ func TestFirewallApply(t *testing.T) {
 		name  string
 		load  string // more rules, before
 		whole bool   // start from what is wanted
+		tree  bool   // start from a tree
 		want  []iptables.Chain
 	}{
+		{name: "first, a tree", want: treeChains},
+		{name: "a tree grows", whole: true, want: treeChains},
+		{name: "a tree is felled", tree: true, want: hubChains},
+		{name: "a tree goes", tree: true},
+		{name: "a tree by hand", tree: true, load: "*filter\n-D VPNPUSH-IN-1-ac100000-14 1\n-I INPUT 2 -j VPNPUSH-IN-1\nCOMMIT\n", want: treeChains},
 		{name: "first", want: hubChains},
 		{name: "no jump", load: ours + "COMMIT\n", want: hubChains},
 		{name: "jump behind a deciding rule", load: ours + "-A INPUT -j VPNPUSH-IN\n-A FORWARD -j VPNPUSH-FWD\nCOMMIT\n", want: hubChains},
@@ -244,6 +269,9 @@ func TestFirewallApply(t *testing.T) {
 				h.must("iptables-restore", testdata(t, "docker-fail2ban.rules.v4"))
 				if tc.whole {
 					h.mustApply(all(h, h.facts()))
+				}
+				if tc.tree {
+					h.mustApply(mustCheck(t, Firewall{Chains: treeChains}, h.facts()).Do)
 				}
 				if tc.load != "" {
 					h.must("iptables-restore --noflush", tc.load)

@@ -157,6 +157,7 @@ type state struct {
 	reach             []string
 	up                bool // tokyo's tunnel; osaka's is
 	open              bool // the policies of INPUT and FORWARD are ACCEPT, not DROP
+	many              bool // there are so many sites that the rules are in trees
 }
 
 // expect says what a cell's word means in a state: whether a datagram arrives. known
@@ -505,13 +506,21 @@ done`)
 	for i, s := range []state{
 		{relay: true, masquerade: true, reach: []string{"203.0.113.10/32", "10.10.0.0/24", "192.168.1.0/24"}},
 		{reach: []string{"192.168.2.0/24"}},
+		{relay: true, masquerade: true, reach: []string{"10.10.0.0/24", "192.168.1.0/24", "172.16.0.0/16"}, many: true},
 	} {
 		if i > 0 {
-			b.write(t, l, filterNet(s.relay, s.masquerade, s.reach...))
-			vpnpush(t, l, 0, "apply", "--yes")
+			var others strings.Builder
+			for j := 0; s.many && j < 30; j++ {
+				fmt.Fprintf(&others, "[sites.s%02d]\nsubnets = [\"172.16.%d.0/24\"]\npsk = \"canary-of-site-%02d-0123456789\"\n", j, 3*j, j)
+			}
+			b.write(t, l, filterNet(s.relay, s.masquerade, s.reach...), others.String())
+			vpnpush(t, l, 0, "apply", "--yes", "--limit", "vps,tokyo,osaka")
+			if rules := l.MustRun("tokyo", "iptables-save"); strings.Contains(rules, "-j VPNPUSH-FWD-1\n") != s.many {
+				t.Fatalf("many %t, but the rules are:\n%s", s.many, rules)
+			}
 			tunnel(true)
 		}
-		name := fmt.Sprintf("relay %t, masquerade %t, reach %s", s.relay, s.masquerade, s.reach)
+		name := fmt.Sprintf("relay %t, masquerade %t, reach %s, many %t", s.relay, s.masquerade, s.reach, s.many)
 		s.up, s.open = true, true
 		stolen("add", `priority 1 tmpl src 192.168.1.10 dst 203.0.113.10 proto esp reqid "$reqid" mode tunnel`)
 		try(name, s)

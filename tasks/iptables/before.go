@@ -19,7 +19,7 @@ func (s *Save) DropsBefore(chains []Chain) []Drop {
 	var out []Drop
 	for _, c := range chains {
 		t := s.find(c.Table)
-		if t == nil {
+		if t == nil || c.From == "" {
 			continue
 		}
 		num, asked := 0, false

@@ -44,7 +44,9 @@ func WithChains(text string, live *Save, chains []Chain) (string, error) {
 		var decls, jumps, rules strings.Builder
 		for _, c := range want {
 			fmt.Fprintf(&decls, ":%s - [0:0]\n", c.Name)
-			fmt.Fprintf(&jumps, "-A %s %s\n", c.From, c.jump())
+			if c.From != "" {
+				fmt.Fprintf(&jumps, "-A %s %s\n", c.From, c.jump())
+			}
 		}
 		fill(&rules, want)
 		t := s.find(table)

@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 var chains = []Chain{
-	{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p esp -j ACCEPT"}},
+	{Table: "filter", From: "INPUT", Name: "VPNPUSH-IN", Rules: []string{"-p esp -j ACCEPT", "-s 172.16.0.0/24 -j VPNPUSH-IN-1"}},
+	{Table: "filter", Name: "VPNPUSH-IN-1", Rules: []string{"-m policy --dir in --pol ipsec -j ACCEPT"}},
 	{Table: "nat", From: "POSTROUTING", Name: "VPNPUSH-NAT", Rules: []string{"-s 192.168.200.0/27 ! -o ppp+ -j MASQUERADE"}},
 }
 
@@ -53,4 +56,20 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("in and out again:\n%q\nwas\n%q", bare, text)
 		}
 	})
+}
+
+// What a built-in chain leads to by way of another chain of ours is wanted back with it, in a
+// roll back; what nothing leads to is not.
+func TestLinked(t *testing.T) {
+	text, err := WithChains("", &Save{}, chains)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Parse([]byte(strings.Replace(text, ":VPNPUSH-IN-1", ":VPNPUSH-LOST - [0:0]\n:VPNPUSH-IN-1", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(chains, s.Linked()); d != "" {
+		t.Error(d)
+	}
 }

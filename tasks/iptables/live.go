@@ -51,14 +51,12 @@ func converge(b *strings.Builder, table string, have own, want []Chain) {
 	fill(b, want)
 	dropJumps(b, have, want)
 	for _, c := range slices.Backward(want) { // so that the first ends up first
-		if !have.jumpedTo(c) {
+		if c.From != "" && !have.jumpedTo(c) {
 			fmt.Fprintf(b, "-I %s 1 %s\n", c.From, c.jump())
 		}
 	}
-	for _, c := range have.chains {
-		if !holds(want, c.Name) {
-			fmt.Fprintf(b, "-X %s\n", c.Name)
-		}
+	for _, c := range without(have.chains, want) {
+		fmt.Fprintf(b, "-X %s\n", c.Name)
 	}
 	b.WriteString("COMMIT\n")
 }
@@ -74,10 +72,8 @@ func restore(b *strings.Builder, table string, have own, want []Chain) {
 			fmt.Fprintf(b, "-I %s %d %s\n", j.chain, j.pos, j.spec)
 		}
 	}
-	for _, c := range want {
-		if !holds(have.chains, c.Name) {
-			fmt.Fprintf(b, "-X %s\n", c.Name)
-		}
+	for _, c := range without(want, have.chains) {
+		fmt.Fprintf(b, "-X %s\n", c.Name)
 	}
 	b.WriteString("COMMIT\n")
 }
@@ -88,10 +84,8 @@ func declare(b *strings.Builder, have own, want []Chain) {
 	for _, c := range want {
 		fmt.Fprintf(b, ":%s - [0:0]\n", c.Name)
 	}
-	for _, c := range have.chains {
-		if !holds(want, c.Name) {
-			fmt.Fprintf(b, ":%s - [0:0]\n", c.Name)
-		}
+	for _, c := range without(have.chains, want) {
+		fmt.Fprintf(b, ":%s - [0:0]\n", c.Name)
 	}
 }
 
@@ -107,7 +101,7 @@ func fill(b *strings.Builder, chains []Chain) {
 func dropJumps(b *strings.Builder, have own, want []Chain) {
 	var lines []string
 	for _, c := range want {
-		if !have.jumpedTo(c) {
+		if c.From != "" && !have.jumpedTo(c) {
 			lines = append(lines, fmt.Sprintf("-D %s %s\n", c.From, c.jump()))
 		}
 	}
@@ -125,8 +119,13 @@ func (o own) jumpsTo(want []Chain, name string) bool {
 	return i >= 0 && o.jumpedTo(want[i])
 }
 
-func holds(chains []Chain, name string) bool {
-	return slices.ContainsFunc(chains, func(c Chain) bool { return c.Name == name })
+// without returns those chains that others has not.
+func without(chains, others []Chain) []Chain {
+	names := map[string]bool{}
+	for _, c := range others {
+		names[c.Name] = true
+	}
+	return slices.DeleteFunc(slices.Clone(chains), func(c Chain) bool { return names[c.Name] })
 }
 
 // Restore gives its standard input to iptables-restore --noflush, which

@@ -11,7 +11,7 @@ import (
 // forms in tasks/testdata/iptables/canonical.txt are known to be printed like that.
 type Chain struct {
 	Table string   // "filter", "nat", "mangle"
-	From  string   // the built-in chain that jumps to it: "INPUT"
+	From  string   // the built-in chain that jumps to it: "INPUT"; "" where only own chains do
 	Name  string   // "VPNPUSH-IN"; begins so, and has at most 28 bytes
 	Rules []string // "-p udp -m udp --dport 500 -j ACCEPT"
 }
@@ -78,7 +78,9 @@ func isOwn(name string) bool { return strings.HasPrefix(name, Prefix) }
 func wanted(want []Chain) own {
 	o := own{chains: want}
 	for _, c := range want {
-		o.jumps = append(o.jumps, jump{chain: c.From, spec: c.jump(), to: c.Name})
+		if c.From != "" {
+			o.jumps = append(o.jumps, jump{chain: c.From, spec: c.jump(), to: c.Name})
+		}
 	}
 	return o
 }
@@ -87,20 +89,25 @@ func wanted(want []Chain) own {
 func (c Chain) jump() string { return "-j " + c.Name }
 
 // settled reports whether all is as wanted: the chains, their rules in order, and
-// one jump to each, before any rule that decides.
+// one jump to each that a built-in chain is to lead to, before any rule that decides.
 func (o own) settled(want []Chain) bool {
-	if len(o.chains) != len(want) || len(o.jumps) != len(want) {
+	if len(o.chains) != len(want) || len(o.jumps) != len(wanted(want).jumps) {
 		return false
 	}
+	have := map[string][]string{}
+	for _, h := range o.chains {
+		have[h.Name] = h.Rules
+	}
 	for _, w := range want {
-		if !slices.ContainsFunc(o.chains, func(h Chain) bool { return h.Name == w.Name && slices.Equal(h.Rules, w.Rules) }) || !o.jumpedTo(w) {
+		if rules, ok := have[w.Name]; !ok || !slices.Equal(rules, w.Rules) || !o.jumpedTo(w) {
 			return false
 		}
 	}
 	return true
 }
 
-// jumpedTo reports whether there is exactly one jump to the chain w, and in its place.
+// jumpedTo reports whether what leads to the chain w from outside of our chains is exactly
+// one jump, and in its place, or nothing where nothing is to.
 func (o own) jumpedTo(w Chain) bool {
 	n, well := 0, false
 	for _, j := range o.jumps {
@@ -109,7 +116,7 @@ func (o own) jumpedTo(w Chain) bool {
 			well = j.chain == w.From && j.spec == w.jump() && j.behind == ""
 		}
 	}
-	return n == 1 && well
+	return w.From == "" && n == 0 || n == 1 && well
 }
 
 // describe writes what is ours for people, in the wanted order where there is
@@ -119,10 +126,11 @@ func (o own) describe(b *strings.Builder, table string, want []Chain) {
 		return
 	}
 	fmt.Fprintf(b, "*%s\n", table)
+	place := places(want)
 	chains := slices.Clone(o.chains)
-	slices.SortStableFunc(chains, func(x, y Chain) int { return rank(want, x.Name) - rank(want, y.Name) })
+	slices.SortStableFunc(chains, func(x, y Chain) int { return place(table, x.Name) - place(table, y.Name) })
 	jumps := slices.Clone(o.jumps)
-	slices.SortStableFunc(jumps, func(x, y jump) int { return rank(want, x.to) - rank(want, y.to) })
+	slices.SortStableFunc(jumps, func(x, y jump) int { return place(table, x.to) - place(table, y.to) })
 	for _, c := range chains {
 		fmt.Fprintf(b, ":%s\n", c.Name)
 	}
@@ -140,11 +148,18 @@ func (o own) describe(b *strings.Builder, table string, want []Chain) {
 	}
 }
 
-func rank(want []Chain, name string) int {
-	if i := slices.IndexFunc(want, func(c Chain) bool { return c.Name == name }); i >= 0 {
-		return i
+// places returns the place of a table's chain in an order; others come after all.
+func places(order []Chain) func(table, name string) int {
+	at := make(map[[2]string]int, len(order))
+	for i, c := range order {
+		at[[2]string{c.Table, c.Name}] = i
 	}
-	return len(want)
+	return func(table, name string) int {
+		if i, ok := at[[2]string{table, name}]; ok {
+			return i
+		}
+		return len(order)
+	}
 }
 
 // chainTables lists the tables that hold, or are to hold, something of ours.
@@ -188,26 +203,45 @@ func (s *Save) Own(like []Chain) []Chain {
 			out = append(out, c)
 		}
 	}
-	place := func(c Chain) int {
-		i := slices.IndexFunc(like, func(l Chain) bool { return l.Table == c.Table && l.Name == c.Name })
-		if i < 0 {
-			return len(like)
-		}
-		return i
-	}
-	slices.SortStableFunc(out, func(a, b Chain) int { return place(a) - place(b) })
+	place := places(like)
+	slices.SortStableFunc(out, func(a, b Chain) int { return place(a.Table, a.Name) - place(b.Table, b.Name) })
 	return out
 }
 
 // Linked returns the own chains of s that a built-in chain jumps to, with the first
-// such jump as their From: what to want so that s comes back.
+// such jump as their From, and those that they lead to: what to want so that s comes
+// back.
 func (s *Save) Linked() []Chain {
 	var out []Chain
 	for i := range s.tables {
 		o := ownOf(&s.tables[i])
+		from := map[string]string{}
+		var asked []string
+		for _, j := range slices.Backward(o.jumps) {
+			from[j.to] = j.chain
+			asked = append(asked, j.to)
+		}
+		rules := map[string][]string{}
 		for _, c := range o.chains {
-			if j := slices.IndexFunc(o.jumps, func(j jump) bool { return j.to == c.Name }); j >= 0 {
-				c.From = o.jumps[j].chain
+			rules[c.Name] = c.Rules
+		}
+		linked := map[string]bool{}
+		for len(asked) > 0 {
+			name := asked[len(asked)-1]
+			asked = asked[:len(asked)-1]
+			if linked[name] {
+				continue
+			}
+			linked[name] = true
+			for _, spec := range rules[name] {
+				if to, _ := (rule{spec: spec}).target(); isOwn(to) {
+					asked = append(asked, to)
+				}
+			}
+		}
+		for _, c := range o.chains {
+			if linked[c.Name] {
+				c.From = from[c.Name]
 				out = append(out, c)
 			}
 		}

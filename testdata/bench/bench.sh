@@ -20,6 +20,7 @@ if why=$("$ROOT/testdata/lab/check.sh" ns); then
     export VPNPUSH_BENCH_LAB=$LAB
     "$ROOT/testdata/lab/in.sh" "$LAB" "$LAB/bench.test" -test.run '^$' -test.bench 'Plan' -test.benchtime "${N}x"
     "$HERE/sites.sh"
+    "$HERE/packets.sh"
 else
     echo "NOT MEASURED, plans: $why" >&2
 fi
