@@ -254,7 +254,7 @@ func (h probed) facts(t testing.TB, inv *inventory.Inventory, name string) tasks
 	b.WriteString("\n\x01files\n")
 	b.Write(archive.Bytes())
 	b.WriteString("\n\x01end\t0\n")
-	f, err := host.ParseFacts(b.Bytes())
+	f, err := host.ParseFacts(b.Bytes(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

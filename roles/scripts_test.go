@@ -16,7 +16,7 @@ func firstApply(t *testing.T, inv *inventory.Inventory) (probe, apply string) {
 	t.Helper()
 	name := inv.Hub.Name
 	hub := of(t, inv, name)
-	probe, err := host.Probe(hub.Reads())
+	probe, err := host.Probe(hub.Reads(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

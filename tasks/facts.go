@@ -73,6 +73,8 @@ type Platform struct {
 	FreeKiB  map[string]int64
 	// PPP reports whether the kernel has PPP: /dev/ppp, or a module for it.
 	PPP bool
+	// Gzip reports whether it has gzip: the answer came packed.
+	Gzip bool
 	// Systemd reports whether systemd is running.
 	Systemd bool
 }

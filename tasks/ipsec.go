@@ -83,6 +83,15 @@ func (t IPsec) Loads() map[string]string {
 	return m
 }
 
+// Note returns the note of what is loaded, as note_loaded writes it.
+func (t IPsec) Note() (path string, content []byte) {
+	files := t.Loads()
+	for _, p := range sortedKeys(files) {
+		content = append(content, files[p]+"  "+p+"\n"...)
+	}
+	return loadedPath(t.Daemon.Unit), content
+}
+
 // Makes returns the IDs of the tasks that each conn stands on, by its name: that of the
 // service, and those of its files.
 func (t IPsec) Makes() (service string, files map[string][]string) {

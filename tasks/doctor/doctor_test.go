@@ -86,7 +86,7 @@ func facts(t testing.TB, commands map[string]string, bootID string) tasks.Facts 
 		fmt.Fprintf(&b, "\n\x01command\t%s\n%s\n\x01status\t%s\t%d\n", n, commands[n], n, code)
 	}
 	fmt.Fprintf(&b, "\n\x01files\n%s\n\x01end\t0\n", archive.String())
-	f, err := host.ParseFacts([]byte(b.String()))
+	f, err := host.ParseFacts([]byte(b.String()), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -234,7 +234,7 @@ func (a *attempt) txn(confirm time.Duration) (host.Txn, error) {
 	x := host.Txn{
 		ID:   time.Now().UTC().Format("20060102T150405") + "-" + hex.EncodeToString(nonce[:]),
 		Host: h.Name, By: e.By, Summary: summary(hp.Changes), Changes: hp.Changes, Ends: a.ends,
-		Manifest: manifest, ManifestSHA: had.SHA256(),
+		Manifest: manifest, ManifestSHA: had.SHA256(), Packed: hp.Facts.Host.Gzip,
 		Units: slices.Compact(slices.Sorted(slices.Values(units))), ConfirmTimeout: confirm,
 	}
 	if h.Rollback != nil {
@@ -298,7 +298,7 @@ func (a *attempt) looksGood(ctx context.Context) error {
 func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 	after := HostPlan{Name: a.h.Name, Role: a.h.Role, peers: a.hp.peers}
 	var err error
-	if after.Facts, err = a.look(ctx); err != nil {
+	if after.Facts, err = a.look(ctx, a.h.reading(a.expected())); err != nil {
 		return after.Facts, fmt.Errorf("look at the host after the apply: %w", err)
 	}
 	after = a.e.check(a.h, after)
@@ -318,7 +318,7 @@ func (a *attempt) converged(ctx context.Context) (tasks.Facts, error) {
 // one it broke. One that was down before as well is noted, for keep to tell.
 func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 	before := a.tunnelsBefore()
-	dialled := a.h.Role == tasks.RoleHub
+	dialled, daemon := a.h.Role == tasks.RoleHub, a.h.daemon(facts)
 	for wait := time.Now().Add(min(tunnelWait, time.Until(a.deadline)/2)); ; {
 		a.hr.Tunnels, a.hr.Err = nil, nil
 		a.tunnels(facts)
@@ -329,26 +329,52 @@ func (a *attempt) tunnelsHold(ctx context.Context, facts tasks.Facts) error {
 		if !a.broken.was && !dialled {
 			// somebody took it down by hand, or the hub refused it at the time
 			dialled = true
-			_, _ = run(ctx, a.conn, tunnelWait, transport.Cmd{Script: a.h.daemon(facts).Dial(a.broken.Tunnel.Conn)})
+			_, _ = run(ctx, a.conn, tunnelWait, transport.Cmd{Script: daemon.Dial(a.broken.Tunnel.Conn)})
 		}
 		sleep(ctx, time.Second)
 		var err error
-		if facts, err = a.look(ctx); err != nil {
+		if facts, err = a.look(ctx, a.h.readingTunnels()); err != nil {
 			return fmt.Errorf("look at the tunnels after the apply: %w", err)
 		}
 	}
 	if a.broken != nil && a.broken.was {
 		return transport.WithHint(fmt.Errorf("the tunnel %s was up before and is not after: %s", a.broken.Tunnel.Conn, a.broken.Why),
-			"what was there is back; `vpnpush doctor` looks for what stops a tunnel, and `journalctl -u %s` at both ends has charon's own words", a.h.daemon(facts).Service())
+			"what was there is back; `vpnpush doctor` looks for what stops a tunnel, and `journalctl -u %s` at both ends has charon's own words", daemon.Service())
 	}
 	return nil
 }
 
-// look reads the host after the apply, while its tunnels come up. The very tunnel that did
+// expected returns what the long files of the host hold where the apply has done what it
+// was to do: the manifest, and the notes of what services have read.
+func (a *attempt) expected() host.Have {
+	have := host.Have{}
+	if a.x.Manifest != nil {
+		have[tasks.ManifestPath] = a.x.Manifest
+	}
+	ts, _, err := a.e.wanted(a.h, a.hp.Facts, a.hp.peers)
+	if err != nil {
+		return have // the look tells it
+	}
+	for _, t := range ts {
+		if n, ok := t.(noter); ok {
+			path, content := n.Note()
+			have[path] = content
+		}
+	}
+	return have
+}
+
+// noter is a task whose service has a note of what it has read.
+type noter interface {
+	// Note returns the file of the note and what it holds once all is loaded.
+	Note() (path string, content []byte)
+}
+
+// look reads h, the host after the apply, while its tunnels come up. The very tunnel that did
 // may have taken the line: it is read over a new one then.
-func (a *attempt) look(ctx context.Context) (tasks.Facts, error) {
+func (a *attempt) look(ctx context.Context, h Host) (tasks.Facts, error) {
 	first, cancel := context.WithTimeoutCause(ctx, deadLine, silentError(deadLine))
-	facts, _, err := a.e.read(first, a.h, a.conn)
+	facts, _, err := a.e.read(first, h, a.conn)
 	cancel()
 	if err == nil || ctx.Err() != nil {
 		return facts, err
@@ -358,7 +384,7 @@ func (a *attempt) look(ctx context.Context) (tasks.Facts, error) {
 		return facts, err
 	}
 	a.conn = conn
-	facts, _, err = a.e.read(ctx, a.h, conn)
+	facts, _, err = a.e.read(ctx, h, conn)
 	return facts, err
 }
 
@@ -438,7 +464,7 @@ func (a *attempt) lookAgain(ctx context.Context, expected map[string]bool) {
 		return
 	}
 	for until := time.Now().Add(tunnelWait); ; sleep(ctx, time.Second) {
-		read := a.e.reach(ctx, a.h)
+		read := a.e.reach(ctx, a.h.readingTunnels())
 		if read.Err != nil {
 			a.hr.Warnings = append(a.hr.Warnings, fmt.Sprintf("tunnels, once the sites were done: %v", read.Err))
 			return

@@ -227,7 +227,7 @@ func TestClassify(t *testing.T) {
 				h = wants("tokyo", c.want)
 			}
 			c.host.manifest = c.last
-			f, err := host.ParseFacts(c.host.print(t))
+			f, err := host.ParseFacts(c.host.print(t), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -261,7 +261,7 @@ func TestDriftPreflight(t *testing.T) {
 		fail bool
 	}{{applied(conf("a\n")), 1, false}, {nil, 0, true}} {
 		a := answer{manifest: c.last, files: map[string]string{"/etc/f": marker + "x\n"}}
-		f, err := host.ParseFacts(a.print(t))
+		f, err := host.ParseFacts(a.print(t), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,7 +280,7 @@ func TestDriftSecurity(t *testing.T) {
 	h.Security = func(tasks.Facts) []security.Finding { return []security.Finding{{Says: "libike has known holes"}} }
 	h.Preflight = func(tasks.Facts) ([]error, []string) { return nil, []string{"libike has known holes"} }
 	a := answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"}}
-	f, err := host.ParseFacts(a.print(t))
+	f, err := host.ParseFacts(a.print(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,7 +304,7 @@ func TestConsequences(t *testing.T) {
 			manifest: applied(conf("a\n"), want), units: map[string]string{"u.service": "active enabled"},
 			files: map[string]string{"/etc/f": stands, "/run/vpnpush/loaded/u.service": "0  /etc/f\n"},
 		}
-		f, err := host.ParseFacts(a.print(t))
+		f, err := host.ParseFacts(a.print(t), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -385,7 +385,7 @@ func TestDriftTunnelsAndConns(t *testing.T) {
 			if tt.host != nil {
 				tt.host(&a)
 			}
-			f, err := host.ParseFacts(a.print(t))
+			f, err := host.ParseFacts(a.print(t), nil)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/host"
 	"github.com/vpnpush/vpnpush/transport"
@@ -182,7 +183,7 @@ func (a *attempt) launch(ctx context.Context) (host.Reply, error) {
 		return host.Reply{Status: host.StatusFailed, Stage: stageConnect, Message: err.Error()}, nil
 	}
 	l := a.listen(ctx)
-	reply, err := l.launch(conn, script.Reveal())
+	reply, err := l.launch(conn, script)
 	if word := l.done(); word != "" && err != nil && ctx.Err() == nil {
 		if why, ok := a.failedUnheard(ctx, word); ok {
 			return why, nil
@@ -209,7 +210,7 @@ func (a *attempt) failedUnheard(ctx context.Context, outcome string) (host.Reply
 }
 
 // launch starts script over conn, and hears it to its end.
-func (l *listener) launch(conn transport.Conn, script string) (host.Reply, error) {
+func (l *listener) launch(conn transport.Conn, script secret.Value) (host.Reply, error) {
 	a := l.a
 	var silent time.Time // since when nothing is heard of it
 	heard := func(stage, task string) {
@@ -217,7 +218,7 @@ func (l *listener) launch(conn transport.Conn, script string) (host.Reply, error
 		l.event(stage, task)
 	}
 	said := &host.Replies{Event: heard}
-	_, err := conn.Run(l.ctx, transport.Cmd{Script: a.x.Launch(), Stdin: l.sending(strings.NewReader(script)), Stdout: said, MaxStdout: a.h.maxAnswer()})
+	_, err := conn.Run(l.ctx, transport.Cmd{Script: a.x.Launch(), Stdin: l.sending(a.x.Sent(script)), Stdout: said, MaxStdout: a.h.maxAnswer()})
 	if host.NotStarted(err) {
 		return host.Reply{Status: host.StatusFailed, Stage: host.StageStart, Message: "the apply could not be started", Log: err.Error()}, nil
 	}

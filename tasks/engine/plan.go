@@ -270,7 +270,7 @@ func cutOff(ctx context.Context) error {
 // read reads what the Reads of a host ask for, over conn.
 func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.Facts, Result, error) {
 	e.observe(Event{Host: h.Name, Stage: stageRead})
-	script, err := host.Probe(h.Reads)
+	script, err := host.Probe(h.Reads, h.have)
 	if err != nil {
 		return tasks.Facts{}, Failed, transport.Bug(err)
 	}
@@ -287,9 +287,10 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 		return tasks.Facts{}, Unreachable, fmt.Errorf("read facts: %w", err)
 	}
 	var f tasks.Facts
-	answer, err := host.Unpack(res.Stdout, h.maxAnswer())
+	answer, packed, err := host.Unpack(res.Stdout, h.maxAnswer())
 	if err == nil {
-		f, err = host.ParseFacts(answer)
+		f, err = host.ParseFacts(answer, h.have)
+		f.Host.Gzip = packed
 	}
 	if said := bytes.TrimSpace(res.Stderr); errors.Is(err, tasks.ErrUnknown) && len(said) > 0 {
 		err = fmt.Errorf("%w\n%s", err, said)

@@ -42,7 +42,7 @@ func factsOf(t testing.TB, files map[string]string, absent ...string) tasks.Fact
 		t.Fatal(err)
 	}
 	fmt.Fprintf(&b, "\n\x01files\n%s\n\x01end\t0\n", archive.String())
-	f, err := host.ParseFacts(b.Bytes())
+	f, err := host.ParseFacts(b.Bytes(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,10 +69,25 @@ type Host struct {
 	Daemons []tasks.Daemon
 	// Tunnels are the child SAs that should be up on this host.
 	Tunnels []strongswan.Tunnel
+	// have is what files are expected to hold when it is read.
+	have host.Have
 	// Beside returns a sentence for each thing of the admin's own that gets in the way of
 	// ours on this host, told by what BesideReads bring. Pure; nil: nothing.
 	Beside      func(tasks.Facts) []string
 	BesideReads []tasks.Read
+}
+
+// reading returns the host as one whose files are expected to hold what have says.
+func (h Host) reading(have host.Have) Host {
+	h.have = have
+	return h
+}
+
+// readingTunnels returns the host as one of which no more is read than how its tunnels
+// stand.
+func (h Host) readingTunnels() Host {
+	h.Reads = append(tasks.SAReads(), host.OnlyThese)
+	return h
 }
 
 // maxAnswer returns how many bytes the host may answer.

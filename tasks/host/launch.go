@@ -1,8 +1,13 @@
 package host
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
+	"io"
+	"strings"
 
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
@@ -10,16 +15,32 @@ import (
 // starts it as a systemd unit, and tells what it says: first "event" lines,
 // then the lines of its result. Cut off, it leaves the unit running.
 func (x Txn) Launch() string {
+	receive := "cat"
+	if x.Packed {
+		receive = "gzip -dc"
+	}
 	return fmt.Sprintf(`export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 umask 077
 id=%[1]s
 t=/var/lib/vpnpush/txn/$id
 mkdir -p "$t" || exit %[2]d
-cat >"$t/apply.sh" || { rm -rf "$t"; exit %[2]d; }
+%[5]s >"$t/apply.sh" || { rm -rf "$t"; exit %[2]d; }
 case $(tail -n 1 "$t/apply.sh") in "# end of $id") ;; *) rm -rf "$t"; echo "the script did not arrive whole" >&2; exit %[2]d;; esac
 if ! mkdir -p /run/vpnpush || ! mkdir "/run/vpnpush/start-$id"; then rm -rf "$t"; echo "the start came after its client had given up" >&2; exit %[2]d; fi
 systemd-run --quiet --collect --unit="vpnpush-apply-$id" -p RuntimeMaxSec=30min -p StandardOutput="file:$t/log" -p StandardError="file:$t/log" /bin/sh "$t/apply.sh" run || { rm -rf "$t"; exit %[3]d; }
-%[4]s`, transport.Quote(x.ID), exitIO, exitStart, followScript)
+%[4]s`, transport.Quote(x.ID), exitIO, exitStart, followScript, receive)
+}
+
+// Sent returns the apply script as Launch receives it.
+func (x Txn) Sent(script secret.Value) io.Reader {
+	if !x.Packed {
+		return strings.NewReader(script.Reveal())
+	}
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	io.WriteString(z, script.Reveal()) // a buffer takes all
+	z.Close()
+	return &b
 }
 
 // Follow is the script that takes up a run that Launch has started. A run that

@@ -71,7 +71,7 @@ func TestFactsBounded(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			_, err := ParseFacts(tt.answer)
+			_, err := ParseFacts(tt.answer, nil)
 			runtime.ReadMemStats(&after)
 			if text := fmt.Sprint(err); tt.want != "" && !strings.Contains(text, tt.want) || tt.want == "" && err != nil {
 				t.Errorf("err = %v, want %q", err, tt.want)
@@ -108,7 +108,7 @@ func TestFactsOfALargeHub(t *testing.T) {
 	if most := MaxAnswer(tasks.RoleHub, tunnels); len(answer) > most {
 		t.Errorf("%d bytes, more than %d", len(answer), most)
 	}
-	if _, err := ParseFacts(answer); err != nil {
+	if _, err := ParseFacts(answer, nil); err != nil {
 		t.Error(err)
 	}
 }

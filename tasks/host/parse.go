@@ -17,15 +17,14 @@ import (
 	"github.com/vpnpush/vpnpush/transport"
 )
 
-// Unpack returns what a host answered to the script of Probe as ParseFacts reads it. It may
-// have most bytes, however small it came.
-func Unpack(answer []byte, most int) ([]byte, error) {
+// Unpack returns what a host answered to the script of Probe as ParseFacts reads it, and
+// whether it came packed. It may have most bytes, however small it came.
+func Unpack(answer []byte, most int) (out []byte, packed bool, err error) {
 	// as in parseAnswer, a login script may have printed something
 	i := bytes.Index(answer, []byte(packedMark))
 	if i < 0 {
-		return answer, nil
+		return answer, false, nil
 	}
-	var out []byte
 	z, err := gzip.NewReader(bytes.NewReader(answer[i+len(packedMark):]))
 	if err == nil {
 		// gzip tells the length at its end, modulo 4 GiB: it is believed as far as it may be
@@ -36,19 +35,20 @@ func Unpack(answer []byte, most int) ([]byte, error) {
 	}
 	switch {
 	case len(out) > most:
-		return nil, fmt.Errorf("read facts: %w: more than %d KiB, unpacked", transport.ErrEndless, most>>10)
+		return nil, true, fmt.Errorf("read facts: %w: more than %d KiB, unpacked", transport.ErrEndless, most>>10)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, fmt.Errorf("read facts: %w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(answer))
+		return nil, true, fmt.Errorf("read facts: %w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(answer))
 	case err != nil:
-		return nil, fmt.Errorf("read facts: %w: unpack the answer: %w", tasks.ErrUnknown, err)
+		return nil, true, fmt.Errorf("read facts: %w: unpack the answer: %w", tasks.ErrUnknown, err)
 	}
-	return out, nil
+	return out, true, nil
 }
 
-// ParseFacts parses what the script of Probe printed, unpacked. An answer that is cut short, or
-// that a host's shell garbled, is an error: there are no half facts.
-func ParseFacts(answer []byte) (tasks.Facts, error) {
-	f, err := parseAnswer(answer)
+// ParseFacts parses what the script of Probe printed, unpacked. have is what Probe was given.
+// An answer that is cut short, or that a host's shell garbled, is an error: there are no half
+// facts.
+func ParseFacts(answer []byte, have Have) (tasks.Facts, error) {
+	f, err := parseAnswer(answer, have)
 	var mended transport.Hinter
 	if err != nil && !errors.Is(err, tasks.ErrUnknown) && !errors.Is(err, transport.ErrEndless) && !errors.As(err, &mended) {
 		err = fmt.Errorf("%w: %w", tasks.ErrUnknown, err) // garbled
@@ -59,7 +59,7 @@ func ParseFacts(answer []byte) (tasks.Facts, error) {
 	return tasks.NewFacts(*f), nil
 }
 
-func parseAnswer(data []byte) (*tasks.Known, error) {
+func parseAnswer(data []byte, have Have) (*tasks.Known, error) {
 	f := &tasks.Known{
 		Host:  tasks.Platform{FreeKiB: map[string]int64{}, OS: map[string]string{}},
 		Files: map[string]tasks.FileState{}, Globs: map[string]bool{}, Packages: map[string]tasks.PackageState{},
@@ -79,7 +79,7 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 	if !ok {
 		return f, fmt.Errorf("%w: the answer is cut short after %d bytes", tasks.ErrUnknown, len(data))
 	}
-	p := sections{partsLeft: partsBase + len(data)/bytesPerPart}
+	p := sections{partsLeft: partsBase + len(data)/bytesPerPart, have: have}
 	_, text, more := bytes.Cut(text, []byte("\n"+sectionMark))
 	for more {
 		var s []byte
@@ -88,7 +88,7 @@ func parseAnswer(data []byte) (*tasks.Known, error) {
 		if err := p.part(); err != nil {
 			return f, err
 		}
-		if err := p.add(f, strings.SplitN(string(head), "\t", 4), body); err != nil {
+		if err := p.add(f, strings.SplitN(string(head), "\t", 5), body); err != nil {
 			return f, err
 		}
 	}
@@ -129,6 +129,7 @@ type sections struct {
 	uptime    float64
 	stdout    map[string][]byte
 	partsLeft int
+	have      Have
 }
 
 // part counts a part of the answer; an error says that it has too many.
@@ -199,12 +200,33 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 			"look at it on the host: nothing that vpnpush or strongSwan reads has such a name")
 	case "absent":
 		f.Files[arg(1)] = tasks.FileState{Path: arg(1)}
+	case "have":
+		s, err := p.expected(head)
+		if err != nil {
+			return err
+		}
+		f.Files[s.Path] = s
 	case "glob":
 		f.Globs[arg(1)] = true
 	default:
 		return fmt.Errorf("%w: section %q", tasks.ErrUnknown, head[0])
 	}
 	return nil
+}
+
+// expected returns a file that holds what was expected of it.
+func (p *sections) expected(head []string) (tasks.FileState, error) {
+	s := tasks.FileState{Exists: true, Type: tar.TypeReg}
+	if len(head) == 5 {
+		mode, err1 := strconv.ParseUint(head[1], 8, 12)
+		sec, err2 := strconv.ParseInt(head[3], 10, 64)
+		content, ok := p.have[head[4]]
+		if err1 == nil && err2 == nil && ok {
+			s.Path, s.Content, s.Mode, s.Owner, s.ModTime = head[4], content, fs.FileMode(mode), head[2], time.Unix(sec, 0).UTC()
+			return s, nil
+		}
+	}
+	return s, fmt.Errorf("a file as it was expected: %q", head)
 }
 
 func (p *sections) host(f *tasks.Known, what, arg, line string) error {

@@ -2,6 +2,7 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -52,15 +53,38 @@ const probeFiles = `n='
 # a FILE: name it if it is there, else say that it is not
 a() { case $1 in *"$n"*) s newline >&4; printf '%%s' "${1%%%%"$n"*}" >&4; return;; esac; if [ -e "$1" ] || [ -L "$1" ]; then printf '%%s\n' "$1"; else s absent "$1" >&4; fi; }
 f=$({ for p in %s; do a "$p"; done
-  IFS=$n; set -f
+%s} | sort -u)
+`
+
+// probeOurs names the files that the manifest has.
+const probeOurs = `  IFS=$n; set -f
   # shellcheck disable=SC2013 # IFS is a newline
-  for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' %s 2>/dev/null); do a "$p"; done
-} | sort -u)
+  for p in $(sed -n -e 's/^ *"path": "\(\/[^"\\]*\)",$/\1/p' -e 's/^ *"first": "\(\/[^"\\]*\)",$/\1/p' ` + tasks.ManifestPath + ` 2>/dev/null); do a "$p"; done
+`
+
+// OnlyThese among the reads of a Probe keeps it from what it brings besides: the manifest
+// and the files that it names. On a hub with many sites that is most of an answer.
+var OnlyThese = tasks.Read{Kind: "only-these"}
+
+// Have is what files of a host are expected to hold, by path. Of one that does the host
+// tells so in the place of its content: what a hub with many sites has of ours is long, and
+// does not pack.
+type Have map[string][]byte
+
+// probeHave takes out of $f the regular files that hold what is expected of them, which is
+// a line of sha256sum each.
+const probeHave = `while read -r h p; do
+    if [ -f "$p" ] && [ ! -L "$p" ] && [ "$(sha256sum <"$p")" = "$h  -" ] && m=$(stat -c '%%a	%%U:%%G	%%Y' -- "$p"); then
+        s have "$m" "$p"
+        f=$(printf '%%s\n' "$f" | grep -vxF -e "$p")
+    fi
+done <<'EOF'
+%sEOF
 `
 
 // Probe makes the one script that brings all of reads, and the platform. It is
 // POSIX sh, writes nothing on the host, and holds no secret.
-func Probe(reads []tasks.Read) (string, error) {
+func Probe(reads []tasks.Read, have Have) (string, error) {
 	var files, globs, packages, units []string
 	var sysctls, commands []tasks.Read
 	for _, r := range reads {
@@ -72,6 +96,10 @@ func Probe(reads []tasks.Read) (string, error) {
 	always := []tasks.Read{
 		{Kind: tasks.ReadFile, Arg: "/etc/os-release"}, {Kind: tasks.ReadFile, Arg: "/usr/lib/os-release"},
 		{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}, {Kind: tasks.ReadFile, Arg: tasks.RevertFailedPath},
+	}
+	ours := probeOurs
+	if slices.Contains(reads, OnlyThese) {
+		always, ours = always[:2], ""
 	}
 	for _, r := range append(always, reads...) {
 		if seen[r] {
@@ -97,6 +125,7 @@ func Probe(reads []tasks.Read) (string, error) {
 			units = append(units, transport.Quote(r.Arg))
 		case tasks.ReadSysctl:
 			sysctls = append(sysctls, r)
+		case OnlyThese.Kind:
 		case tasks.ReadCommand:
 			commands = append(commands, r)
 		default:
@@ -133,7 +162,14 @@ func Probe(reads []tasks.Read) (string, error) {
 		}
 		fmt.Fprintf(&b, "c %s %s\n", transport.Quote(r.Arg), transport.Quote(r.Shell))
 	}
-	fmt.Fprintf(&b, probeFiles, strings.Join(files, " "), tasks.ManifestPath)
+	fmt.Fprintf(&b, probeFiles, strings.Join(files, " "), ours)
+	if len(have) > 0 {
+		lines := ""
+		for _, p := range slices.Sorted(maps.Keys(have)) {
+			lines += tasks.SHA256(have[p]) + " " + p + "\n"
+		}
+		fmt.Fprintf(&b, probeHave, lines)
+	}
 	for _, r := range reads {
 		if r.Kind == tasks.ReadGlob {
 			fmt.Fprintf(&b, "s glob %s\n", transport.Quote(r.Arg))

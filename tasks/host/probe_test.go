@@ -5,19 +5,22 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/transport"
 )
 
 func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts) {
 	t.Helper()
-	script, err := Probe(reads)
+	script, err := Probe(reads, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,11 +31,11 @@ func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts
 	if err != nil {
 		t.Fatalf("probe: %v\n%s", err, stderr.Bytes())
 	}
-	out, err = Unpack(out, 64<<20)
+	out, _, err = Unpack(out, 64<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := ParseFacts(out)
+	f, err := ParseFacts(out, nil)
 	if err != nil {
 		t.Fatalf("%v\n%q", err, out)
 	}
@@ -121,7 +124,7 @@ func TestProbeReadsFiles(t *testing.T) {
 // An answer comes packed, after what a login script printed as well; cut anywhere it is
 // unknown, and however well it was packed it has no more bytes than an answer may have.
 func TestUnpack(t *testing.T) {
-	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/passwd"}})
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/passwd"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,22 +132,22 @@ func TestUnpack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := Unpack(append([]byte("Welcome!\n"), packed...), 1<<20)
+	plain, _, err := Unpack(append([]byte("Welcome!\n"), packed...), 1<<20)
 	if err != nil || bytes.Equal(plain, packed) {
 		t.Fatalf("%v; packed at all: %v", err, !bytes.Equal(plain, packed))
 	}
-	if f, err := ParseFacts(plain); err != nil {
+	if f, err := ParseFacts(plain, nil); err != nil {
 		t.Error(err)
 	} else if s, err := f.File("/etc/passwd"); err != nil || !s.Exists {
 		t.Errorf("/etc/passwd: %v", err)
 	}
-	if again, err := Unpack(plain, 1); err != nil || !bytes.Equal(again, plain) {
+	if again, _, err := Unpack(plain, 1); err != nil || !bytes.Equal(again, plain) {
 		t.Errorf("an answer that did not come packed: %v", err)
 	}
 	for n := range packed {
-		out, err := Unpack(packed[:n], 1<<20)
+		out, _, err := Unpack(packed[:n], 1<<20)
 		if err == nil {
-			_, err = ParseFacts(out)
+			_, err = ParseFacts(out, nil)
 		}
 		if !errors.Is(err, tasks.ErrUnknown) {
 			t.Fatalf("cut after %d of %d bytes: %v", n, len(packed), err)
@@ -152,10 +155,10 @@ func TestUnpack(t *testing.T) {
 	}
 	bad := bytes.Clone(packed)
 	bad[len(bad)-8] ^= 1 // of its checksum: some bits before say the same in two ways
-	if _, err := Unpack(bad, 1<<20); !errors.Is(err, tasks.ErrUnknown) {
+	if _, _, err := Unpack(bad, 1<<20); !errors.Is(err, tasks.ErrUnknown) {
 		t.Errorf("a wrong checksum: %v", err)
 	}
-	if _, err := Unpack(packed, len(plain)-1); !errors.Is(err, transport.ErrEndless) {
+	if _, _, err := Unpack(packed, len(plain)-1); !errors.Is(err, transport.ErrEndless) {
 		t.Errorf("more than it may have: %v", err)
 	}
 }
@@ -166,7 +169,7 @@ func TestProbeNameOfTwoLines(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "a\nb"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	script, err := Probe([]tasks.Read{{Kind: tasks.ReadGlob, Arg: dir + "/*"}})
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadGlob, Arg: dir + "/*"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,10 +177,10 @@ func TestProbeNameOfTwoLines(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err = Unpack(out, 1<<20); err != nil {
+	if out, _, err = Unpack(out, 1<<20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ParseFacts(out); !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), fmt.Sprintf("a file with a line break in its name, which begins %q", dir+"/a")) {
+	if _, err := ParseFacts(out, nil); !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), fmt.Sprintf("a file with a line break in its name, which begins %q", dir+"/a")) {
 		t.Errorf("%v", err)
 	}
 }
@@ -195,7 +198,7 @@ func TestFactsNeverGuess(t *testing.T) {
 		}
 	}
 	for n := range out {
-		if _, err := ParseFacts(out[:n]); err == nil {
+		if _, err := ParseFacts(out[:n], nil); err == nil {
 			t.Fatalf("an answer cut after %d of %d bytes was taken", n, len(out))
 		}
 	}
@@ -209,17 +212,17 @@ func TestFactsOfNoRoot(t *testing.T) {
 	answer := func(uid, status string) string {
 		return "vpnpush-facts 1\n\x01host\tuid\n" + uid + "\n\x01files\n" + strings.Repeat("\x00", 1024) + "\n\x01end\t" + status + "\n"
 	}
-	_, err := ParseFacts([]byte(answer("1000", "2")))
+	_, err := ParseFacts([]byte(answer("1000", "2")), nil)
 	var h transport.Hinter
 	if err == nil || !strings.Contains(err.Error(), "not root on the host, but uid 1000") || !errors.As(err, &h) || !strings.Contains(h.Hint(), "ssh.become") {
 		t.Errorf("as uid 1000: %v", err)
 	}
-	_, err = ParseFacts([]byte(answer("0", "1")))
+	_, err = ParseFacts([]byte(answer("0", "1")), nil)
 	if !errors.Is(err, tasks.ErrUnknown) || !strings.Contains(err.Error(), "tar: exit status 1") || !errors.As(err, &h) {
 		t.Errorf("a file that changed while it was read: %v", err)
 	}
 	for _, cut := range []string{"", "2", "x\n"} {
-		_, err = ParseFacts([]byte(strings.TrimSuffix(answer("0", ""), "\n") + cut))
+		_, err = ParseFacts([]byte(strings.TrimSuffix(answer("0", ""), "\n")+cut), nil)
 		if !errors.Is(err, tasks.ErrUnknown) || strings.Contains(err.Error(), `\x00`) {
 			t.Errorf("cut after %q: %v", cut, err)
 		}
@@ -229,13 +232,13 @@ func TestFactsOfNoRoot(t *testing.T) {
 // A greeting printed by a login script does not spoil an answer.
 func TestFactsAfterNoise(t *testing.T) {
 	out, _ := probe(t, []string{"sh"}, nil)
-	if _, err := ParseFacts([]byte("Welcome!\n" + string(out))); err != nil {
+	if _, err := ParseFacts([]byte("Welcome!\n"+string(out)), nil); err != nil {
 		t.Error(err)
 	}
 }
 
 func FuzzParseFacts(f *testing.F) {
-	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/hostname"}, {Kind: tasks.ReadPackage, Arg: "dpkg"}, {Kind: tasks.ReadUnit, Arg: "ssh.service"}})
+	script, err := Probe([]tasks.Read{{Kind: tasks.ReadFile, Arg: "/etc/hostname"}, {Kind: tasks.ReadPackage, Arg: "dpkg"}, {Kind: tasks.ReadUnit, Arg: "ssh.service"}}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -243,13 +246,13 @@ func FuzzParseFacts(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	if out, err = Unpack(out, 1<<20); err != nil {
+	if out, _, err = Unpack(out, 1<<20); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(out)
 	f.Add([]byte("vpnpush-facts 1\n\x01host\tuid\n0\n\x01packages\ndpkg\tinstalled\t1\n\n\x01packages-status\t0\n\x01files\n\n\x01end\t0\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		facts, err := ParseFacts(b)
+		facts, err := ParseFacts(b, nil)
 		if err != nil {
 			return
 		}
@@ -276,7 +279,7 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 	if err := os.WriteFile(manifest, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	script, err := Probe(nil)
+	script, err := Probe(nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,10 +288,10 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if out, err = Unpack(out, 1<<20); err != nil {
+		if out, _, err = Unpack(out, 1<<20); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		f, err := ParseFacts(out)
+		f, err := ParseFacts(out, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
@@ -297,6 +300,85 @@ func TestProbeReadsTheManifestsFiles(t *testing.T) {
 		}
 		if s, err := f.File("/etc/gone-long-ago"); err != nil || s.Exists {
 			t.Errorf("%s: %v, %v", name, s, err)
+		}
+	}
+}
+
+// A look after an apply brings what it did not expect, and of a file that is as expected
+// no content: mode and owner are the host's in any case, and a link is never taken for
+// the file that it leads to.
+func TestProbeHave(t *testing.T) {
+	for name, argv := range shells(t) {
+		dir := t.TempDir()
+		path := func(n string) string { return filepath.Join(dir, n) }
+		for n, content := range map[string]string{"as": "as expected\n", "other": "edited\n", "other two": "with a space\n"} {
+			if err := os.WriteFile(path(n), []byte(content), 0o640); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(path("as"), path("link")); err != nil {
+			t.Fatal(err)
+		}
+		have := Have{}
+		reads := []tasks.Read{{Kind: tasks.ReadGlob, Arg: dir + "/*"}, {Kind: tasks.ReadFile, Arg: path("gone")}}
+		for _, n := range []string{"as", "other", "link", "gone"} {
+			have[path(n)] = []byte("as expected\n")
+		}
+		have[path("other two")] = []byte("with a space\n")
+		script, err := Probe(reads, have)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(argv[0], append(argv[1:], "-c", script)...).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, _, err = Unpack(out, 1<<20); err != nil {
+			t.Fatal(err)
+		}
+		if bytes.Contains(out, []byte("as expected\n")) || bytes.Contains(out, []byte("with a space\n")) || !bytes.Contains(out, []byte("edited\n")) {
+			t.Errorf("%s: it answered %q", name, out)
+		}
+		f, err := ParseFacts(out, have)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, plain := probe(t, argv, reads)
+		for _, n := range []string{"as", "other", "other two", "link", "gone"} {
+			got, err1 := f.File(path(n))
+			want, err2 := plain.File(path(n))
+			if err1 != nil || err2 != nil || !reflect.DeepEqual(got, want) {
+				t.Errorf("%s: %s: %+v, %v; want %+v, %v", name, n, got, err1, want, err2)
+			}
+		}
+		if brief, err := Probe(append(reads, OnlyThese), nil); err != nil || strings.Contains(brief, tasks.ManifestPath) {
+			t.Errorf("with only these reads it asks for the manifest: %v\n%s", err, brief)
+		}
+		if _, err := ParseFacts(out, nil); !errors.Is(err, tasks.ErrUnknown) {
+			t.Errorf("%s: with nothing expected: %v", name, err)
+		}
+	}
+}
+
+// A script that is sent packed comes out whole, and one that was cut on the way fails: the
+// program that unpacks it says so to Launch.
+func TestSentPacked(t *testing.T) {
+	script := secret.New(strings.Repeat("echo a line of a long script\n", 1000))
+	for _, packed := range []bool{false, true} {
+		sent, err := io.ReadAll(Txn{Packed: packed}.Sent(script))
+		if err != nil || packed != (len(sent) < 1000) {
+			t.Fatalf("packed %t: %d bytes, %v", packed, len(sent), err)
+		}
+		if !packed {
+			continue
+		}
+		for n, whole := range map[int]bool{len(sent): true, len(sent) - 1: false, len(sent) / 2: false, 0: false} {
+			cmd := exec.Command("gzip", "-dc")
+			cmd.Stdin = bytes.NewReader(sent[:n])
+			out, err := cmd.Output()
+			if whole != (err == nil) || whole && string(out) != script.Reveal() {
+				t.Errorf("%d of %d bytes: %d came out, %v", n, len(sent), len(out), err)
+			}
 		}
 	}
 }

@@ -149,7 +149,7 @@ func TestRollbackOfManySites(t *testing.T) {
 		t.Fatal(err)
 	}
 	reads := r.Reads()
-	script, err := Probe(append(reads, tasks.SAReads()...))
+	script, err := Probe(append(reads, tasks.SAReads()...), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,8 @@ type Txn struct {
 	By      string // user@machine, for the lock's holder and the history
 	Summary string // one line for the history
 	Changes []tasks.Change
+	// Packed says that its script is sent packed: the host has gzip.
+	Packed bool
 	// Manifest is written with the changes, and reverted with them; nil: there
 	// is to be none.
 	Manifest []byte

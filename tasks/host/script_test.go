@@ -159,7 +159,7 @@ func TestScriptsAreCleanShell(t *testing.T) {
 	probe, err := Probe([]tasks.Read{
 		{Kind: tasks.ReadFile, Arg: "/etc/ipsec.conf"}, {Kind: tasks.ReadGlob, Arg: "/etc/ipsec.d/vpnpush/*"}, {Kind: tasks.ReadPackage, Arg: "xl2tpd"},
 		{Kind: tasks.ReadUnit, Arg: "xl2tpd.service"}, {Kind: tasks.ReadSysctl, Arg: "net.ipv4.ip_forward"}, {Kind: tasks.ReadCommand, Arg: "iptables-save", Shell: "iptables-save"},
-	})
+	}, Have{tasks.ManifestPath: nil})
 	if err != nil {
 		t.Fatal(err)
 	}
