@@ -164,3 +164,35 @@ echo "blind $((waits - 10))"`)
 		}
 	}
 }
+
+// The names of 3,000 sites are more than one argument of a program takes, and the paths
+// of their files more than all of them may have.
+func TestManyConnsInOneScript(t *testing.T) {
+	for name, argv := range transporttest.Shells(t) {
+		out, err := inStarter(t, argv, `dir=`+t.TempDir()+`
+set -- $(i=0; while [ $i -lt 3000 ]; do printf 'a-site-with-a-name-as-long-as-names-of-hosts-may-be-with-no-%05d\n' $i; i=$((i + 1)); done)
+printf 'and this one\n' >$dir/file
+put() { cat >$dir/note; }
+ipsec() { printf 'Security Associations (1 up, 0 connecting):\n%s[3]: ESTABLISHED 2 minutes ago\n' "$1"; }
+printf '%s\n' "$@" | sed '$d' | lacking "$@"; echo
+lacking </dev/null
+(
+    ipsec() { case $1 in status) [ -e $dir/down ] || printf 'Security\n%s[3]: ESTABLISHED, a[b]\nother[4]: ESTABLISHED\n' "$last" ;; down) echo "down $2" >&2; : >$dir/down ;; esac; }
+    timeout() { shift; "$@" 2>&3; }
+    for last; do :; done
+    starter_down "$@"
+) 3>&1
+dir2=$dir/$(printf '%0150d' 0)/$(printf '%0150d' 0)
+mkdir -p "$dir2"; for f in 1 2; do echo "$f" >"$dir2/$f"; done
+i=0; set --; while [ $i -lt 8 ]; do set -- "$@" "$@" "$dir2/1"; i=$((i + 1)); done
+while [ $# -lt 8000 ]; do set -- "$@" "$@"; done
+note_loaded unit "$@" "$dir2/2"
+wc -l <$dir/note; tail -n 1 $dir/note | cut -c 1-8
+`)
+		last := "a-site-with-a-name-as-long-as-names-of-hosts-may-be-with-no-02999"
+		want := last + "\ndown " + last + "[3]\n8161\n53c234e5\n"
+		if err != nil || out != want {
+			t.Errorf("%s: %v\n%.2000s\nwant\n%s", name, err, out, want)
+		}
+	}
+}
