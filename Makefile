@@ -43,10 +43,12 @@ RACE        ?= ./...
 TRUELAB     := L2TP|NewSecrets|PolicyTable|MSS|DoctorKernel|ComebackKernel|AdminsL2TPUser|KindsLeaveNothing
 # these too, though they are nothing else with another release on their hosts
 TRUEONCE    := LibreswanPeers|RehearseInTheKernel|VMLab
+# the longest on the fast lab
+LONG        := Comeback|Move|MoveHub
 # What costs most and shows least that is new: make test-rest has it. Of the dial-in in
 # each release make test keeps the half with ipsec.conf, of what is tried by either backend
 # mostly that, and of the network with either release on its hub one each.
-REST        := ^TestE2E($(TRUELAB)|$(TRUEONCE))$$|^TestE2E(L2TPRelease|Drift|Pair|RotateKey)$$/^swanctl$$
+REST        := ^TestE2E($(TRUELAB)|$(TRUEONCE)|$(LONG))$$|^TestE2E(L2TPRelease|Drift|Pair|RotateKey)$$/^swanctl$$
 REST        := $(REST)|^TestE2ENetwork$$/^ipsec.conf$$/^trixie_hub$$|^TestE2ENetwork$$/^swanctl$$/^bookworm_hub$$
 
 .PHONY: build install uninstall deb test test-rest test-all lab cover race lint demo chaos prove bench bench-peers fuzz clean
@@ -70,7 +72,7 @@ deb:
 
 test: lab
 	-$(LAB)/setup.sh browser
-	NOT_RUN='$(words $(subst |, ,$(TRUELAB)|$(TRUEONCE))) tests on the true lab, and one half of 5 more: make test-rest' \
+	NOT_RUN='$(words $(subst |, ,$(TRUELAB)|$(TRUEONCE))) tests on the true lab, $(words $(subst |, ,$(LONG))) long ones, and one half of 5 more: make test-rest' \
 		VPNPUSH_E2E=1 CHAOS_SEED=$(CHAOS_SEED) testdata/tests.sh -timeout 60m -skip '$(REST)' ./...
 
 test-rest: lab

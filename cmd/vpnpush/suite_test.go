@@ -13,22 +13,22 @@ import (
 	"testing"
 )
 
-// Every test on the true lab is run by a target of the Makefile: what `make test` leaves
-// out is what `make test-rest` runs, and is all there is but for the one that stays, and
-// for those that a variable of `make test-all` or `make chaos` asks for.
+// Every test on the true lab is in one of the Makefile's lists, which `make test` leaves out
+// and `make test-rest` runs, but for the one that stays, and for those that a variable of
+// `make test-all` or `make chaos` asks for; and a name there is that of a test.
 func TestTrueLab(t *testing.T) {
 	text, err := os.ReadFile("../../Makefile")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed []string
-	for _, name := range []string{"TRUELAB", "TRUEONCE"} {
+	list := func(name string) string {
 		m := regexp.MustCompile(`(?m)^` + name + ` *:= (\S+)$`).FindSubmatch(text)
 		if m == nil {
 			t.Fatalf("the Makefile has no %s", name)
 		}
-		listed = append(listed, strings.Split(string(m[1]), "|")...)
+		return string(m[1])
 	}
+	listed := strings.Split(list("TRUELAB")+"|"+list("TRUEONCE"), "|")
 	listed = append(listed, "L2TPRelease", "FaultsClock", "Adopt", "Export")
 
 	var files []string
@@ -39,7 +39,7 @@ func TestTrueLab(t *testing.T) {
 		}
 		files = append(files, names...)
 	}
-	var found []string
+	var found, all []string
 	for _, file := range files {
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
 		if err != nil {
@@ -50,6 +50,7 @@ func TestTrueLab(t *testing.T) {
 			if !ok {
 				continue
 			}
+			all = append(all, strings.TrimPrefix(fn.Name.Name, "TestE2E"))
 			starts := false
 			ast.Inspect(fn, func(n ast.Node) bool {
 				if call, ok := n.(*ast.CallExpr); ok && called(call) == "StartVM" {
@@ -60,6 +61,11 @@ func TestTrueLab(t *testing.T) {
 			if starts {
 				found = append(found, strings.TrimPrefix(fn.Name.Name, "TestE2E"))
 			}
+		}
+	}
+	for _, name := range strings.Split(list("LONG"), "|") {
+		if !slices.Contains(all, name) {
+			t.Errorf("LONG has %s, which is no test", name)
 		}
 	}
 	slices.Sort(listed)
