@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -103,6 +104,7 @@ func (w *livesWorld) newHost(name, address string) *livesHost {
 	for path, text := range map[string]string{
 		"/etc/os-release": "ID=debian\nVERSION_ID=\"12\"\n", "/etc/ipsec.conf": "# ipsec.conf - strongSwan IPsec configuration file\nconfig setup\n",
 		"/etc/ipsec.secrets": "# the admin's own\n", "/proc/sys/kernel/osrelease": "6.1.0\n", "/etc/strongswan.conf": "charon {\n}\n",
+		"/etc/xl2tpd/xl2tpd.conf": "; as the package brings it\n", "/etc/ppp/options.xl2tpd": "# as the package brings it\n", "/etc/ppp/chap-secrets": "# Secrets for authentication using CHAP\n",
 		"/etc/iptables/rules.v4": "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A INPUT -i lo -j ACCEPT\nCOMMIT\n",
 	} {
 		h.write(path, text, 0o644)
@@ -152,6 +154,7 @@ func (h *livesHost) boot() {
 		return err
 	})
 	h.uptime()
+	h.write("/run/charon.pid", "1\n", 0o644)
 	guard := h.units["vpnpush-revert.service"]
 	if _, err := os.Lstat(h.path("/var/lib/vpnpush/pending")); err == nil && guard != nil && guard.enabled {
 		h.guarded()
@@ -274,7 +277,7 @@ func (h *livesHost) unit(name string) *livesUnit {
 	if u := h.units[name]; u != nil {
 		return u
 	}
-	if _, err := os.Stat(h.path("/etc/systemd/system/" + name)); err == nil {
+	if i, err := os.Stat(h.path("/etc/systemd/system/" + name)); err == nil && i.Mode().IsRegular() {
 		h.units[name] = &livesUnit{}
 		return h.units[name]
 	}
@@ -733,6 +736,9 @@ func (h *livesHost) rules() string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(keysOf(h.tables)) {
 		t := h.tables[name]
+		if len(t.names) == len(livesBuiltIn[name]) && len(slices.Concat(slices.Collect(maps.Values(t.rules))...)) == 0 {
+			continue // as if nobody had used it
+		}
 		fmt.Fprintf(&b, "*%s\n", name)
 		for _, c := range t.names {
 			fmt.Fprintf(&b, ":%s %s [0:0]\n", c, t.policies[c])
@@ -816,7 +822,9 @@ func (c *livesConnTo) Run(ctx context.Context, cmd transport.Cmd) (transport.Res
 	switch {
 	case ctx.Err() != nil:
 		return transport.Result{}, ctx.Err()
-	case h.boots != c.boot, err == errKilled:
+	case h.boots == c.boot && err == errKilled:
+		return transport.Result{}, &transport.ExitError{Signal: "KILL"}
+	case h.boots != c.boot:
 		return transport.Result{}, fmt.Errorf("%w: broken pipe", transport.ErrLost)
 	case err != nil:
 		h.w.fault("%s: %v", h.name, err)

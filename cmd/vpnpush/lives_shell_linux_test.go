@@ -234,10 +234,10 @@ func (s *shell) serve(c *net.UnixConn) {
 				}
 			}
 		}
-		if n == 0 && err == nil {
+		if n <= 0 && err == nil { // of a stream that is a message, too
 			err = io.EOF
 		}
-		return n, err
+		return max(n, 0), err
 	}))
 	for {
 		words := make([]string, 1)
