@@ -121,11 +121,40 @@ func (e *Engine) driftHost(ctx context.Context, h Host) HostDrift {
 		wait = defaultSecondLook
 	}
 	sleep(ctx, wait)
-	if slices.ContainsFunc(hd.Findings, func(f Finding) bool { return f.State == FindingDown }) {
+	down := func(f Finding) bool { return f.State == FindingDown }
+	if slices.ContainsFunc(hd.Findings, down) {
 		h.Reads = append(h.Reads, tasks.CharonLog)
+	}
+	if !slices.ContainsFunc(hd.Findings, func(f Finding) bool { return !down(f) }) {
+		return e.lookAtTunnels(ctx, h, hd)
 	}
 	if again := e.look(ctx, h); !again.Looked.IsZero() {
 		return again
+	}
+	return hd
+}
+
+// lookAtTunnels looks again at the tunnels of a host where nothing else was found, and
+// returns hd with those that are down still. Nothing else is read: a hub with many sites has
+// always some that are down.
+func (e *Engine) lookAtTunnels(ctx context.Context, h Host, hd HostDrift) HostDrift {
+	h = h.readingTunnels()
+	h.Reads = append(h.Reads, host.WorkRead, tasks.CharonLog)
+	read := e.reach(ctx, h)
+	if read.Err != nil {
+		return hd
+	}
+	hd.Looked = time.Now()
+	run, err := host.WorkFrom(read.Facts)
+	if err == nil && run.Busy() {
+		return HostDrift{Name: hd.Name, Role: hd.Role, Result: Locked, Busy: run, Looked: hd.Looked, Daemon: hd.Daemon}
+	}
+	hd.Findings = nil
+	if err == nil {
+		err = hd.tunnelsDown(h, read.Facts, nil)
+	}
+	if err != nil {
+		hd.Result, hd.Err = Failed, err
 	}
 	return hd
 }
@@ -343,11 +372,16 @@ func (h *HostDrift) tunnels(host Host, f tasks.Facts, m *tasks.Manifest, ts []ta
 	if m == nil || len(ts) == 0 {
 		return nil
 	}
+	return h.tunnelsDown(host, f, h.explained(ts))
+}
+
+// tunnelsDown is tunnels where it is known of which conns a finding explains that they are
+// down.
+func (h *HostDrift) tunnelsDown(host Host, f tasks.Facts, explained map[string]bool) error {
 	var err error
 	if h.Tunnels, err = tunnelStates(host, f); err != nil {
 		return err
 	}
-	explained := h.explained(ts)
 	for _, t := range h.Tunnels {
 		if t.Up || explained[t.Tunnel.Conn] {
 			continue

@@ -673,3 +673,30 @@ func TestDriftDropsConnections(t *testing.T) {
 		t.Errorf("%d connections are open", len(e.conns))
 	}
 }
+
+// Where nothing but tunnels is down a drift looks again at those alone, and believes what
+// it sees then: a tunnel that is up, or another run at work. It reads no manifest again.
+func TestDriftLooksAgainAtTunnels(t *testing.T) {
+	sas := func(s, run string) answer {
+		return answer{manifest: applied(conf("a\n")), files: map[string]string{"/etc/f": marker + "a\n"},
+			commands: map[string]string{"ipsec-statusall": s, "swanctl-list-sas": "127", "vpnpush-run": run}}
+	}
+	down := sas(noSA, "")
+	for _, tt := range []struct {
+		again answer
+		want  Result
+	}{
+		{down, Drifted}, {sas(fmt.Sprintf(upSA, "192.168.1.0/24"), ""), OK}, {sas(noSA, "working\nholder\t1700000000\tme, apply 7\n"), Locked},
+	} {
+		n := dial(t, hosts{"tokyo": {down, tt.again}})
+		h := wants("tokyo", conf("a\n"))
+		h.Tunnels = []strongswan.Tunnel{{Conn: "tokyo", Peer: "vps", Local: []string{"10.10.0.0/24"}, Remote: []string{"192.168.1.0/24"}}}
+		d := (&Engine{Owner: "vps", secondLook: time.Nanosecond, Dialer: n}).Drift(context.Background(), []Host{h}, nil)
+		if got := d.Hosts[0]; got.Result != tt.want || got.Err != nil || (len(got.Findings) > 0) != (tt.want == Drifted) {
+			t.Errorf("%+v, want %s", got, tt.want)
+		}
+		if len(n.asked) != 2 || strings.Contains(n.asked[1], tasks.ManifestPath) || !strings.Contains(n.asked[0], tasks.ManifestPath) {
+			t.Errorf("it asked %d times:\n%s", len(n.asked), strings.Join(n.asked, "\n----\n"))
+		}
+	}
+}
