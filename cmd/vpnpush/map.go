@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +35,9 @@ func (a *app) mapCmd() *cobra.Command {
 or for Graphviz (.dot) or Mermaid (.mmd), by the ending of the file; -o - writes
 SVG to standard output. Secrets are not in it. It touches no network, unless
 --live asks the hub, in one connection, which tunnels are up.
+
+Of more than 300 sites it draws 300, with --live those first whose tunnels are not up,
+and says how many it leaves out; --limit chooses others.
 
 Exit codes: 0 done; 1 usage or inventory; 4 --live did not reach the hub: the
 picture is written, with the tunnels unknown.`,
@@ -107,8 +109,12 @@ func (o *operation) draw(ctx context.Context, f mapFlags, v mapView) error {
 func network(inv *inventory.Inventory, names []string) netmap.Network {
 	n := netmap.Network{Relay: inv.Tunnel.Relay}
 	n.Hub = netmap.Hub{Name: inv.Hub.Name, Address: inv.Hub.Address.String(), Subnets: subnets(inv.Hub.Subnets)}
+	chosen := map[string]bool{}
+	for _, name := range names {
+		chosen[name] = true
+	}
 	for _, s := range inv.Sites {
-		if !slices.Contains(names, s.Name) {
+		if !chosen[s.Name] {
 			continue
 		}
 		site := netmap.Site{Name: s.Name, Subnets: subnets(s.Subnets)}
@@ -159,10 +165,14 @@ func (o *operation) lookAtTunnels(ctx context.Context, n *netmap.Network) error 
 		return hostEnd(h, engine.Failed, err)
 	}
 	n.Looked = time.Now()
+	at := map[string]int{}
+	for i, s := range n.Sites {
+		at[s.Name] = i
+	}
 	for _, st := range strongswan.CheckTunnels(sas, h.Tunnels) {
-		i := slices.IndexFunc(n.Sites, func(s netmap.Site) bool { return s.Name == st.Tunnel.Peer })
+		i, drawn := at[st.Tunnel.Peer]
 		switch {
-		case i < 0:
+		case !drawn:
 		case st.Up:
 			n.Sites[i].State = netmap.Up
 		default:

@@ -98,9 +98,10 @@ func layout(n Network) *scene {
 		topWidth += between + users.w
 	}
 
-	cards := make([]*box, len(n.Sites))
+	drawn := n.drawn()
+	cards := make([]*box, len(drawn))
 	cardWidth := 196.0
-	for i, site := range n.Sites {
+	for i, site := range drawn {
 		cards[i] = siteBox(site)
 		cardWidth = max(cardWidth, cards[i].w)
 	}
@@ -330,6 +331,9 @@ func headline(n Network, inner, y float64) *box {
 		below = "Around " + n.Hub.Name
 	case n.Relay:
 		below = "The sites reach each other through the hub"
+	}
+	if left := n.leftOut(); left != "" {
+		below = left
 	}
 	b := &box{x: margin, y: y - 22, w: inner, h: 50}
 	b.texts = []text{

@@ -3,7 +3,12 @@
 // has no place for a secret.
 package netmap
 
-import "time"
+import (
+	"fmt"
+	"time"
+
+	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/words"
+)
 
 // State is how a tunnel stands.
 type State string
@@ -59,4 +64,57 @@ func (n Network) live() bool {
 		}
 	}
 	return false
+}
+
+// mostSites is how many sites a picture has. One of thousands would be too high to find
+// anything in, and Mermaid draws no more than 500.
+const mostSites = 300
+
+// drawn returns the sites that a picture has, in their order. Of too many those come first
+// whose tunnels are not up.
+func (n Network) drawn() []Site {
+	if len(n.Sites) <= mostSites {
+		return n.Sites
+	}
+	room := mostSites // for those that are up
+	for _, s := range n.Sites {
+		if s.State != Up && room > 0 {
+			room--
+		}
+	}
+	var out []Site
+	for _, s := range n.Sites {
+		switch {
+		case len(out) == mostSites:
+			return out
+		case s.State == Up && room == 0:
+			continue
+		case s.State == Up:
+			room--
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// leftOut says how many sites the picture has not, "" for none.
+func (n Network) leftOut() string {
+	left := len(n.Sites) - len(n.drawn())
+	if left == 0 {
+		return ""
+	}
+	some := ""
+	if n.live() {
+		some = fmt.Sprintf(", %d of them not up", notUp(n.Sites)-notUp(n.drawn()))
+	}
+	return words.Count(left, "site") + " left out" + some + "; --limit draws them"
+}
+
+func notUp(sites []Site) (count int) {
+	for _, s := range sites {
+		if s.State != Up {
+			count++
+		}
+	}
+	return count
 }

@@ -207,3 +207,55 @@ func TestGolden(t *testing.T) {
 		}
 	}
 }
+
+// crowd is a network of n sites with short names, every hundredth of them down.
+func crowd(n int) Network {
+	net := Network{Hub: Hub{Name: "vps", Address: "203.0.113.10"}, Looked: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	for i := range n {
+		s := Site{Name: fmt.Sprintf("site%05d", i), Subnets: []string{fmt.Sprintf("172.%d.%d.0/26", 16+i/256, i%256)}, State: Up}
+		if i%100 == 99 {
+			s.State = Down
+		}
+		net.Sites = append(net.Sites, s)
+	}
+	return net
+}
+
+// Of thousands of sites a picture has what can be looked at, what is down before what is
+// up, and says what it has not; its counts are of all.
+func TestThousandsOfSites(t *testing.T) {
+	for n, want := range map[int]string{
+		300:   "",
+		10000: "9700 sites left out, 0 of them not up; --limit draws them",
+		40000: "39700 sites left out, 100 of them not up; --limit draws them",
+	} {
+		net := crowd(n)
+		svg := strings.Join(elements(t, SVG(net))["text"], "|")
+		down := min(n/100, 300)
+		if got := strings.Count(svg+"|", "|down|"); got != down {
+			t.Errorf("%d sites: %d are drawn as down, want %d", n, got, down)
+		}
+		if got := strings.Count(svg, "|site"); got != 300 {
+			t.Errorf("%d sites: %d are drawn", n, got)
+		}
+		if !strings.Contains(svg, fmt.Sprintf("|down: %d|", n/100)) {
+			t.Errorf("%d sites: the legend does not count all", n)
+		}
+		for _, b := range [][]byte{[]byte(svg), DOT(net), Mermaid(net)} {
+			if strings.Contains(string(b), "left out") != (want != "") || !strings.Contains(string(b), want) {
+				t.Errorf("%d sites: no %q in %.300s", n, want, b)
+			}
+		}
+		if got := strings.Count(string(Mermaid(net)), "---"); got != 300 {
+			t.Errorf("%d sites: Mermaid is to draw %d", n, got)
+		}
+	}
+}
+
+// A picture of 10,000 sites: the goal is 2 s with the inventory read.
+func BenchmarkSVG(b *testing.B) {
+	net := crowd(10000)
+	for b.Loop() {
+		SVG(net)
+	}
+}

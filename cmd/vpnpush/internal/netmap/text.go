@@ -19,13 +19,16 @@ func DOT(n Network) []byte {
 		return `"` + strings.Join(lines, `\n`) + `"`
 	}
 	fmt.Fprintf(&b, "\thub [label=%s style=\"rounded,bold\"]\n", q(label(n.Hub.Name, n.Hub.Address, n.Hub.Subnets)...))
-	for i, s := range n.Sites {
+	for i, s := range n.drawn() {
 		ink, _ := colours(s.State)
 		edge := "color=" + q(ink)
 		if s.State != NotAsked {
 			edge += " label=" + q(string(s.State))
 		}
 		fmt.Fprintf(&b, "\tsite%d [label=%s]\n\thub -- site%d [%s]\n", i, q(label(s.Name, "", s.Subnets)...), i, edge)
+	}
+	if left := n.leftOut(); left != "" {
+		fmt.Fprintf(&b, "\tmore [label=%s style=dashed]\n\thub -- more [style=dashed]\n", q(left))
 	}
 	if n.L2TP != nil {
 		fmt.Fprintf(&b, "\tusers [label=%s]\n\thub -- users [style=dashed label=\"L2TP/IPsec\"]\n", q(n.L2TP.lines()...))
@@ -47,7 +50,7 @@ func Mermaid(n Network) []byte {
 		return `"` + strings.Join(lines, "<br/>") + `"`
 	}
 	fmt.Fprintf(&b, "\thub[%s]\n", q(label(n.Hub.Name, n.Hub.Address, n.Hub.Subnets)...))
-	for i, s := range n.Sites {
+	for i, s := range n.drawn() {
 		edge := "---"
 		if s.State != NotAsked {
 			edge = "---|" + string(s.State) + "|"
@@ -57,6 +60,9 @@ func Mermaid(n Network) []byte {
 			ink, ground := colours(s.State)
 			fmt.Fprintf(&b, "\tstyle site%d fill:%s,stroke:%s,color:#0f172a\n", i, ground, ink)
 		}
+	}
+	if left := n.leftOut(); left != "" {
+		fmt.Fprintf(&b, "\thub -.- more[%s]\n", q(left))
 	}
 	if n.L2TP != nil {
 		fmt.Fprintf(&b, "\thub -.-|\"L2TP/IPsec\"| users([%s])\n", q(n.L2TP.lines()...))
