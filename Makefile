@@ -13,7 +13,7 @@
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make prove    every fault at every command of an apply, on each host; goes on where it was
 #               ended, and ends with a table. PROVE is the folder of its results; choose with
-#               PROVE_CHANGE, PROVE_FAULTS and PROVE_TIER, by commas; PROVE_JOBS labs at a
+#               PROVE_SCENARIO, PROVE_FAULTS and PROVE_TIER, by commas; PROVE_JOBS labs at a
 #               time, PROVE_FOR=60m
 # make bench    benchmarks
 # make bench-peers  vpnpush beside OpenSSH, and Ansible plain, with pipelining and with Mitogen,

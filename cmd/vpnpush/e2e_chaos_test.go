@@ -63,13 +63,13 @@ func (b backend) between(from, to string) change {
 func newChaos(t *testing.T, b backend, ch change) *chaos {
 	t.Helper()
 	c := &chaos{backend: b, change: ch, confirm: chaosConfirm}
-	c.learn(t, nil)
+	c.learn(t, fault{}, nil)
 	return c
 }
 
-// learn starts the lab, and has recorded called at the end of the apply that goes to each
-// of the two inventories, of which it learns the states.
-func (c *chaos) learn(t *testing.T, recorded func(to int)) {
+// learn starts the lab, and learns the states from an apply that goes to each of the two
+// inventories. What watch notes in it on each host is for recorded, unless that is nil.
+func (c *chaos) learn(t *testing.T, watch fault, recorded func(to int)) {
 	t.Helper()
 	b, ch := c.backend, c.change
 	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Suite: ch.suites[0], Layer: b.layer}, {Name: "tokyo", Place: "1", Suite: ch.suites[1], Layer: b.layer}}})
@@ -85,7 +85,7 @@ func (c *chaos) learn(t *testing.T, recorded func(to int)) {
 	for _, to := range []int{1, 0} {
 		if recorded != nil {
 			for _, h := range chaosHosts {
-				arm(t, c.l, h, record)
+				arm(t, c.l, h, watch)
 			}
 		}
 		c.turn(t)

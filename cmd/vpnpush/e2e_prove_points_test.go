@@ -15,26 +15,28 @@ import (
 )
 
 // record stands in the place of a fault, and keeps the script, and at each command which
-// part of the script calls it and a digest of what stands on the host: files with their
-// times, units, the packet filter, kernel parameters, packages and the daemon. What only
-// tells the client how far it is is left out.
-var record = fault{mode: "[rc]*", n: 1, action: recorded, always: recorded}
-
-const recorded = `
+// part of the script calls it. With states it keeps also a digest of what stands on the host:
+// files with their times, units, the packet filter, kernel parameters, packages and the
+// daemon. What only tells the client how far it is is left out.
+func record(states bool) fault {
+	action := `
 for s in /var/lib/vpnpush/txn/*/apply.sh; do
     d=${s%/*}
     [ -e "/run/chaos/script-${d##*/}" ] || cp -- "$s" "/run/chaos/script-${d##*/}" </dev/null
 done
-{
-    case $caller in *apply.shconfirm) echo confirm ;; *) echo run ;; esac
-    {
-        find /etc /var/lib/vpnpush /run/vpnpush /usr/sbin/policy-rc.d /var/lib/dpkg/status ! -name events ! -name log ! -name result.tmp -printf '%p %s %m %U %i %T@\n'
-        ls /run/systemd/transient
-        iptables-save | sed '/^#/d; s/ \[.*//'
-        cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/rp_filter /run/charon.pid
-    } 2>/dev/null | cksum
-} >"/run/chaos/state-$n" </dev/null
+case $caller in *apply.shconfirm) echo confirm ;; *) echo run ;; esac >"/run/chaos/state-$n"
 `
+	if states {
+		action += `{
+    find /etc /var/lib/vpnpush /run/vpnpush /usr/sbin/policy-rc.d /var/lib/dpkg/status ! -name events ! -name log ! -name result.tmp -printf '%p %s %m %U %i %T@\n'
+    ls /run/systemd/transient
+    iptables-save | sed '/^#/d; s/ \[.*//'
+    cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/rp_filter /run/charon.pid
+} 2>/dev/null </dev/null | cksum >>"/run/chaos/state-$n"
+`
+	}
+	return fault{mode: "[rc]*", n: 1, action: action, always: action}
+}
 
 // point is a command that an apply calls on a host.
 type point struct {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
@@ -82,14 +83,13 @@ type prover struct {
 	jobs     int
 	until    time.Time
 	chosen   func(trial) bool
-	rounds   int // so many of each change, at random; 0: all
-	rnd      *rand.Rand
+	rounds   int // so many of each change, at random by seed; 0: all
+	seed     uint64
 	progress *os.File
 
 	mu    sync.Mutex
 	lists map[string][]trial // by change and script
 	taken map[string]bool    // of trials, with their script
-	open  map[string]int     // labs at work, by kind
 	lines *os.File
 }
 
@@ -104,7 +104,7 @@ type kind struct {
 //
 // Without more it runs CHAOS_ROUNDS of these at random for each change, by CHAOS_SEED. With
 // PROVE=DIR (make prove) it runs all, notes each in DIR/results, and goes on from there
-// when it is run again. PROVE_CHANGE, PROVE_FAULTS and PROVE_TIER choose some, by commas;
+// when it is run again. PROVE_SCENARIO, PROVE_FAULTS and PROVE_TIER choose some, by commas;
 // PROVE_JOBS labs work at a time; PROVE_FOR ends it early. What went wrong is not run again
 // unless PROVE_AGAIN is set.
 func TestE2EProve(t *testing.T) {
@@ -112,9 +112,9 @@ func TestE2EProve(t *testing.T) {
 	if os.Getenv("VPNPUSH_E2E") != "1" {
 		lab.Start(t, lab.Options{}) // says why not
 	}
-	p := &prover{backend: chosen(t), lists: map[string][]trial{}, taken: map[string]bool{}, open: map[string]int{}}
+	p := &prover{backend: chosen(t), lists: map[string][]trial{}, taken: map[string]bool{}}
 	changes := []string{"update", "rotate", "move"}
-	if s := os.Getenv("PROVE_CHANGE"); s != "" {
+	if s := os.Getenv("PROVE_SCENARIO"); s != "" {
 		changes = strings.Split(s, ",")
 	}
 	p.chosen = chooses(os.Getenv("PROVE_TIER"), os.Getenv("PROVE_FAULTS"))
@@ -146,9 +146,12 @@ func (p *prover) slice(t *testing.T, changes []string) {
 	if err := p.resume(); err != nil {
 		t.Fatal(err)
 	}
-	for i, change := range changes {
-		p.rnd = rand.New(rand.NewPCG(seed, uint64(i)))
-		t.Run(change, func(t *testing.T) { p.work(t, kind{change: change}) })
+	p.seed = seed
+	for _, change := range changes {
+		t.Run(change, func(t *testing.T) {
+			t.Parallel()
+			p.work(t, kind{change: change})
+		})
 	}
 }
 
@@ -165,7 +168,7 @@ func (p *prover) all(t *testing.T, changes []string) {
 		}
 		p.until = time.Now().Add(d)
 	}
-	if err := p.resume(); err != nil {
+	if err := errors.Join(p.resume(), p.recall()); err != nil {
 		t.Fatal(err)
 	}
 	var kinds []kind
@@ -213,6 +216,30 @@ func (p *prover) resume() error {
 		_, err = p.lines.WriteString("\n") // the line was cut short
 	}
 	return err
+}
+
+// recall adds the runs of each change as the last lab of it has found them, so that the table
+// tells of all, also where no lab of it is started.
+func (p *prover) recall() error {
+	files, err := filepath.Glob(filepath.Join(p.dir, "points-*.json"))
+	if err != nil {
+		return err
+	}
+	age := func(file string) int64 {
+		i, err := os.Stat(file)
+		if err != nil {
+			return 0
+		}
+		return i.ModTime().UnixNano()
+	}
+	slices.SortFunc(files, func(a, b string) int { return cmp.Compare(age(a), age(b)) })
+	for _, file := range files {
+		change, script, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "points-"), ".json"), "-")
+		if err := p.know(kind{change: change}, script, points{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // more reports whether there may be work for a lab of a kind.
@@ -300,7 +327,7 @@ func (p *prover) work(t *testing.T, k kind) {
 	c := &chaos{backend: p.backend, change: proveChanges(p.backend)[k.change], confirm: proveConfirm}
 	var found points
 	var scripts string
-	c.learn(t, func(to int) {
+	c.learn(t, record(p.rounds == 0), func(to int) {
 		for _, h := range chaosHosts {
 			list, script := recall(t, c.l, h)
 			found[to] = append(found[to], list...)
@@ -347,11 +374,17 @@ func (p *prover) know(k kind, script string, found points) error {
 	if err != nil {
 		return err
 	}
+	// what other scripts did is over
+	for other := range p.lists {
+		if strings.HasPrefix(other, k.change+" ") {
+			delete(p.lists, other)
+		}
+	}
 	list := trials(k.change, script, found)
 	if p.rounds > 0 {
 		// a disk of its own is more than a few runs are worth
 		list = slices.DeleteFunc(list, func(r trial) bool { return r.fault.small || r.fault.later })
-		p.rnd.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		rand.New(rand.NewPCG(p.seed, 0)).Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 		list = list[:p.rounds]
 	}
 	p.lists[name] = list
