@@ -76,7 +76,8 @@ echo "%any 203.0.113.10 : PSK \"${4-l2tp-canary-0123456789abcdef}\"" >/etc/ipsec
 printf '[lac hub]\nlns = 203.0.113.10\npppoptfile = /etc/ppp/options.client\nlength bit = yes\n' >/etc/xl2tpd/xl2tpd.conf
 printf 'ipcp-accept-local\nipcp-accept-remote\nrefuse-eap\nnoccp\nnoauth\nmtu 1280\nmru 1280\nnodefaultroute\nname %s\npassword %s\n' "$1" "$2" >/etc/ppp/options.client
 systemctl restart strongswan-starter xl2tpd
-n=0; until ipsec status >/dev/null 2>&1; do n=$((n + 1)); [ $n -lt 150 ] || { echo strongSwan does not answer; exit 0; }; sleep 0.2; done
+# charon answers before it has the conn, and ipsec up of what it has not is a success
+n=0; until ipsec statusall 2>/dev/null | grep -q ' l2tp: '; do n=$((n + 1)); [ $n -lt 150 ] || { echo strongSwan does not answer; exit 0; }; sleep 0.2; done
 n=0; until timeout 30 ipsec up l2tp >/tmp/up.log 2>&1; do n=$((n + 1)); [ $n -lt 3 ] || { cat /tmp/up.log; exit 0; }; sleep 1; done
 echo 'c hub' >/run/xl2tpd/l2tp-control
 n=0
