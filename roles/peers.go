@@ -296,7 +296,7 @@ func (h Host) passing(ends []tunnel) *inventory.Inventory {
 	for _, t := range ends {
 		local, _ := t.nets()
 		for _, p := range local {
-			if !overlapAny([]netip.Prefix{p}, sites) && !slices.Contains(inv.Hub.Subnets, p) {
+			if !slices.Contains(inv.Hub.Subnets, p) && !overlapAny([]netip.Prefix{p}, sites) {
 				inv.Hub.Subnets = append(inv.Hub.Subnets, p)
 			}
 		}
