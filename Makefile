@@ -125,7 +125,7 @@ demo: build
 # CHAOS_SEED=N repeats a run; VPNPUSH_LAB_BACKEND=swanctl runs strongSwan by that
 chaos:
 	$(LAB)/setup.sh
-	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) CHAOS_SEED=$(CHAOS_SEED) go test -timeout 2h -count 1 -run '^TestE2E(Prove|Faults.*)$$' -v ./cmd/vpnpush
+	VPNPUSH_E2E=1 CHAOS_ROUNDS=$(CHAOS_ROUNDS) CHAOS_SEED=$(CHAOS_SEED) go test -timeout 2h -count 1 -run '^TestE2E(Prove|Faults.*)$$|^TestLives$$' -v ./cmd/vpnpush
 
 prove:
 	$(LAB)/setup.sh

@@ -26,7 +26,7 @@ import (
 // files, and with the standard streams of who asks.
 
 // realTools are programs that run as they are.
-var realTools = []string{"sh", "awk", "sed", "grep", "sort", "head", "tail", "cut", "sha256sum"}
+var realTools = []string{"sh", "awk", "sed", "grep", "sort", "head", "tail", "cut", "sha256sum", "xargs", "cat"}
 
 // newSkeleton makes what the root of each host begins with: links to it cost nothing.
 func newSkeleton(t testing.TB) string {
@@ -81,7 +81,8 @@ func copySkeleton(skeleton, root string) error {
 }
 
 // shellHead makes functions and aliases of what this process does for the scripts: a
-// function's name cannot have a hyphen.
+// function's name cannot have a hyphen. One thing is done at a time, so what waits for
+// another's output, such as cat in a pipe, is not asked of it.
 var shellHead = sync.OnceValue(func() string {
 	var b strings.Builder
 	b.WriteString("rq() { printf '%s\\0' $# \"$@\" >&7; read -r rq_ <&7 || exit 99; return \"$rq_\"; } 5<&0 6>&1\n")
@@ -97,6 +98,7 @@ sh() { rq true; }
 head() { case $* in *urandom) rq reserve ;; *) command head "$@" ;; esac; }
 tail() { case $* in *" /"*) rq tail "$@" ;; *) command tail "$@" ;; esac; }
 sha256sum() { [ $# -gt 0 ] && command sha256sum "$@" || rq sha256sum; }
+cat() { [ $# -gt 0 ] && { rq cat "$@"; return; }; command cat; }
 run_sh() { run_sh_=$1; shift; . "$run_sh_"; exit; }
 `)
 	return b.String()

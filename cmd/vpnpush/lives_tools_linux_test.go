@@ -241,12 +241,6 @@ func toolCmp(h *livesHost, s *stdio, args []string) int {
 
 func toolCat(h *livesHost, s *stdio, args []string) int {
 	_, paths := toolWords(args)
-	if len(paths) == 0 {
-		if _, err := io.Copy(struct{ io.Writer }{s}, struct{ io.Reader }{s}); err != nil {
-			return s.say("cat: %v", err)
-		}
-		return 0
-	}
 	return h.each(s, "cat", paths, func(p string) error {
 		b, err := os.ReadFile(p)
 		if err == nil {
