@@ -77,7 +77,6 @@ type livesTrouble struct {
 	what string // of the script's: "run", "undo", "confirm"
 	n    int
 	kind string // "fail", "kill", "client", "reboot"
-	only string // "": any command
 }
 
 const (
@@ -188,16 +187,6 @@ func (h *livesHost) guarded() {
 	if status, err := h.shell("undo", script, nil, nil, out, out); err != nil || status != 0 {
 		h.w.fault("%s: the boot guard: %d, %v: %s", h.name, status, err, out)
 	}
-}
-
-// crash cuts the power, and boots.
-func (h *livesHost) crash() {
-	h.mu.Lock()
-	h.going = true
-	for s := range h.shells {
-		s.kill()
-	}
-	h.mu.Unlock()
 }
 
 // uptime writes what the kernel tells of it.
