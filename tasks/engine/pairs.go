@@ -300,6 +300,15 @@ func (c *crossing) narrow(ctx context.Context) {
 		return
 	}
 	last := c.attempt(hub.h, read.Facts, peers)
+	if last.hp.Err != nil && last.h.Preflight != nil {
+		// What would refuse it now, such as a disk that has filled, is nothing to a hub that
+		// is as planned already.
+		free := last.h
+		free.Preflight = nil
+		if done := c.attempt(free, read.Facts, peers); done.hp.Result == OK {
+			last = done
+		}
+	}
 	last.last, last.ends = true, hub.x.ID
 	if last.transact(ctx); !last.good() {
 		still(last.hr.Result, last.hr.Err)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -13,7 +14,8 @@ import (
 var peerWords = map[tasks.Peer]string{tasks.PeerNew: "new", tasks.PeerOld: "old", tasks.PeerEither: "either", tasks.PeerUnread: "old", tasks.PeerGone: "new, gone"}
 
 // end is a host with an end of a tunnel to each of peers, in one file: a word for each of
-// them, as far as it has come. Of a site whose name begins with k the key changes, too.
+// them, as far as it has come. Of a site whose name begins with k the key changes, too; of
+// one with d nothing that the ends have to agree on.
 func end(name, role string, peers ...string) Host {
 	h := wanting(name, role)
 	h.Tasks = func(f tasks.Facts, ps tasks.Peers) ([]tasks.Task, error) {
@@ -25,6 +27,9 @@ func end(name, role string, peers ...string) Host {
 				word = strings.Fields(is)[0]
 			}
 			if role == tasks.RoleSite && word == "either" && !strings.HasPrefix(name, "k") {
+				word = "new"
+			}
+			if role == tasks.RoleHub && word == "either" && strings.HasPrefix(p, "d") {
 				word = "new"
 			}
 			words = append(words, p+"="+word)
@@ -279,6 +284,25 @@ func TestPairs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hub to which nothing is left to be done once its sites were tried is as planned,
+// though it would be refused by now: its disk may have filled meanwhile.
+func TestPairsNothingLeft(t *testing.T) {
+	inBubble(t, "nothing left", func(t *testing.T) {
+		w := pairedNetwork(t, nil, "dejima")
+		w.hosts[0].Preflight = func(tasks.Facts) ([]error, []string) {
+			if w.all["dejima"].kept {
+				return []error{errors.New("no room")}, nil
+			}
+			return nil, nil
+		}
+		p := w.plan()
+		r, err := w.e.Apply(t.Context(), p, w.hosts)
+		if got := w.results(r); err != nil || got != "vps changed, dejima changed" {
+			t.Errorf("%s, %v: %v", got, err, r.Hosts[0].Err)
+		}
+	})
 }
 
 // A hub that is applied to alone keeps the tunnel of a site that has another name now: the
