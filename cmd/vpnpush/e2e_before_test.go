@@ -226,7 +226,7 @@ func TestE2EHandmade(t *testing.T) {
 	vpnpush(t, l, 0, "apply", "--yes", "--adopt")
 	sent, lost := stop()
 	t.Logf("of %d pings, 0.1 s apart, %d were lost while it was taken over", sent, lost)
-	if lost > sent/4 {
+	if lost > 5 { // what the hub keeps carries them, until the site has moved: else it is a second and more
 		t.Errorf("%d of %d pings were lost while it was taken over", lost, sent)
 	}
 	l.Wait(30*time.Second, "the tunnel is up", func() bool { return vpnpushCode(l, "status") == 0 })

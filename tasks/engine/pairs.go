@@ -173,8 +173,7 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 			continue
 		}
 		m, err := tasks.ReadManifest(s.hp.Facts)
-		bare := err == nil && m == nil && c.hub.isDown(s.h.Name)
-		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 && !bare {
+		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 && !(err == nil && m == nil && s.hasNoTunnel()) {
 			c.sites = append(c.sites, s)
 		}
 		if err == nil && m != nil && m.Host != s.h.Name && had.Conn(m.Host) != nil {
@@ -193,13 +192,11 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 	return c
 }
 
-// isDown reports whether the tunnel to a site is known not to be up: where the site was never
-// applied to, there is nothing to be kept.
-func (a *attempt) isDown(site string) bool {
-	if _, err := tunnelStates(a.h, a.hp.Facts); err != nil {
-		return false
-	}
-	return !slices.ContainsFunc(a.tunnelsBefore(), func(t strongswan.TunnelState) bool { return t.Tunnel.Peer == site && t.Up })
+// hasNoTunnel reports whether a host is known to have no tunnel at all, not one that was made
+// by hand either: where it was never applied to, there is nothing to be kept.
+func (a *attempt) hasNoTunnel() bool {
+	sas, err := tasks.SAsFrom(a.hp.Facts)
+	return err == nil && len(sas) == 0
 }
 
 // hubWhere returns the changes of the hub's ends, by site, where each site of the crossing

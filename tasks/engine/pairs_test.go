@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,14 @@ func (w *world) has(name string) string {
 
 func dies(m *machine) { m.says = fails().says }
 
+// neverApplied returns a setting of a machine to which nothing was applied, and whose charon
+// lists these tunnels.
+func neverApplied(sas string) func(*machine) {
+	return func(m *machine) {
+		m.before, m.sas = noConf, func(bool) string { return sas }
+	}
+}
+
 // stood returns a setting of a machine to which that was applied before.
 func stood(words string) func(*machine) {
 	return func(m *machine) {
@@ -112,9 +121,22 @@ func TestPairs(t *testing.T) {
 		{
 			// its hub would send the old key, which a site that was never applied to does not know
 			name: "a site that has no end yet: the hub takes the new at once", sites: []string{"kyoto"},
-			set:     map[string]func(*machine){"kyoto": func(m *machine) { m.before = noConf }},
+			set:     map[string]func(*machine){"kyoto": neverApplied(noSA)},
 			results: "vps changed, kyoto changed", has: "kyoto=new",
 			did: "vps launch, vps confirm, kyoto launch, kyoto confirm",
+		},
+		{
+			// its hub keeps what carries that until the site has moved: else it is down meanwhile
+			name: "a site that has a tunnel by hand: the hub takes both first", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"osaka": neverApplied(strings.ReplaceAll(fmt.Sprintf(upSA, "10.10.0.0/24"), "tokyo", "ipsec-test"))},
+			results: "vps changed, osaka changed", has: "osaka=new",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch, vps confirm",
+		},
+		{
+			name: "a site whose charon does not answer: the hub takes both first", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"osaka": neverApplied("?")},
+			results: "vps changed, osaka changed", has: "osaka=new",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch, vps confirm",
 		},
 		{
 			name: "a new key: the site takes the old one until the hub has no other", sites: []string{"kyoto"},
