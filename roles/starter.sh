@@ -117,7 +117,6 @@ starter_load() {
     if [ "$fresh" = 0 ] && systemctl --quiet is-active "$u" && ipsec status >/dev/null 2>&1; then
         # starter answers before its charon does
         n=0; until ipsec rereadsecrets && ipsec update; do n=$((n + 1)); [ "$n" -lt 50 ] || { unit_log "$u"; return 1; }; sleep 0.2; done
-        sleep 1 # charon answers starter before it has done all
         starter_settled
     else
         systemctl restart "$u" || { unit_log "$u"; return 1; }
