@@ -155,7 +155,7 @@ func (h *livesHost) boot() {
 	h.uptime()
 	h.write("/run/charon.pid", "1\n", 0o644)
 	guard := h.units["vpnpush-revert.service"]
-	if _, err := os.Lstat(h.path("/var/lib/vpnpush/pending")); err == nil && guard != nil && guard.enabled {
+	if left, _ := filepath.Glob(h.path("/var/lib/vpnpush/txn/*/apply.sh")); len(left) > 0 && guard != nil && guard.enabled {
 		h.guarded()
 	}
 	for key, value := range livesSysctls {

@@ -24,6 +24,7 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
+	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 // livesWorld is the hosts of a life.
@@ -511,6 +512,19 @@ func (l *life) atRest(c *livesChange) {
 		if _, err := os.Lstat(h.path("/var/lib/vpnpush/revert-failed")); err == nil {
 			l.wrong(c, "%s: a revert failed: %s", h.name, h.log())
 		}
+		told := map[string]int{} // by the history, as confirmed
+		for _, p := range host.ParseHistory([]byte(h.read(host.HistoryPath))) {
+			if p.Stands() {
+				told[p.Txn]++
+			}
+		}
+		dirs, _ := filepath.Glob(h.path("/var/lib/vpnpush/txn/*"))
+		for _, d := range dirs {
+			_, err := os.Lstat(d + "/confirmed")
+			if id := filepath.Base(d); err == nil && told[id] != 1 || err != nil && told[id] > 0 {
+				l.wrong(c, "%s: the history tells %d times that %s was confirmed: %v\n%s", h.name, told[id], id, err, h.read(host.HistoryPath))
+			}
+		}
 		for p, text := range l.foreign[h] {
 			if got := h.read(p); got != text {
 				l.wrong(c, "%s: %s, which is not ours, is %q", h.name, p, got)
@@ -831,7 +845,7 @@ func (l *life) hurt() {
 	}
 	switch c.trouble.what {
 	case "confirm":
-		c.trouble.n = 1 + c.trouble.n%4
+		c.trouble.n = 1 + c.trouble.n%20
 	case "undo": // comes after something else; a revert that fails is told as that
 		c.trouble.what, c.trouble.kind = "run", "client"
 	}

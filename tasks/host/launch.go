@@ -86,11 +86,14 @@ func (x Txn) Revert(why string) string {
 
 // Outcome is the script that tells how an apply ended: "pending", "confirmed",
 // "reverted\tWHY", "revert-failed\tWHY", or "untouched", when it ended before
-// it changed anything. What it tells as confirmed outlasts a power cut.
+// it changed anything. What it tells as confirmed outlasts a power cut, and is ended where
+// the confirmation was cut.
 func (x Txn) Outcome() string {
 	return fmt.Sprintf(`t=/var/lib/vpnpush/txn/%[1]s
 if [ -e "$t/outcome" ]; then cat "$t/outcome"
-elif [ -e "$t/confirmed" ]; then sync -- "$t"; echo confirmed
+elif [ -e "$t/confirmed" ]; then
+    if [ -e "$t/apply.sh" ]; then (exec /bin/sh "$t/apply.sh" confirm 5) >/dev/null 2>&1; else sync -- "$t"; fi
+    echo confirmed
 elif [ "$(cat /var/lib/vpnpush/pending 2>/dev/null)" = %[1]s ]; then echo pending
 elif [ -e "$t/armed" ]; then echo unknown
 else echo untouched; fi

@@ -58,7 +58,7 @@ func TestModel(t *testing.T) {
 			"NO_BOOT_GUARD reachable", "CONFIRM_WITHOUT_LOCK told_true", "DISARM_BEFORE_RENAME before_or_planned",
 			"GUARD_SYNCED_LATE reachable", "CONFIRM_UNSYNCED before_or_planned", "RENAME_UNSEEN told_true",
 			"PENDING_BEFORE_TIMER over", "UNDO_NOT_STARTED_AGAIN reachable", "CONFIRM_OF_HALF_A_REVERT before_or_planned",
-			"OUTCOME_UNSYNCED told_true",
+			"OUTCOME_UNSYNCED told_true", "LEFT_ONCE_CONFIRMED nothing_left", "HISTORY_UNSYNCED nothing_left",
 		}},
 		{"pair.pml", []string{
 			"SITE_CONFIRMED_FIRST ends_fit", "SITE_FORGETS_EARLY ends_fit", "BACK_TO_ONE_KEY ends_fit",
@@ -180,6 +180,80 @@ func TestScriptFollowsModel(t *testing.T) {
 	}
 }
 
+// A confirmation that is cut right after what counts in it is ended by who comes next: the
+// timer, the boot, or the client that asks. No key stays, and the history tells of the apply.
+func TestCutConfirmationIsEnded(t *testing.T) {
+	for name, next := range map[string][]string{
+		"the timer": {"timer confirm", "undo on"}, "the boot": {"cut", "boot", "boot undo", "undo on"},
+		"confirmed again": {"shell confirm", "shell on"}, "put back, too late": {"shell revert", "shell on"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			for _, e := range append([]string{"4 start", "1 main_run", "run on", "shell confirm", "3 do_lock", "3 mv", "kill shell"}, next...) {
+				var err error
+				if who, on := strings.CutSuffix(e, " on"); on {
+					err = r.on(who)
+				} else {
+					err = r.event(e)
+				}
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", e, err, r.said())
+				}
+			}
+			for _, p := range []string{r.txn("apply.sh"), r.txn("reserve"), "state/pending", "timers/vpnpush-confirm-" + r.x.ID, "run/vpnpush/start-" + r.x.ID} {
+				if r.there(p) {
+					t.Errorf("%s is left", p)
+				}
+			}
+			history, _ := os.ReadFile(filepath.Join(r.dir, "state/history"))
+			past := ParseHistory(history)
+			if len(past) != 1 || past[0].Outcome != OutcomeApplied || r.read("etc/x") != "planned" {
+				t.Errorf("the history has %v, and the file is %q\n%s", past, r.read("etc/x"), r.said())
+			}
+		})
+	}
+}
+
+// A run that ends before it arms leaves no claim to have begun: it would be there until the
+// next boot.
+func TestFailedRunLeavesNoClaim(t *testing.T) {
+	for name, what := range map[string][]string{"refused": {"1 do_lock fails"}, "stale": {"1 do_lock", "1 preconditions fails"}, "no packages": {"1 do_lock", "1 preconditions", "1 want_packages fails"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			for _, e := range append([]string{"4 start", "1 main_run"}, what...) {
+				if err := r.event(e); err != nil {
+					t.Fatalf("%s: %v\n%s", e, err, r.said())
+				}
+			}
+			if err := r.on("run"); err != nil {
+				t.Fatal(err)
+			}
+			for _, p := range []string{r.txn("apply.sh"), "run/vpnpush/start-" + r.x.ID} {
+				if r.there(p) {
+					t.Errorf("%s is left", p)
+				}
+			}
+		})
+	}
+}
+
+// on has an actor go on to its end.
+func (r *rig) on(who string) error {
+	p := r.procs[who]
+	if p == nil {
+		return errors.New("it does not run")
+	}
+	for p.at != "" {
+		if _, err := fmt.Fprintln(p.answer, "go"); err != nil {
+			return err
+		}
+		p.wait()
+	}
+	return nil
+}
+
 // rig is a host on which the real apply script runs, a step at a time. systemd is played,
 // and so are power cuts.
 type rig struct {
@@ -209,7 +283,7 @@ var hooks = map[string]string{
 	"reserve": "step reserve || return 1", "install_boot_guard": "step install_boot_guard || return 1", "arm": "step arm_$1 || return 1",
 	"write": "step write || return 1", "live": "step live || return 1", "services": "step services || return 1", "verify": "step verify || return 1",
 	"disarm": "step disarm_$1", "finish": finishHook, "tidy": "step tidy", "put_back": "step put_back || torn=1",
-	"undo_files": `[ "$rc" -ne 0 ] || step undo_files`, "undo_live": "step undo_live || { rc=1; return 0; }", "record": "step record",
+	"undo_files": `[ "$rc" -ne 0 ] || step undo_files`, "undo_live": "step undo_live || { rc=1; return 0; }", "record": "step record", "scraps": "step scraps",
 }
 
 const finishHook = `case $1 in applied) step finish || return 1 ;; failed) step finish_failed ;; reverted) step finish_reverted ;; revert-failed) step finish_revert_failed ;; esac`
@@ -449,7 +523,7 @@ func (r *rig) event(e string) error {
 		}
 		return undo()
 	case e == "boot undo":
-		if !r.there("enabled") || !r.there("state/pending") {
+		if !r.there("enabled") || !r.there(r.txn("apply.sh")) {
 			return errors.New("nothing puts back at this boot")
 		}
 		return r.start("undo", filepath.Join(r.dir, "state/revert.sh"))
@@ -478,6 +552,8 @@ func (r *rig) event(e string) error {
 		r.remove(r.txn("confirmed"))
 		r.write("state/pending", r.x.ID+"\n")
 		r.write(r.txn("apply.sh"), r.script)
+	case e == "lost line":
+		r.remove("state/history")
 	case e == "boot":
 		r.booted = true
 		for who := range maps.Clone(r.procs) {
@@ -544,6 +620,9 @@ func (r *rig) compare(out, events string) {
 		"the guard":   {has["guard_timer"], yes(r.there("timers/vpnpush-guard-" + r.x.ID))},
 		"the timer":   {has["confirm_timer"], yes(r.there("timers/vpnpush-confirm-" + r.x.ID))},
 		"the note":    {has["note"], yes(r.there("state/revert-failed"))},
+		"the script":  {has["script"], yes(r.there(r.txn("apply.sh")))},
+		"the history": {has["line"], fmt.Sprint(strings.Count(r.read("state/history"), "\t"+r.x.ID+"\tapplied\t"))},
+		"the claim":   {yes(has["claimed"] != "0"), yes(r.there("run/vpnpush/start-" + r.x.ID))},
 	}
 	if has["note"] == "0" {
 		want["the file"] = [2]string{has["files"], number[r.read("etc/x")]}

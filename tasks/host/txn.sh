@@ -5,7 +5,8 @@
 #
 #   apply.sh run       make the changes; an error puts back what was there
 #   apply.sh undo      put back, unless confirmed meanwhile (timer, boot; WHY: at once)
-#   apply.sh confirm   keep them
+#   apply.sh confirm   keep them (WAIT: for the lock, in seconds)
+#   apply.sh over      clear away what one that is over was cut in; who calls has the lock
 #   apply.sh trial     in namespaces of its own: see what the changes would do
 #
 # It runs as root, as a systemd unit of its own, so it ends well though the
@@ -27,7 +28,7 @@ enter() { stage=$1; task=''; printf 'stage\t%s\n' "$1" >>"$txn/events" || :; }
 # warn TEXT: the apply goes on; its user is told
 warn() { printf 'warning\t%s\t%s\n' "$task" "$1" >>"$txn/events" || :; }
 # refuse WORD MESSAGE: end before anything was touched. The script goes: there are keys in it.
-refuse() { finish "$1" "$2"; rm -f -- "$txn/apply.sh"; trap - EXIT; exit 1; }
+refuse() { finish "$1" "$2"; rm -f -- "$txn/apply.sh"; unclaim; trap - EXIT; exit 1; }
 # finish STATUS [MESSAGE]: the last word of this run, seen whole or not at all
 finish() {
     { printf 'status\t%s\nstage\t%s\ntask\t%s\n' "$1" "$stage" "$task"; [ -z "${2-}" ] || printf 'message\t%s\n' "$2"; } >"$txn/result.tmp" &&
@@ -74,19 +75,25 @@ arm() {
 }
 disarm() { systemctl --quiet stop "vpnpush-$1-$id.timer" 2>/dev/null || :; }
 
-# A reboot in between loses the timer, so a unit at boot reverts too.
+# A reboot in between loses the timer, so a unit at boot reverts too. The script of an apply
+# is there until all is done that it has to do.
 boot_guard=/etc/systemd/system/vpnpush-revert.service
 install_boot_guard() {
     put "$state/revert.sh" 0700 root:root <<'EOF'
 #!/bin/sh
-# vpnpush: at boot, put back what an apply changed that was never confirmed.
-id=$(cat /var/lib/vpnpush/pending) && [ -n "$id" ] && exec /bin/sh "/var/lib/vpnpush/txn/$id/apply.sh" undo
+# vpnpush: at boot, put back what an apply changed that was never confirmed, and clear
+# away what others were cut in.
+rc=0
+for x in /var/lib/vpnpush/txn/*/apply.sh; do
+    [ ! -e "$x" ] || (exec /bin/sh "$x" undo) || rc=1
+done
+exit "$rc"
 EOF
     want='# vpnpush: puts back at boot what an apply changed that was never confirmed.
 [Unit]
 Description=Revert an unconfirmed vpnpush apply
 DefaultDependencies=no
-ConditionPathExists=/var/lib/vpnpush/pending
+ConditionPathExistsGlob=/var/lib/vpnpush/txn/*/apply.sh
 After=local-fs.target
 Before=network-pre.target sysinit.target systemd-sysctl.service'"${units:+ $units}"'
 [Service]
@@ -158,8 +165,9 @@ going_down() { [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; }
 # record OUTCOME WHAT: a line of the history. One that a full disk has cut is ended
 # first, so that it does not take this one with it.
 record() {
+    now=$(date -u +%Y-%m-%dT%H:%M:%SZ) || return 1
     if [ -s "$state/history" ] && [ -n "$(tail -c 1 -- "$state/history")" ]; then echo >>"$state/history"; fi
-    printf '%s\t%s\t%s\t%s\t%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$id" "$1" "$by" "$2" >>"$state/history"
+    printf '%s\t%s\t%s\t%s\t%s\n' "$now" "$id" "$1" "$by" "$2" >>"$state/history"
 }
 
 # revert WHY: like put_back, not to be called where its status is tested
@@ -173,7 +181,10 @@ revert() {
     if [ "$r" -ne 0 ] && going_down; then sync; exit 1; fi
     if [ "$r" -eq 0 ]; then
         printf 'reverted\t%s\n' "$1" >"$txn/outcome"
-        rm -rf -- "$pending" "$txn/debs" "$txn/apply.sh" "$txn/block" "$txn"/edit* "$txn"/renewed*
+        # one that stays keeps every later apply out
+        rm -f -- "$pending" || r=1
+    fi
+    if [ "$r" -eq 0 ]; then
         record reverted "$1"
     else
         printf 'revert-failed\t%s\n' "$1" >"$txn/outcome"
@@ -182,15 +193,25 @@ revert() {
         record revert-failed "$1"
     fi
     sync
+    scraps
     disarm guard; disarm confirm
-    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
+    unclaim
     return "$r"
 }
 
+# unclaim: nobody asks any more whether this apply has begun
+unclaim() { rmdir -- "/run/vpnpush/start-$id" 2>/dev/null || :; }
+
+# scraps: what an apply that is over needs no more, there are keys in it. The script goes
+# last: where this is cut, it is begun again.
+scraps() { rm -rf -- "$txn/reserve" "$txn/debs" "$txn/block" "$txn"/edit* "$txn"/renewed* && rm -f -- "$txn/apply.sh"; }
+
 # tidy: what a run leaves that ended before it was armed
 tidy() {
-    rm -rf -- "$txn/reserve" "$txn/backup" "$txn/debs" "$txn/apply.sh"
+    rm -rf -- "$txn/backup"
     sweep "$state"; sweep "${boot_guard%/*}"
+    scraps
+    unclaim
 }
 
 on_exit() {
@@ -225,6 +246,7 @@ main_run() {
     lock || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || :)"
     [ ! -e "$pending" ] || refuse locked "$(cat /run/vpnpush/holder 2>/dev/null || printf 'apply %s' "$(cat "$pending")") waits to be confirmed or put back"
     printf '%s, apply %s\n' "$by" "$id" >/run/vpnpush/holder
+    others
     enter check
     preconditions
     enter packages
@@ -261,15 +283,42 @@ main_run() {
     trap - EXIT
 }
 
+# others: what applies before were cut in is cleared away. One that has not begun may yet do
+# so; one of an earlier version, which does not know how, only loses its script.
+others() {
+    for x in "$state"/txn/*; do
+        if [ "$x" != "$txn" ] && [ -e "$x/events" ] && [ -e "$x/apply.sh" ]; then
+            sh "$x/apply.sh" over || [ $? -ne 64 ] || rm -f -- "$x/apply.sh"
+        fi
+    done
+}
+
+# kept: what is left to do of an apply that was confirmed. The timers are up for as long
+# as it takes, and the boot: what this is cut in, they do again.
+kept() {
+    sync -- "$txn"
+    grep -qsF -e "	$id	$did	" -- "$state/history" || { record "$did" "$summary" && sync -- "$state/history"; } || return 1
+    rm -rf -- "$state/revert-failed"
+    folders
+    if [ "$leave" = 1 ]; then leave_host; else prune 1 4; prune 0 5; fi
+    scraps || return 1
+    disarm confirm; disarm guard
+    unclaim
+}
+
+# over: what is left to do of an apply that does not wait any more
+over() {
+    if [ -e "$txn/confirmed" ]; then kept
+    elif [ -e "$txn/armed" ]; then scraps # it was put back
+    else tidy; disarm guard; fi
+}
+
 main_undo() {
     # a run that hangs has had its time: it puts back when it is told to end
     if [ -z "${1-}" ] && ! lock 5; then systemctl stop "vpnpush-apply-$id.service" || :; fi
     lock 300 || exit 1
     # confirmed meanwhile, or another's: not ours to touch
-    if ! mine; then
-        if [ ! -e "$txn/armed" ]; then tidy; disarm guard; fi
-        exit 0
-    fi
+    if ! mine; then over; exit; fi
     stage=revert
     if [ -n "${1-}" ]; then why=$1
     elif same_boot; then why="not confirmed within $confirm_timeout s"; else why="the host was rebooted before it was confirmed"; fi
@@ -277,22 +326,16 @@ main_undo() {
 }
 
 main_confirm() {
-    lock 20 || { echo locked; exit 1; }
-    if ! mine || [ -e "$txn/reverting" ]; then
-        cat "$txn/outcome" 2>/dev/null || echo unknown
-        exit 1
+    lock "${1:-20}" || { echo locked; exit 1; }
+    if [ ! -e "$txn/confirmed" ]; then
+        if ! mine || [ -e "$txn/reverting" ]; then
+            cat "$txn/outcome" 2>/dev/null || echo unknown
+            exit 1
+        fi
+        # the one step that counts: where it fails, the timer puts back
+        mv -fT -- "$pending" "$txn/confirmed" || exit 1
     fi
-    # the one step that counts: where it fails, the timer puts back
-    mv -fT -- "$pending" "$txn/confirmed" || exit 1
-    sync -- "$txn"
-    disarm confirm; disarm guard
-    rmdir -- "/run/vpnpush/start-$id" 2>/dev/null
-    rm -rf -- "$state/revert-failed" "$txn/block" "$txn/reserve" "$txn/debs" "$txn/apply.sh"
-    record "$did" "$summary"
-    folders
-    if [ "$leave" = 1 ]; then leave_host; fi
-    prune 1 4
-    prune 0 5
+    kept || :
     echo confirmed
 }
 
@@ -307,22 +350,23 @@ prune() {
     done | sort -r | tail -n "+$(($2 + 1))" | while read -r x; do rm -rf -- "$state/txn/${x:?}"; done
 }
 
-# leave_host: nothing of vpnpush is left, its backups and history neither
+# leave_host: nothing of vpnpush is left, its backups and history neither; the keys go
+# first
 leave_host() {
+    rm -rf -- "$state"/txn/*/backup
     systemctl --quiet disable vpnpush-revert.service 2>/dev/null || :
     rm -f -- "$boot_guard"
     systemctl daemon-reload
     rm -rf -- "$state" /run/vpnpush
-    echo confirmed
-    exit 0
 }
 
 main() {
     case ${1-} in
     run) main_run ;;
     undo) main_undo "${2-}" ;;
-    confirm) main_confirm ;;
+    confirm) main_confirm "${2-}" ;;
+    over) over ;;
     trial) in_trial "$2" "$3" ;;
-    *) echo "usage: apply.sh run|undo|confirm|trial" >&2; exit 64 ;;
+    *) echo "usage: apply.sh run|undo|confirm|over|trial" >&2; exit 64 ;;
     esac
 }

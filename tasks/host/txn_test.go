@@ -45,6 +45,43 @@ rm "$txn/outcome"`, "")
 	}
 }
 
+// A revert whose word that it waits cannot be taken away is told as one that failed: every
+// later apply would be kept out by it, and nobody would know why.
+func TestRevertThatStaysPending(t *testing.T) {
+	for name, argv := range shells(t) {
+		out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending
+put_back() { return 0; }
+disarm() { :; }
+echo test >"$pending"
+rm() { case $* in *"$pending"*) return 1 ;; esac; command rm "$@"; }
+(revert why) || echo "failed: $(cat "$state/revert-failed")"
+cut -f 3 "$state/history"
+cat "$txn/outcome"
+command rm "$txn/outcome"`, "")
+		if err != nil || out != "failed: test\nrevert-failed\nrevert-failed\twhy\n" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+}
+
+// A run clears away what applies before it were cut in, but for one that has not begun. Of
+// what an earlier version has left the keys go, at least.
+func TestRunClearsAwayOthers(t *testing.T) {
+	for name, argv := range shells(t) {
+		out, err := inScript(t, argv, `state=`+t.TempDir()+` txn=$state/txn/now
+for x in cut early full now old; do mkdir -p "$state/txn/$x"; : >"$state/txn/$x/events"; done
+rm "$state/txn/early/events"
+for x in cut early now; do echo 'echo "${0%/*} $1" | sed s,.*/,,; rm "$0"' >"$state/txn/$x/apply.sh"; done
+echo 'exit 1' >"$state/txn/full/apply.sh"
+echo 'exit 64' >"$state/txn/old/apply.sh"
+others
+cd "$state/txn"; echo */apply.sh`, "")
+		if err != nil || out != "cut over\nearly/apply.sh full/apply.sh now/apply.sh\n" {
+			t.Errorf("%s: %q, %v", name, out, err)
+		}
+	}
+}
+
 // An apply that the host refuses leaves its script there no longer than it runs: there are
 // keys in it.
 func TestRefusedScriptGoes(t *testing.T) {

@@ -28,6 +28,8 @@
 #define UNDO_NOT_STARTED_AGAIN 8
 #define CONFIRM_OF_HALF_A_REVERT 9
 #define OUTCOME_UNSYNCED 10
+#define LEFT_ONCE_CONFIRMED 11
+#define HISTORY_UNSYNCED 12
 #ifndef BROKEN
 #define BROKEN 0
 #endif
@@ -49,7 +51,7 @@ mtype = { start, late, systemd_run,
 	backup_all, reserve, install_boot_guard, do_sync, arm_guard, do_pending,
 	enter_write, write, live, services, verify, arm_confirm, disarm_guard, finish,
 	tidy, finish_failed, finish_reverted, finish_revert_failed,
-	put_back, undo_files, undo_live, end_reverted, end_revert_failed, record, disarm_confirm,
+	put_back, undo_files, undo_live, end_reverted, end_revert_failed, record, scraps, disarm_confirm,
 	mv };
 
 /* --- a host ------------------------------------------------------------------- */
@@ -69,6 +71,7 @@ byte holder;			/* who holds it */
 mtype result = none;
 mtype outcome = none;
 bool kept;			/* txn/ID/confirmed */
+bool line;			/* the history tells of it */
 bool note;			/* revert-failed */
 bool reverting;			/* txn/ID/reverting */
 bool same_boot;
@@ -81,6 +84,7 @@ bool lockout;			/* what is planned lets nobody in */
 bool cached_guard;		/* that the boot guard is enabled */
 bool cached_files;		/* files that were deleted */
 byte cached_pending;		/* that pending went */
+bool cached_line;		/* the line of the history */
 
 /* Processes of a host, as holders of the lock and as what a power cut ends. */
 #define RUN 1
@@ -105,7 +109,7 @@ byte faults = FAULTS;
 
 /* --- what must hold ----------------------------------------------------------- */
 
-bool reachable = true, before_or_planned = true, over = true, told_true = true;
+bool reachable = true, before_or_planned = true, over = true, told_true = true, nothing_left = true;
 mtype told = none;
 
 /* --- simulation: a fault comes once LUCK steps are made ------------------------- */
@@ -130,6 +134,7 @@ byte luck = LUCK;
 #define stop_guard guard_timer = (guard_timer == id -> 0 : guard_timer)
 #define stop_confirm confirm_timer = (confirm_timer == id -> 0 : confirm_timer)
 #define no_script script = (script == id -> 0 : script)
+#define no_claim claimed = claimed & ~(1 << id)
 
 /* revert: put_back, then the last word. A command of put_back that fails makes rc 1. */
 inline revert(who) {
@@ -156,13 +161,33 @@ inline revert(who) {
 	atomic {
 		if
 		:: rc && going_down -> goto ended		/* the boot puts the rest back */
-		:: !rc -> say(who, end_reverted); outcome = reverted; no_script
+		:: !rc -> say(who, end_reverted); outcome = reverted
 		:: rc && !going_down -> say(who, end_revert_failed); outcome = revert_failed; note = true
 		fi;
 		pending = 0; cached_pending = id
 	};
 	atomic { say(who, record); cached_pending = 0; cached_files = false };
-	atomic { say(who, disarm_guard); stop_guard; say(who, disarm_confirm); stop_confirm; claimed = claimed & ~(1 << id) }
+	atomic { say(who, scraps); no_script };
+	atomic { say(who, disarm_guard); stop_guard; say(who, disarm_confirm); stop_confirm; no_claim }
+}
+
+/* kept: what is left to do of what was confirmed. Whatever it is cut in, the timers are up
+   for, and the boot, since the script goes last. */
+inline keep(who) {
+	atomic { say(who, do_sync); cached_pending = 0 };
+	atomic { if :: !line -> say(who, record); line = true; cached_line = (broken == HISTORY_UNSYNCED) :: line fi };
+	atomic { say(who, scraps); no_script; note = false };
+	atomic { say(who, disarm_confirm); stop_confirm };
+	atomic { say(who, disarm_guard); stop_guard; no_claim }
+}
+
+/* main_undo of what does not wait any more */
+inline undo_other(who) {
+	if
+	:: kept && broken != LEFT_ONCE_CONFIRMED -> keep(who)
+	:: atomic { !kept && armed != id -> say(who, tidy); say(who, scraps); no_script; no_claim; say(who, disarm_guard); stop_guard }
+	:: atomic { !kept && armed == id || broken == LEFT_ONCE_CONFIRMED -> say(who, scraps); no_script }
+	fi
 }
 
 proctype Run() {
@@ -180,16 +205,16 @@ end:	atomic { unit != 0 -> id = unit; stage = 0; deaf = false; busy[RUN] = true 
 			say(RUN, main_run); events = id;
 			if
 			:: holder == 0 -> say(RUN, do_lock); holder = RUN
-			:: holder != 0 -> say(RUN, refuse_locked); result = locked; goto ended
-			:: FAULT -> faults--; printf("@ %d do_lock fails\n", RUN); result = locked; goto ended	/* another run has it */
+			:: holder != 0 -> say(RUN, refuse_locked); result = locked; no_script; no_claim; goto ended
+			:: FAULT -> faults--; printf("@ %d do_lock fails\n", RUN); result = locked; no_script; no_claim; goto ended	/* another run has it */
 			fi;
 			if
-			:: pending != 0 -> say(RUN, refuse_locked); result = locked; goto ended
+			:: pending != 0 -> say(RUN, refuse_locked); result = locked; no_script; no_claim; goto ended
 			:: else
 			fi;
 			if
 			:: say(RUN, preconditions)
-			:: FAULT -> faults--; printf("@ %d preconditions fails\n", RUN); result = stale; goto ended
+			:: FAULT -> faults--; printf("@ %d preconditions fails\n", RUN); result = stale; no_script; no_claim; goto ended
 			fi;
 			step(want_packages, skip);
 			step(try, skip);
@@ -222,7 +247,7 @@ end:	atomic { unit != 0 -> id = unit; stage = 0; deaf = false; busy[RUN] = true 
 on_exit:	if
 		:: stage < 2 ->
 			atomic { say(RUN, disarm_guard); pending = (mine -> 0 : pending); stop_guard };
-			atomic { say(RUN, tidy); no_script };
+			atomic { say(RUN, tidy); say(RUN, scraps); no_script; no_claim };
 			atomic { say(RUN, finish_failed); result = failed }
 		:: else ->
 			deaf = true;
@@ -274,11 +299,13 @@ end:	atomic {
 		:: atomic { open && holder == 0 -> say(UNDO, do_lock); holder = UNDO; goto locked_ }
 		:: atomic { holder == UNDO ->
 locked_:		if
-			:: !mine -> if :: armed != id -> say(UNDO, tidy); no_script; say(UNDO, disarm_guard); stop_guard :: else fi; goto ended
+			:: !mine -> goto other
 			:: else
 			fi }
 		fi;
 		revert(UNDO);
+		goto ended;
+other:		undo_other(UNDO);
 ended:		skip
 	} unless { kill[UNDO] };
 	d_step {
@@ -309,6 +336,10 @@ end:	atomic { up && asks != 0 -> id = about; asked = (asks == CONFIRM); asks = 0
 				if :: holder == 0 -> faults-- :: else fi;
 				say(SHELL, lock_late); answer = failed; goto ended }
 			fi;
+			if
+			:: kept -> goto rest
+			:: else
+			fi;
 			atomic {
 				if
 				:: !mine || reverting && broken != CONFIRM_OF_HALF_A_REVERT -> answer = failed; goto ended
@@ -325,20 +356,20 @@ end:	atomic { up && asks != 0 -> id = about; asked = (asks == CONFIRM); asks = 0
 			:: atomic { FAULT -> faults--; printf("@ %d mv fails\n", SHELL);
 				if :: broken != RENAME_UNSEEN -> answer = failed; goto ended :: else fi }
 			fi;
-			atomic { say(SHELL, do_sync); cached_pending = 0 };
-			atomic { say(SHELL, disarm_confirm); stop_confirm; say(SHELL, disarm_guard); stop_guard };
-			atomic { say(SHELL, record); no_script; note = false; claimed = claimed & ~(1 << id) };
+rest:			keep(SHELL);
 			answer = confirmed_
 		:: script == id && !asked ->
 			atomic {
 				holder == 0 -> say(SHELL, do_lock); holder = SHELL;
 				if
-				:: !mine -> if :: armed != id -> say(SHELL, tidy); no_script; say(SHELL, disarm_guard); stop_guard :: else fi; answer = untouched; goto ended
+				:: !mine -> answer = untouched; goto other
 				:: else
 				fi
 			};
 			revert(SHELL);
-			answer = reverted
+			answer = reverted;
+			goto ended;
+other:			undo_other(SHELL)
 		fi;
 ended:		skip
 	} unless { kill[SHELL] };
@@ -370,7 +401,7 @@ ended:		skip
 }
 
 /* a host at which nothing is at stake may as well keep its power */
-#define at_work (busy[RUN] || busy[UNDO] || busy[SHELL] || busy[LAUNCH] || pending != 0 || cached_files || cached_pending != 0)
+#define at_work (busy[RUN] || busy[UNDO] || busy[SHELL] || busy[LAUNCH] || pending != 0 || cached_files || cached_pending != 0 || cached_line || (kept || outcome != none) && script != 0)
 
 /* power cuts, reboots, and kill -9 of anything */
 proctype Power() {
@@ -411,9 +442,14 @@ cut:	atomic {
 		:: cached_pending != 0 -> pending = cached_pending; script = cached_pending; kept = false; printf("@ lost pending\n")
 		:: true
 		fi;
-		cached_guard = false; cached_files = false; cached_pending = 0; who = 0;
 		if
-		:: pending != 0 && boot_guard -> boots = pending
+		:: cached_line -> line = false; printf("@ lost line\n")
+		:: true
+		fi;
+		cached_guard = false; cached_files = false; cached_pending = 0; cached_line = false; who = 0;
+		/* its condition is a script that is left */
+		if
+		:: script != 0 && boot_guard -> boots = script
 		:: else
 		fi;
 		printf("@ boot\n")
@@ -447,7 +483,11 @@ inline at_rest() {
 		over = (pending == 0 && guard_timer == 0 && confirm_timer == 0 && holder == 0);
 		assert(over);
 		told_true = (note || told == none || told == unknown || files == (told == changed -> PLANNED : BEFORE));
-		assert(told_true)
+		assert(told_true);
+		/* no key, and no word less: of one that was confirmed, and of one that was put back */
+		nothing_left = ((!kept && outcome == none || script == 0) && kept == line ||
+			broken == DISARM_BEFORE_RENAME);	/* it leaves something, too, and worse is to be found */
+		assert(nothing_left)
 	}
 }
 
