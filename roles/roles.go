@@ -156,8 +156,12 @@ func Daemons() []tasks.Daemon {
 }
 
 // Leave returns what is wanted of a host that vpnpush leaves: nothing. What the
-// manifest has goes by itself (tasks.Orphans); what it has forgotten is taken along.
-func Leave(f tasks.Facts) ([]tasks.Task, error) { return forgottenChains(f) }
+// manifest has goes by itself (tasks.Orphans); what it has forgotten is taken along, and
+// what it never knew of.
+func Leave(f tasks.Facts) ([]tasks.Task, error) {
+	ts, err := forgottenChains(f)
+	return append(ts, tasks.Remains{}), err
+}
 
 func (h Host) tasks(b backend, ends []tunnel) ([]tasks.Task, error) {
 	cs, err := h.conns(ends)

@@ -56,6 +56,7 @@ func engineHosts(inv *inventory.Inventory, names []string) ([]engine.Host, error
 // leaving returns h as a host that vpnpush is to be taken off.
 func leaving(h engine.Host) engine.Host {
 	h.Preflight, h.Tunnels, h.Leave = nil, nil, true
+	h.Reads = append(slices.Clone(h.Reads), tasks.Remains{}.Reads()...)
 	h.Tasks = func(f tasks.Facts, _ tasks.Peers) ([]tasks.Task, error) { return roles.Leave(f) }
 	return h
 }

@@ -345,6 +345,9 @@ func (e *Engine) check(h Host, hp HostPlan) HostPlan {
 			hp.Changes = append(hp.Changes, *c)
 		}
 	}
+	if len(hp.Changes) > 1 { // they go with the others
+		hp.Changes = slices.DeleteFunc(hp.Changes, func(c tasks.Change) bool { return c.Task == (tasks.Remains{}).ID() })
+	}
 	hp.Err = asLines(all)
 	switch {
 	case hp.Err != nil:
