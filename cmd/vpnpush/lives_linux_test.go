@@ -24,7 +24,6 @@ import (
 	"github.com/vpnpush/vpnpush/inventory/secret"
 	"github.com/vpnpush/vpnpush/tasks"
 	"github.com/vpnpush/vpnpush/tasks/engine"
-	"github.com/vpnpush/vpnpush/tasks/host"
 )
 
 // livesWorld is the hosts of a life.
@@ -512,17 +511,13 @@ func (l *life) atRest(c *livesChange) {
 		if _, err := os.Lstat(h.path("/var/lib/vpnpush/revert-failed")); err == nil {
 			l.wrong(c, "%s: a revert failed: %s", h.name, h.log())
 		}
-		told := map[string]int{} // by the history, as confirmed
-		for _, p := range host.ParseHistory([]byte(h.read(host.HistoryPath))) {
-			if p.Stands() {
-				told[p.Txn]++
-			}
-		}
+		history := h.read("/var/lib/vpnpush/history")
 		dirs, _ := filepath.Glob(h.path("/var/lib/vpnpush/txn/*"))
 		for _, d := range dirs {
-			_, err := os.Lstat(d + "/confirmed")
-			if id := filepath.Base(d); err == nil && told[id] != 1 || err != nil && told[id] > 0 {
-				l.wrong(c, "%s: the history tells %d times that %s was confirmed: %v\n%s", h.name, told[id], id, err, h.read(host.HistoryPath))
+			line := "\t" + filepath.Base(d) + "\t"
+			told := strings.Count(history, line+"applied") + strings.Count(history, line+"rolled-back")
+			if _, err := os.Lstat(d + "/confirmed"); err == nil && told != 1 || err != nil && told > 0 {
+				l.wrong(c, "%s: the history tells %d times of %s, confirmed: %v\n%s", h.name, told, filepath.Base(d), err, history)
 			}
 		}
 		for p, text := range l.foreign[h] {

@@ -50,10 +50,10 @@ rm "$txn/outcome"`, "")
 func TestRevertThatStaysPending(t *testing.T) {
 	for name, argv := range shells(t) {
 		out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending
-put_back() { return 0; }
-disarm() { :; }
 echo test >"$pending"
 rm() { case $* in *"$pending"*) return 1 ;; esac; command rm "$@"; }
+put_back() { return 0; }
+disarm() { :; }
 (revert why) || echo "failed: $(cat "$state/revert-failed")"
 cut -f 3 "$state/history"
 cat "$txn/outcome"
