@@ -5,9 +5,12 @@
 # starter_sas CONN...: their IKE SAs, as NAME[N], one a line
 starter_sas() {
     [ $# -gt 0 ] || return 0
-    ipsec status 2>/dev/null | awk -v names=" $* " '
+    # of a hub they are more than one argument takes
+    { printf '%s\n' "$@"; echo; ipsec status 2>/dev/null; } | awk '
+        !told && $0 == "" { told = 1; next }
+        !told { ours[$0]; next }
         { n = $1; sub(/:$/, "", n); conn = n }
-        sub(/\[[0-9]+\]$/, "", conn) && index(names, " " conn " ") { print n }'
+        sub(/\[[0-9]+\]$/, "", conn) && conn in ours { print n }'
 }
 
 # starter_state CONN: prints how it stands: "up"; "bare", an IKE SA without a child SA,

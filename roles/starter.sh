@@ -167,10 +167,7 @@ starter_reopen() {
 # starter_down CONN...: no SA of them is left
 starter_down() {
     for _ in 1 2 3 4 5 6 7 8 9 10; do
-        sas=$({ printf '%s\n' "$@"; echo; ipsec status 2>/dev/null; } | awk '
-            !told && $0 == "" { told = 1; next }
-            !told { ours[$0] = 1; next }
-            match($1, /\[[0-9]+\]:$/) && substr($1, 1, RSTART - 1) in ours { sub(/:$/, "", $1); print $1 }')
+        sas=$(starter_sas "$@")
         [ -n "$sas" ] || return 0
         for sa in $sas; do timeout 15 ipsec down "$sa" >/dev/null 2>&1 || :; done
     done

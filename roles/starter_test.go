@@ -169,7 +169,7 @@ echo "blind $((waits - 10))"`)
 // of their files more than all of them may have.
 func TestManyConnsInOneScript(t *testing.T) {
 	for name, argv := range transporttest.Shells(t) {
-		out, err := inStarter(t, argv, `dir=`+t.TempDir()+`
+		out, err := inStarter(t, argv, swanctlDial+`dir=`+t.TempDir()+`
 set -- $(i=0; while [ $i -lt 3000 ]; do printf 'a-site-with-a-name-as-long-as-names-of-hosts-may-be-with-no-%05d\n' $i; i=$((i + 1)); done)
 printf 'and this one\n' >$dir/file
 put() { cat >$dir/note; }
@@ -180,7 +180,10 @@ lacking </dev/null
     ipsec() { case $1 in status) [ -e $dir/down ] || printf 'Security\n%s[3]: ESTABLISHED, a[b]\nother[4]: ESTABLISHED\n' "$last" ;; down) echo "down $2" >&2; : >$dir/down ;; esac; }
     timeout() { shift; "$@" 2>&3; }
     for last; do :; done
+    starter_sas "$@"
     starter_down "$@"
+    swanctl() { printf 'list-sa event {%s {uniqueid=27 version=2}}\nlist-sa event {other {uniqueid=28}}\nlist-sas reply {}\n' "$last"; }
+    swanctl_sas "$@"
 ) 3>&1
 dir2=$dir/$(printf '%0150d' 0)/$(printf '%0150d' 0)
 mkdir -p "$dir2"; for f in 1 2; do echo "$f" >"$dir2/$f"; done
@@ -190,7 +193,7 @@ note_loaded unit "$@" "$dir2/2"
 wc -l <$dir/note; tail -n 1 $dir/note | cut -c 1-8
 `)
 		last := "a-site-with-a-name-as-long-as-names-of-hosts-may-be-with-no-02999"
-		want := last + "\ndown " + last + "[3]\n8161\n53c234e5\n"
+		want := last + "\n" + last + "[3]\ndown " + last + "[3]\n" + last + "[27]\n8161\n53c234e5\n"
 		if err != nil || out != want {
 			t.Errorf("%s: %v\n%.2000s\nwant\n%s", name, err, out, want)
 		}

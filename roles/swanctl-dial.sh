@@ -5,8 +5,11 @@
 # swanctl_sas CONN...: their IKE SAs, as NAME[ID], one a line
 swanctl_sas() {
     [ $# -gt 0 ] || return 0
-    swanctl --list-sas --raw 2>/dev/null | awk -v names=" $* " '
-        sub(/^list-sa event \{/, "") { conn = $1; sub(/^[^ ]* \{uniqueid=/, ""); sub(/ .*/, ""); if (index(names, " " conn " ")) print conn "[" $0 "]" }'
+    # of a hub they are more than one argument takes
+    { printf '%s\n' "$@"; echo; swanctl --list-sas --raw 2>/dev/null; } | awk '
+        !told && $0 == "" { told = 1; next }
+        !told { ours[$0]; next }
+        sub(/^list-sa event \{/, "") { conn = $1; sub(/^[^ ]* \{uniqueid=/, ""); sub(/ .*/, ""); if (conn in ours) print conn "[" $0 "]" }'
 }
 
 # swanctl_state CONN: prints how it stands: "up"; "bare", an IKE SA without a child SA,
