@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"slices"
 	"text/template"
 
 	"github.com/vpnpush/vpnpush/tasks"
@@ -21,13 +22,13 @@ func fill(owner, comment, name string, data any) ([]byte, error) {
 	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
 		return nil, fmt.Errorf("fill template %s: %w", name, err)
 	}
-	return b.Bytes(), nil
+	return bytes.Clone(b.Bytes()), nil // what is kept of it is as long as it is
 }
 
 // script is fill for a shell script: there the marker line comes second.
 func script(owner, name string, data any) ([]byte, error) {
 	b, err := fill(owner, "#", name, data)
-	return append([]byte("#!/bin/sh\n"), b...), err
+	return slices.Concat([]byte("#!/bin/sh\n"), b), err
 }
 
 const sysctlPath = "/etc/sysctl.d/60-vpnpush.conf"

@@ -53,13 +53,13 @@ func (t Dial) Check(f Facts) (*Change, error) {
 	c := TunnelDown(state)
 	c.Action, c.Parts = DialTunnel, []Part{d.Part}
 	c.Do = []Step{{Phase: PhaseAfter, Shell: dial + transport.Quote(t.Tunnel.Conn)}}
-	return &c, nil
+	return c, nil
 }
 
 // TunnelDown returns the change that would have a tunnel up: what it is, and nothing
 // that does it.
-func TunnelDown(s strongswan.TunnelState) Change {
-	return Change{
+func TunnelDown(s strongswan.TunnelState) *Change {
+	return &Change{
 		Task:  TunnelTask(s.Tunnel.Conn),
 		Attrs: []Attr{{Name: "state", Old: []byte("down, " + s.Why), New: []byte("up")}},
 		Note:  "to " + s.Tunnel.Peer,

@@ -58,6 +58,15 @@ func NewFacts(k Known) Facts {
 	return f
 }
 
+// Only returns the facts of one file, which keep nothing else alive.
+func (f Facts) Only(path string) Facts {
+	k := Known{Files: map[string]FileState{}}
+	if s, ok := f.files[path]; ok {
+		k.Files[path] = s
+	}
+	return NewFacts(k)
+}
+
 // Platform is what every probe brings of the host itself.
 type Platform struct {
 	OS     map[string]string // /etc/os-release

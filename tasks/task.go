@@ -70,6 +70,20 @@ type Change struct {
 	Do, Undo []Step
 }
 
+// Planned returns of a change what is told and saved of it, and not what only an apply asks
+// for.
+func (c Change) Planned() Change {
+	c.Backups, c.Folders, c.Parts, c.Undo = nil, nil, nil, nil
+	return c
+}
+
+// Told returns of a change what is told of it.
+func (c Change) Told() Change {
+	c = c.Planned()
+	c.Pre, c.Do = nil, nil
+	return c
+}
+
 // Attr is one differing attribute. Old and New are masked text; nil is absent.
 // The attribute named "content" is shown as a unified diff, others as
 // "name: old -> new".

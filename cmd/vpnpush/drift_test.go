@@ -27,7 +27,7 @@ func TestChangedOnly(t *testing.T) {
 	prom := filepath.Join(t.TempDir(), "vpnpush.prom")
 	drifted := func(path string) *engine.Drift {
 		return &engine.Drift{Hosts: []engine.HostDrift{{Name: "tokyo", Role: "site", Result: engine.Drifted, Looked: time.Now(),
-			Findings: []engine.Finding{{State: engine.FindingDrifted, Change: tasks.Change{Task: "file:" + path}}}}}}
+			Findings: []engine.Finding{{State: engine.FindingDrifted, Change: &tasks.Change{Task: "file:" + path}}}}}}
 	}
 	broken := errors.New("no space left on device")
 	for i, c := range []struct {

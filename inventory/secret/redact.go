@@ -24,7 +24,8 @@ type Redactor struct {
 	// by holds the needles under their first two bytes, longest first, so that
 	// a thousand secrets cost about as much as one.
 	by     map[[2]byte][]string
-	single [256]bool // needles of one byte
+	begins [1 << 16 / 64]uint64 // a bit for each key of by: most of a text begins none
+	single [256]bool            // needles of one byte
 }
 
 // Short is how many bytes a secret must have to be masked inside of words. Only
@@ -58,6 +59,8 @@ func NewRedactor(vs ...Value) *Redactor {
 			return strings.Compare(a, b)
 		})
 		r.by[k] = slices.Compact(needles)
+		bit := int(k[0])<<8 | int(k[1])
+		r.begins[bit/64] |= 1 << (bit % 64)
 	}
 	return r
 }
@@ -96,7 +99,7 @@ func forms(s string) []string {
 // match returns the length of the longest needle that begins at b[i], or 0.
 func (r *Redactor) match(b []byte, i int) int {
 	rest := b[i:]
-	if len(rest) > 1 {
+	if len(rest) > 1 && r.begins[int(rest[0])<<2|int(rest[1])>>6]&(1<<(rest[1]%64)) != 0 {
 		for _, needle := range r.by[[2]byte{rest[0], rest[1]}] {
 			n := len(needle)
 			if n <= len(rest) && string(rest[:n]) == needle && (n >= Short || isWord(b, i, i+n)) {
@@ -127,21 +130,24 @@ func isWord(b []byte, i, j int) bool {
 	return !joined(i-1, i-2) && !joined(j, j+1)
 }
 
-// Redact returns b with every secret replaced by Mask. Secrets that overlap in
-// b share one mask: a match that begins inside of another only makes it longer.
+// Redact returns b with every secret replaced by Mask, b itself where there is none.
+// Secrets that overlap in b share one mask: a match that begins inside of another only
+// makes it longer.
 func (r *Redactor) Redact(b []byte) []byte {
 	var out []byte
 	covered := 0 // b[:covered] is written or masked
 	for i := range b {
 		n := r.match(b, i)
-		switch {
-		case i < covered:
-		case n > 0:
-			out = append(out, Mask...)
-		default:
-			out = append(out, b[i])
+		if n == 0 {
+			continue
+		}
+		if i >= covered {
+			out = append(append(out, b[covered:i]...), Mask...)
 		}
 		covered = max(covered, i+n)
 	}
-	return out
+	if covered == 0 {
+		return b
+	}
+	return append(out, b[covered:]...)
 }

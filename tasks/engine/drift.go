@@ -70,7 +70,7 @@ type Finding struct {
 	State FindingState
 	// Change is what an apply would do: in its Attrs Old is the host's and New
 	// the inventory's, masked. That of a tunnel does nothing.
-	Change tasks.Change
+	Change *tasks.Change
 	// Also is set when the host moved and the inventory moved on, too.
 	Also bool
 	// Edited is when the file last changed on the host, by its clock; zero where
@@ -214,16 +214,16 @@ func (e *Engine) judge(h Host, f tasks.Facts, hd *HostDrift) {
 		if c == nil {
 			continue
 		}
-		fi := Finding{Change: *c}
+		fi := Finding{Change: e.told.same(c.Told())}
 		if fi.State, fi.Also, err = classify(t, c, m, f); err != nil {
 			all = multierror.Append(all, fmt.Errorf("check %s: %w", t.ID(), err))
 		}
 		fi.Edited = edited(c, f)
 		hd.Findings = append(hd.Findings, fi)
 	}
-	hd.Findings = withoutConsequences(hd.Findings, ts)
+	hd.Findings = slices.Clone(withoutConsequences(hd.Findings, ts)) // as long as it is
 	if s, err := f.File(tasks.RevertFailedPath); err == nil && s.Exists {
-		hd.Findings = append(hd.Findings, Finding{State: FindingDrifted, Edited: s.ModTime, Change: tasks.Change{
+		hd.Findings = append(hd.Findings, Finding{State: FindingDrifted, Edited: s.ModTime, Change: &tasks.Change{
 			Task: "file:" + tasks.RevertFailedPath, Action: tasks.Update,
 			Note: fmt.Sprintf("putting back what apply %s had changed failed: what stands there may be half of it",
 				strings.TrimSpace(string(s.Content))),

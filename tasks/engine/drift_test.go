@@ -477,14 +477,14 @@ func TestDrift(t *testing.T) {
 // lost the tunnel of a site which was to have it has drifted.
 func TestDriftWhileTheHubMoves(t *testing.T) {
 	ends := func(peer, finding string, state FindingState) string {
-		down := Finding{State: FindingDown, Change: tasks.Change{Task: tasks.TunnelTask("tokyo")}}
+		down := Finding{State: FindingDown, Change: &tasks.Change{Task: tasks.TunnelTask("tokyo")}}
 		end := strongswan.Tunnel{Conn: "tokyo", Peer: "vps", Hub: "203.0.113.20"}
 		d := &Drift{Hosts: []HostDrift{
 			{Name: "vps", Role: tasks.RoleHub, Result: OK, Findings: []Finding{down}},
 			{Name: "tokyo", Role: tasks.RoleSite, Result: OK, Tunnels: []strongswan.TunnelState{{Tunnel: end, Up: true, Peer: peer}}},
 		}}
 		if finding != "" {
-			d.Hosts[1].Findings = []Finding{{State: state, Change: tasks.Change{Task: finding}}}
+			d.Hosts[1].Findings = []Finding{{State: state, Change: &tasks.Change{Task: finding}}}
 		}
 		d.leaveTunnelsToSites()
 		var out []string
@@ -594,7 +594,7 @@ func TestDriftIgnore(t *testing.T) {
 		{"tokyo", rule(now), Drifted, true},
 		{"osaka", rule(now.Add(time.Hour)), Drifted, false},
 	} {
-		h := HostDrift{Name: c.host, Result: OK, Findings: []Finding{{State: FindingDrifted, Change: tasks.Change{Task: "file:/etc/f"}}}}
+		h := HostDrift{Name: c.host, Result: OK, Findings: []Finding{{State: FindingDrifted, Change: &tasks.Change{Task: "file:/etc/f"}}}}
 		h.ignore(c.rules, now)
 		h.settle()
 		if h.Result != c.want || (h.Findings[0].Expired != nil) != c.expired {
@@ -607,10 +607,10 @@ func TestDriftIgnore(t *testing.T) {
 // changes with what is told and with nothing else.
 func TestFingerprint(t *testing.T) {
 	down := func(why string) HostDrift {
-		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDown, Change: tasks.Change{Task: "tunnel:a", Attrs: []tasks.Attr{{Name: "state", Old: []byte(why)}}}}}}
+		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDown, Change: &tasks.Change{Task: "tunnel:a", Attrs: []tasks.Attr{{Name: "state", Old: []byte(why)}}}}}}
 	}
 	file := func(content string) HostDrift {
-		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDrifted, Change: tasks.Change{Task: "file:/f", Attrs: []tasks.Attr{{Name: "content", Old: []byte(content)}}}}}}
+		return HostDrift{Result: Drifted, Findings: []Finding{{State: FindingDrifted, Change: &tasks.Change{Task: "file:/f", Attrs: []tasks.Attr{{Name: "content", Old: []byte(content)}}}}}}
 	}
 	lost := func(why string) HostDrift { return HostDrift{Result: Unreachable, Err: errors.New(why)} }
 	a, b := down("no IKE SA"), down("IKE SA CONNECTING")

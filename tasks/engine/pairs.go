@@ -50,6 +50,9 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 	}
 	for _, h := range hosts {
 		hp := plans[h.Name]
+		if hp.settled {
+			continue
+		}
 		if hp.Result == OK || hp.Result == Changed {
 			hp.Warnings = append(hp.Warnings, h.goneUnchanged(hp)...)
 		}
@@ -101,6 +104,25 @@ func (e *Engine) settle(p *Plan, hosts []Host) {
 		}
 		*hp = again
 	}
+}
+
+// settled reports whether nothing that is found of other hosts changes the plan of h, or
+// adds a warning to it.
+func (h Host) settled(hp *HostPlan) bool {
+	switch {
+	case len(h.Gone) > 0:
+		return false
+	case h.Leave || len(hp.Changes) == 0:
+		return true
+	case len(h.renamed(hp.Facts)) > 0:
+		return false
+	}
+	for _, cs := range h.pairs(hp) {
+		if slices.ContainsFunc(cs, updates) {
+			return false
+		}
+	}
+	return true
 }
 
 func updates(c tasks.Change) bool { return c.Action == tasks.Update }

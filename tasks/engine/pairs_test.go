@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -416,6 +417,36 @@ func TestPairsGone(t *testing.T) {
 		w.hosts[0].Gone = []string{"osaka"}
 		if got := strings.Join(w.plan().Hosts[0].Warnings, "; "); !strings.Contains(got, "nothing of the tunnel to osaka changes here") {
 			t.Errorf("the plan warns %q", got)
+		}
+	})
+}
+
+// A plan that no apply follows says the same as one that is applied, also where an end
+// waits for another, though it keeps of a host neither its facts nor the way back.
+func TestPairsReadOnly(t *testing.T) {
+	inBubble(t, "read only", func(t *testing.T) {
+		w := pairedNetwork(t, nil, "osaka", "tokyo")
+		for _, hosts := range [][]Host{w.hosts, w.hosts[:1]} { // all, and the hub alone
+			w.hosts, w.e.ReadOnly = hosts, false
+			full := w.plan()
+			w.e.Close()
+			w.e.ReadOnly = true
+			light := w.plan()
+			for i, h := range light.Hosts {
+				f := full.Hosts[i]
+				if h.Result != f.Result || !slices.Equal(h.Warnings, f.Warnings) || len(h.Changes) != len(f.Changes) {
+					t.Fatalf("%s is %s %v, %d changes; want %s %v, %d", h.Name, h.Result, h.Warnings, len(h.Changes), f.Result, f.Warnings, len(f.Changes))
+				}
+				for j, c := range h.Changes {
+					if !reflect.DeepEqual(c, f.Changes[j].Planned()) {
+						t.Errorf("%s: %s is not as it was planned", h.Name, c.Task)
+					}
+				}
+				_, err := h.Facts.File("/etc/f")
+				if m, merr := tasks.ReadManifest(h.Facts); err == nil || merr != nil || m == nil {
+					t.Errorf("%s has kept its files (%v), and of its manifest %v, %v", h.Name, err, m, merr)
+				}
+			}
 		}
 	})
 }

@@ -36,8 +36,10 @@ type Engine struct {
 	ConfirmTimeout time.Duration
 	// NoCanary applies to all sites at once after the hub.
 	NoCanary bool
-	// ReadOnly says that no apply follows a plan: a host's connection is closed
-	// once it was read. A thousand that wait for nothing take 100 MB.
+	// ReadOnly says that no apply follows a plan: a host's connection is closed once it was
+	// read, and of the host is kept what is told and saved. A thousand connections that wait
+	// for nothing take 100 MB, and as much do the facts of a thousand hosts, and what would
+	// change them.
 	ReadOnly bool
 	// Adopt replaces files that stand where ours go and deletes ones of ours
 	// that were edited; both are backed up, as all is.
@@ -53,6 +55,7 @@ type Engine struct {
 	mu    sync.Mutex
 	conns map[string]transport.Conn
 	seen  sync.Mutex // Observer hears one at a time
+	told  changes
 }
 
 func (e *Engine) observe(ev Event) {
@@ -161,12 +164,20 @@ func (e *Engine) Plan(ctx context.Context, hosts []Host) (*Plan, error) {
 	e.each(ctx, len(hosts), func(i int) {
 		start := time.Now()
 		hp := e.planHost(ctx, hosts[i])
+		if hp.settled = hosts[i].settled(&hp); hp.settled && e.ReadOnly {
+			e.lighten(&hp)
+		}
 		hp.Took = time.Since(start)
 		p.Hosts[i] = hp
 		e.observe(Event{Host: hp.Name, Stage: stageDone, Result: hp.Result, Err: hp.Err})
 	})
 	e.settle(p, hosts)
 	e.skipLacking(ctx, p)
+	for i := range p.Hosts {
+		if hp := &p.Hosts[i]; e.ReadOnly && !hp.settled {
+			e.lighten(hp)
+		}
+	}
 	p.Rollback = slices.ContainsFunc(hosts, func(h Host) bool { return h.Rollback != nil })
 	p.Leave = slices.ContainsFunc(hosts, func(h Host) bool { return h.Leave })
 	sortHosts(p.Hosts, func(h HostPlan) (string, string) { return h.Role, h.Name })

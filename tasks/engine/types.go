@@ -143,9 +143,10 @@ type HostPlan struct {
 	Err        error          // for Unreachable and Failed
 	Changes    []tasks.Change // in the order of the tasks
 	Warnings   []string
-	Facts      tasks.Facts
+	Facts      tasks.Facts // of a plan that no apply follows, the manifest alone
 	Took       time.Duration
 
+	settled             bool        // whatever is found of the other hosts
 	sitesGone, sitesHad int         // conns of sites that go, and that were applied
 	peers               tasks.Peers // the other ends of its tunnels
 }

@@ -238,7 +238,7 @@ func (v *View) finding(p *page, h *engine.HostDrift, f engine.Finding) {
 		p.line(detail, red, "blocked: "+oneLine(f.Change.Blocked))
 		p.line(detail, plain, "hint: "+oneLine(f.Change.Mend))
 	}
-	lines := twoSides(f.Change)
+	lines := twoSides(*f.Change)
 	for i, l := range lines {
 		if i == shortDiff && len(lines) > shortDiff+2 && !v.o.Verbose {
 			p.line(detail, plain, fmt.Sprintf("(%d more lines: vpnpush plan --limit %s)", len(lines)-i, h.Name))

@@ -30,25 +30,25 @@ func drifted() (*engine.Drift, DriftOptions) {
 	old := &engine.Ignore{Reason: "until the move", Until: time.Date(2026, 11, 1, 0, 0, 0, 0, time.Local)}
 	return &engine.Drift{At: at, Hosts: []engine.HostDrift{
 		{Name: "vps", Role: "hub", Result: engine.Pending, Looked: at, Findings: []engine.Finding{
-			{State: engine.FindingPending, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/nara.conf", Action: tasks.Create, Attrs: []tasks.Attr{content(mask.Plain, "", "conn nara\n")}}},
-			{State: engine.FindingDrifted, Ignored: rule, Change: tasks.Change{Task: "sysctl:net.ipv4.conf.all.rp_filter", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "value", Old: []byte("1"), New: []byte("2")}}}},
+			{State: engine.FindingPending, Change: &tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/nara.conf", Action: tasks.Create, Attrs: []tasks.Attr{content(mask.Plain, "", "conn nara\n")}}},
+			{State: engine.FindingDrifted, Ignored: rule, Change: &tasks.Change{Task: "sysctl:net.ipv4.conf.all.rp_filter", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "value", Old: []byte("1"), New: []byte("2")}}}},
 		}},
 		{Name: "brest", Role: "site", Result: engine.Unreachable, Err: transport.WithHint(errors.New("connect to brest (10.8.0.7:22): i/o timeout after 10s"), "is it on?")},
 		{Name: "kobe", Role: "site", Result: engine.Locked, Looked: at, Busy: host.Work{Pending: "20261123T035900-ab12", Holder: "root@laptop, apply 20261123T035900-ab12", Since: at.Add(-time.Minute)}},
 		{Name: "nice", Role: "site", Result: engine.OK, Looked: at, Security: 1, Warnings: []string{"ppp 2.4.7-2 has known holes: apt-get update"}},
 		{Name: "osaka", Role: "site", Result: engine.Drifted, Looked: at, Daemon: starter, Tunnels: []strongswan.TunnelState{tunnel}, Findings: []engine.Finding{
-			{State: engine.FindingDrifted, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
+			{State: engine.FindingDrifted, Edited: before, Change: &tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/osaka.secrets", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.IPsecSecrets, "@vps : PSK \"evil\"\n", "@vps : PSK \"not-a-secret\"\n"),
 				{Name: "mode", Old: []byte("0644"), New: []byte("0600")}}}},
-			{State: engine.FindingDown, Change: tasks.Change{Task: "tunnel:osaka", Note: "to vps", Attrs: []tasks.Attr{{Name: "state", Old: []byte("down, no IKE SA"), New: []byte("up")}}}},
+			{State: engine.FindingDown, Change: &tasks.Change{Task: "tunnel:osaka", Note: "to vps", Attrs: []tasks.Attr{{Name: "state", Old: []byte("down, no IKE SA"), New: []byte("up")}}}},
 		}},
 		{Name: "tokyo", Role: "site", Result: engine.Drifted, Looked: at, Tunnels: []strongswan.TunnelState{{Tunnel: strongswan.Tunnel{Conn: "tokyo", Peer: "vps"}, Up: true}}, Findings: []engine.Finding{
-			{State: engine.FindingDrifted, Also: true, Edited: before, Change: tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/tokyo.conf", Action: tasks.Update, Attrs: []tasks.Attr{
+			{State: engine.FindingDrifted, Also: true, Edited: before, Change: &tasks.Change{Task: "file:/etc/ipsec.d/vpnpush/tokyo.conf", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.Plain, strings.ReplaceAll(conn, "%s", "300s\x1b[31m"), strings.ReplaceAll(conn, "%s", "30s"))}}},
-			{State: engine.FindingDrifted, Expired: old, Change: tasks.Change{Task: "unit:netfilter-persistent.service", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "enabled", Old: []byte("no"), New: []byte("yes")}}}},
-			{State: engine.FindingDrifted, Change: tasks.Change{Task: "file:/etc/sysctl.d/60-vpnpush.conf", Action: tasks.Create, Attrs: []tasks.Attr{
+			{State: engine.FindingDrifted, Expired: old, Change: &tasks.Change{Task: "unit:netfilter-persistent.service", Action: tasks.Update, Attrs: []tasks.Attr{{Name: "enabled", Old: []byte("no"), New: []byte("yes")}}}},
+			{State: engine.FindingDrifted, Change: &tasks.Change{Task: "file:/etc/sysctl.d/60-vpnpush.conf", Action: tasks.Create, Attrs: []tasks.Attr{
 				content(mask.Plain, "", "a\nb\n"), {Name: "mode", New: []byte("0644")}}}},
-			{State: engine.FindingDrifted, Change: tasks.Change{Task: "firewall:live", Action: tasks.Update, Attrs: []tasks.Attr{
+			{State: engine.FindingDrifted, Change: &tasks.Change{Task: "firewall:live", Action: tasks.Update, Attrs: []tasks.Attr{
 				content(mask.Plain, strings.Repeat("-A VPNPUSH-IN -s 192.0.2.1/32 -j ACCEPT\n", 20), "-A VPNPUSH-IN -j ACCEPT\n")}}},
 		}},
 	}}, DriftOptions{Inventory: "acme", Last: map[string]LastSeen{"brest": {Checked: before, OK: before}, "kobe": {Checked: before}, "tokyo": {Checked: before, OK: before}}}
@@ -85,7 +85,7 @@ func TestDriftGolden(t *testing.T) {
 // what is ignored is no reason to. JSON is always a document.
 func TestDriftSilent(t *testing.T) {
 	d := &engine.Drift{At: at, Hosts: []engine.HostDrift{{Name: "vps", Role: "hub", Result: engine.OK, Looked: at, Warnings: []string{"its clock is late"},
-		Findings: []engine.Finding{{State: engine.FindingDrifted, Ignored: &engine.Ignore{Until: at.Add(time.Hour)}}}}}}
+		Findings: []engine.Finding{{State: engine.FindingDrifted, Change: &tasks.Change{}, Ignored: &engine.Ignore{Until: at.Add(time.Hour)}}}}}}
 	if out, err := show(Options{}, func(v *View) { v.Drift(d, DriftOptions{}) }); out+err != "" {
 		t.Errorf("printed %q, %q", out, err)
 	}

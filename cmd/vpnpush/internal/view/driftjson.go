@@ -78,7 +78,7 @@ func (v *View) driftDocument(d *engine.Drift, o DriftOptions) driftDocument {
 				sum.Changes++
 			}
 			var b strings.Builder
-			for _, l := range twoSides(f.Change) {
+			for _, l := range twoSides(*f.Change) {
 				b.WriteString(l.text + "\n")
 			}
 			c.Diff = v.text(b.String())

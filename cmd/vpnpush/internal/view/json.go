@@ -1,7 +1,6 @@
 package view
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -57,12 +56,12 @@ func stamp(t time.Time) string {
 
 // encode writes a document whose texts went through text.
 func (v *View) encode(doc any) error {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	v.halt()
+	e := json.NewEncoder(v.o.Out)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	if err := e.Encode(doc); err != nil {
-		return fmt.Errorf("encode the result: %w", err)
+		return fmt.Errorf("write the result: %w", err)
 	}
-	return v.result(b.Bytes())
+	return nil
 }

@@ -49,7 +49,7 @@ func hubFile(t *testing.T, name string, f func(*View) error) ReportFile {
 }
 
 func hubDrift(v *View) error {
-	f := engine.Finding{State: engine.FindingDrifted, Change: tasks.Change{Task: "file:/etc/a", Action: tasks.Update,
+	f := engine.Finding{State: engine.FindingDrifted, Change: &tasks.Change{Task: "file:/etc/a", Action: tasks.Update,
 		Attrs: []tasks.Attr{{Name: "content", Old: []byte("mine\n"), New: []byte("ours\n")}}}}
 	v.Ends(2)
 	return v.Drift(&engine.Drift{At: at.Add(time.Hour), Hosts: []engine.HostDrift{{Name: "vps", Role: tasks.RoleHub, Result: engine.Drifted, Looked: at, Findings: []engine.Finding{f}}}},

@@ -1,6 +1,9 @@
 package view
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // style is an SGR sequence (ECMA-48), "" for none.
 type style string
@@ -17,8 +20,9 @@ const (
 
 // page is text that is being laid out, coloured by the line.
 type page struct {
-	strings.Builder
+	bytes.Buffer
 	color bool
+	err   error // of what was printed of it already
 }
 
 // line adds a line. The colour begins after the indent and ends with the line,

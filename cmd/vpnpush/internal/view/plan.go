@@ -58,6 +58,7 @@ func (v *View) planPage(p *page, plan *engine.Plan, saved [][]string) {
 		}
 		v.hostPlan(p, h, diffs)
 		p.WriteString("\n")
+		v.printSome(p)
 	}
 	for _, a := range lots {
 		v.alike(p, a)

@@ -73,7 +73,22 @@ func (v *View) page() *page { return &page{color: v.color(v.o.OutIsTerminal)} }
 
 // print writes a page to standard output. The error is the writer's: a result
 // that nobody could read is no success.
-func (v *View) print(p *page) error { return v.result(v.o.Redact([]byte(p.String()))) }
+func (v *View) print(p *page) error {
+	if p.err != nil {
+		return p.err
+	}
+	return v.result(v.o.Redact(p.Bytes()))
+}
+
+// printSome writes what a page has so far, once that is much. It ends with a host: what is
+// told of a thousand need not be held as text, too.
+func (v *View) printSome(p *page) {
+	if p.Len() < 256<<10 {
+		return
+	}
+	p.err = v.print(p)
+	p.Reset()
+}
 
 // result writes bytes that are redacted to standard output.
 func (v *View) result(b []byte) error {
