@@ -37,7 +37,7 @@ sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m co
 			"vps", nil, 5, "before", "nagoya"},
 		{"a power cut between write and confirm", fault{mode: "confirm", n: 1, action: "reboot -ff; sleep 60"},
 			"tokyo", nil, 5, "before", "the host was rebooted before it was confirmed"},
-		{"a power cut once it is confirmed", fault{mode: "confirm", n: 1, match: "rm -f", action: "reboot -ff; sleep 60"},
+		{"a power cut once it is confirmed", fault{mode: "confirm", n: 1, match: " sync --", action: "reboot -ff; sleep 60"},
 			"vps", nil, 0, "planned", ""},
 		{"a run that hangs", fault{mode: "run", n: 1, match: b.tool + " " + b.rereads, action: "sleep infinity"},
 			"vps", func(t *testing.T, _ *exec.Cmd, done <-chan struct{}) {
@@ -66,7 +66,7 @@ sed '/^\*filter/,/^COMMIT/s/^COMMIT/-A VPNPUSH-IN -p tcp -m tcp --dport 22 -m co
 				}
 			}
 			r := c.apply(t, f.host, f.fault, during)
-			if f.n < 1<<30 && r.point == "" && !strings.Contains(f.action, "reboot") {
+			if f.n < 1<<30 && !r.came {
 				t.Error("the fault did not come")
 			}
 			if r.code != f.code || r.stands[f.host] != f.stands || !strings.Contains(r.errors[f.host], f.say) {
@@ -181,6 +181,12 @@ printf '[Service]\nExecStartPre=/bin/false\n' >/run/systemd/system/`+b.unit+`.se
 	t.Run("an orderly reboot between write and confirm", func(t *testing.T) {
 		arm(t, l, "vps", fault{mode: "confirm", n: 1, action: "systemctl --no-block reboot; sleep 60"})
 		apply(t, 5, "the host was rebooted before it was confirmed")
+		as(t)
+	})
+
+	t.Run("what is left is taken off", func(t *testing.T) {
+		mustSay(t, vpnpush(t, l, 0, "remove", "vps", "--yes"), "- delete remains:/var/lib/vpnpush")
+		l.MustRun("vps", "sh", "-c", "! ls -d /var/lib/vpnpush /run/vpnpush /etc/systemd/system/vpnpush-revert.service /etc/systemd/system/*/vpnpush-revert.service")
 		as(t)
 	})
 

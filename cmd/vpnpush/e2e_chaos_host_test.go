@@ -26,9 +26,13 @@ iptables-save | sed '/^#/d; s/ \[[0-9:]*\]$//' | awk '/^[*]/ { t = $1 } { text[t
 systemctl show -p Id,LoadState,UnitFileState,ActiveState strongswan-starter strongswan vpnpush-redial netfilter-persistent ssh cron
 `
 
-// litter prints what no apply may leave behind, once it is over.
+// litter prints what no apply may leave behind, once it is over, and what its history lacks.
 const litter = `
-ls -d /var/lib/vpnpush/pending /var/lib/vpnpush/revert-failed 2>/dev/null
+ls -d /var/lib/vpnpush/pending /var/lib/vpnpush/revert-failed /var/lib/vpnpush/txn/*/apply.sh 2>/dev/null
+for x in /var/lib/vpnpush/txn/*/confirmed; do
+    x=${x%/*} x=${x##*/}
+    [ "$x" = '*' ] || grep -q "	$x	[ar][po]" /var/lib/vpnpush/history || echo "the history does not tell of $x"
+done
 systemctl list-units --all --plain --no-legend 'vpnpush-*' | grep -v -e '^vpnpush-revert\.service' -e '^vpnpush-redial\.service'
 find /etc /var/lib/vpnpush -name '.vpnpush.*'
 :`
