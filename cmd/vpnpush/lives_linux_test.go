@@ -454,6 +454,7 @@ type livesChange struct {
 	hosts   []engine.Host
 	back    []livesFile // a rollback
 	leaves  bool
+	gone    string // a site that is lost
 	on      string // the host of the trouble
 	trouble *livesTrouble
 
@@ -682,7 +683,7 @@ func (l *life) tunnelsStay(c *livesChange) {
 	for name := range c.upBefore {
 		h, hub := l.hosts[name], l.hosts[livesHub]
 		// one that is put back reads what the admin has made of its files
-		if !up[name] && !c.leaves && (c.good() || !l.byHand[h] && !l.byHand[hub]) {
+		if !up[name] && !c.leaves && name != c.gone && (c.good() || !l.byHand[h] && !l.byHand[hub]) {
 			l.wrong(c, "the tunnel to %s was up, and its ends do not fit:\nhub %v %v\nsite %v %v", name, hub.conns, hub.keys, h.conns, h.keys)
 		}
 	}
@@ -718,6 +719,34 @@ func (l *life) leave(name string) {
 		l.wrong(c, "rules are left: %s", after.live["rules"])
 	}
 	l.byHand[h] = false
+}
+
+// lost is a site whose box is stolen: the hub gets another key for it without it. Then
+// another box comes in its place, or none.
+func (l *life) lost() {
+	name := l.site()
+	l.full() // else the hub has seldom anything of it
+	box, site := l.hosts[name], l.inv().Sites[slices.Index(l.sites(), name)]
+	box.down = true
+	l.vpnpush("secret", "rotate", "sites."+name+".psk")
+	c := &livesChange{what: "apply --gone " + name, hosts: l.chosen("!" + name), gone: name}
+	if err := goneFrom(c.hosts, []string{name}); err != nil {
+		l.fatal("%v", err)
+	}
+	l.change(c)
+	l.worked(c)
+	if !c.good() {
+		l.wrong(c, "it did not work")
+	}
+	if keys := fmt.Sprint(l.hosts[livesHub].keys); strings.Contains(keys, site.PSK.Reveal()) {
+		l.wrong(c, "the hub still takes the key of the lost box: %s", keys)
+	}
+	if rapid.Bool().Draw(l.t, "replaced") {
+		l.box(name, box.address)
+		return
+	}
+	l.vpnpush("site", "remove", name)
+	delete(l.hosts, name)
 }
 
 // clear takes vpnpush off a host that stays in the inventory.
@@ -970,7 +999,7 @@ func TestLives(t *testing.T) {
 		defer os.RemoveAll(l.dir)
 		do := map[string]func(){"add": l.add, "remove": l.remove, "rename": l.rename, "renumber": l.renumber, "rotate": l.rotate, "l2tp": l.l2tp, "user": l.user,
 			"filter": l.filter, "apply": l.full, "apply again": l.full, "apply some": l.some, "apply in trouble": l.hurt, "apply in trouble again": l.hurt, "roll back": l.back,
-			"take off": l.clear, "edit by hand": l.editFile, "delete by hand": l.deleteFile, "foreign file": l.putForeign, "reboot": l.reboot}
+			"take off": l.clear, "edit by hand": l.editFile, "delete by hand": l.deleteFile, "foreign file": l.putForeign, "reboot": l.reboot, "lose": l.lost}
 		actions := map[string]func(*rapid.T){}
 		for name, f := range do {
 			actions[name] = func(rt *rapid.T) { l.t = rt; f(); l.note() }
