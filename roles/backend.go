@@ -103,6 +103,30 @@ func (h Host) backend(f tasks.Facts) backend {
 	return h.backends[1]
 }
 
+// unless returns what a package of one backend alone is not asked of apt for: the package of
+// the other, where either may run here, and none where its own may not.
+func (h Host) unless(pkg string) string {
+	other, owners := "", 0
+	mine := false
+	for _, b := range backends {
+		if slices.Contains(b.Packages, pkg) {
+			owners++
+			mine = slices.ContainsFunc(h.backends, func(o backend) bool { return o.Name == b.Name })
+		} else {
+			other = b.Package
+		}
+	}
+	switch {
+	case owners != 1:
+		return ""
+	case !mine:
+		return tasks.NotAsked
+	case len(h.backends) == 1:
+		return ""
+	}
+	return other
+}
+
 // confTask and keyTask return the IDs of the tasks that hold a conn and its key.
 func (b backend) confTask(conn string) string { return tasks.File{Path: b.place(conn).Conf}.ID() }
 func (b backend) keyTask(conn string) string  { return tasks.File{Path: b.place(conn).Secrets}.ID() }

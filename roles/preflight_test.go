@@ -91,12 +91,11 @@ func TestPreflight(t *testing.T) {
 		{name: "a stray file among ours, by swanctl", inv: bySwanctl, host: func(h *probed) {
 			h.files = map[string]string{"/etc/swanctl/conf.d/vpnpush-mine.conf": "connections { }\n"}
 		}, warning: "vpnpush-mine.conf is not vpnpush's"},
-		{name: "Libreswan", inv: minimal, host: otherIPsec("libreswan installed 4.10-2+deb12u1\n"),
+		{name: "Libreswan", inv: minimal, host: otherIPsec("4.10-2+deb12u1", ""),
 			refusal: "the package libreswan 4.10-2+deb12u1 has the host's IPsec; it", mend: "apt-get remove libreswan"},
-		{name: "Libreswan, running", inv: minimal, site: true, host: otherIPsec("libreswan installed 4.10-2+deb12u1\npluto\n"),
+		{name: "Libreswan, running", inv: minimal, site: true, host: otherIPsec("4.10-2+deb12u1", "pluto\n"),
 			refusal: "and its pluto runs", mend: "systemctl disable --now ipsec.service"},
-		{name: "Libreswan, removed", inv: minimal, host: otherIPsec("libreswan config-files 4.10-2+deb12u1\n")},
-		{name: "a pluto", inv: minimal, host: otherIPsec("pluto\n"), refusal: "pluto, the daemon", mend: "stop it"},
+		{name: "a pluto", inv: minimal, host: otherIPsec("", "pluto\n"), refusal: "pluto, the daemon", mend: "stop it"},
 		{name: "an Openswan of its own", inv: minimal, host: func(h *probed) {
 			h.errors = map[string]string{"ipsec-statusall": "/usr/local/sbin/ipsec: unknown IPsec command \"statusall\" (\"ipsec --help\" for list)\n"}
 		}, refusal: "command ipsec is not strongSwan's", mend: "command -v ipsec"},
@@ -184,10 +183,13 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// otherIPsec gives a host what is found there of other IPsecs than strongSwan.
-func otherIPsec(found string) func(*probed) {
+// otherIPsec gives a host that Libreswan, and what runs of it.
+func otherIPsec(version, runs string) func(*probed) {
 	return func(h *probed) {
-		h.commands = map[string]string{"addresses": hasAll, "routes": "", "other-ipsec": found}
+		if version != "" {
+			h.packages = map[string]string{"libreswan": version}
+		}
+		h.commands = map[string]string{"addresses": hasAll, "routes": "", "other-ipsec": runs}
 	}
 }
 

@@ -64,6 +64,9 @@ func (h Host) Reads() []tasks.Read {
 		reads = append(reads, b.besideReads...)
 	}
 	reads = append(reads, h.BesideReads()...)
+	if h.l2tp() != nil {
+		reads = append(reads, tasks.Read{Kind: tasks.ReadPPP})
+	}
 	for _, f := range filters {
 		reads = append(reads, f.leaves...)
 	}
@@ -89,6 +92,9 @@ func (h Host) Reads() []tasks.Read {
 	seen := make(map[tasks.Read]bool)
 	out := reads[:0]
 	for _, r := range reads {
+		if r.Kind == tasks.ReadPackage && r.Unless == "" {
+			r.Unless = h.unless(r.Arg)
+		}
 		if !seen[r] {
 			seen[r] = true
 			out = append(out, r)

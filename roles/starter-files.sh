@@ -1,14 +1,23 @@
 # shellcheck shell=sh
 # Lists what ipsec.secrets and ipsec.conf hold, and what they include, 500 files at most:
 # of keys as tasks.KeySource says, of conns as "line", number and text. The files in our
-# folder are read by themselves: a hub has hundreds.
+# folder are read by themselves: a hub has hundreds. All that are found at once are read by
+# one sha256sum and one awk.
 seen='
 '
-n=0
-# list KIND FILE: what show_KIND prints of it, and of the files that it includes, each once
+n=0 todo=''
+# direct PATH: no link leads to it
+direct() {
+    case $1/ in [!/]* | *//* | */./* | */../*) return 1 ;; esac
+    part=$1
+    while [ -n "$part" ]; do [ ! -L "$part" ] || return 1; part=${part%/*}; done
+}
+# list KIND FILE: it is read next, once
 list() {
     case $2 in /etc/ipsec.d/vpnpush/*) return ;; esac
-    file=$(readlink -f -- "$2") && [ -f "$file" ] || return 0
+    [ -f "$2" ] || return 0
+    file=$2
+    direct "$2" || file=$(readlink -f -- "$2") || return 0
     case $seen in *"
 $file
 "*) return ;; esac
@@ -16,36 +25,81 @@ $file
     [ "$n" -le 500 ] || { [ "$n" -ne 501 ] || printf 'cut\n'; return; }
     seen="$seen$file
 "
-    sum=$(sha256sum <"$file") || { printf 'unread\t%s\n' "$file"; return; }
-    printf 'file\t%s\t%s\n' "$file" "${sum%% *}"
-    "show_$1" "$2"
-    # patterns, relative to the directory of their file
-    for file in $("included_$1" "$2" | awk -v dir="${2%/*}/" '{ print (/^\// ? "" : dir) $0 }'); do list "$1" "$file"; done
+    todo="$todo$1	$file	$2
+"
 }
-# of an entry what stands before the secret
-show_keys() {
-    awk '
-        /^# taken out by vpnpush: / { print "out\t" NR; next }
-        { sub(/\r$/, ""); sub(/^[ \t]+/, ""); gsub(/[\001-\010\013-\037]/, "?") }
-        /^(#|include )/ { next }
-        {
-            if (substr($0, 1, 2) == ": ") at = 2
-            else if (at = index($0, " : ")) at += 2
-            else next
-            rest = substr($0, at)
-            if (match(rest, /^[ \t]*PSK[ \t]/)) print "key\t" NR "\t" substr($0, 1, at + RLENGTH - 1)
-        }' "$1"
+# sums LINE...: those of the files of todo
+sums() {
+    printf '%s\n' "$@"
+    echo
+    for line; do line=${line#*	}; set -- "$@" "${line%%	*}"; shift; done
+    sha256sum -- "$@" 2>/dev/null
 }
-included_keys() { awk '{ sub(/\r$/, ""); sub(/^[ \t]+/, "") } sub(/^include /, "") { sub(/ .*/, ""); if ($0 != "") print }' "$1"; }
-show_conns() {
-    awk '
-        /^# taken out by vpnpush: / { print "out\t" NR; next }
-        { sub(/\r$/, ""); gsub(/[\001-\010\013-\037]/, "?") }
-        /^(conn|config|ca)[ \t]/ || /^[ \t]+(also|auto|authby|keyexchange|type|(left|right)(auth|id|protoport|subnet)?)[ \t]*=/ { print "line\t" NR "\t" $0; next }
-        /^[ \t]+[A-Za-z0-9_-]+[ \t]*=/ { sub(/=.*/, "="); print "line\t" NR "\t" $0 }' "$1"
+# of an entry of keys what stands before the secret; patterns of include are relative to the
+# directory of their file
+# shellcheck disable=SC2016 # it is for awk
+show='
+function include(kind, file, what) {
+    if (what !~ /^\//) { sub(/[^\/]*$/, "", file); what = file what }
+    if (what != "" && index(what, "/etc/ipsec.d/vpnpush/") != 1) more = more kind "\t" what "\n"
 }
-included_conns() { awk 'sub(/^[ \t]*include[ \t]+/, "") { sub(/[ \t\r#].*/, ""); gsub(/"/, ""); if ($0 != "") print }' "$1"; }
+function keys(file, l,    p, at, rest) {
+    sub(/\r$/, "", l); sub(/^[ \t]+/, "", l)
+    p = l
+    if (sub(/^include /, "", p)) { sub(/ .*/, "", p); if (p != "") include("keys", file, p) }
+    gsub(/[\001-\010\013-\037]/, "?", l)
+    if (l ~ /^(#|include )/) return
+    if (substr(l, 1, 2) == ": ") at = 2
+    else if (at = index(l, " : ")) at += 2
+    else return
+    rest = substr(l, at)
+    if (match(rest, /^[ \t]*PSK[ \t]/)) print "key\t" nr "\t" substr(l, 1, at + RLENGTH - 1)
+}
+function conns(file, l,    p) {
+    p = l
+    if (sub(/^[ \t]*include[ \t]+/, "", p)) { sub(/[ \t\r#].*/, "", p); gsub(/"/, "", p); if (p != "") include("conns", file, p) }
+    sub(/\r$/, "", l); gsub(/[\001-\010\013-\037]/, "?", l)
+    if (l ~ /^(conn|config|ca)[ \t]/ || l ~ /^[ \t]+(also|auto|authby|keyexchange|type|(left|right)(auth|id|protoport|subnet)?)[ \t]*=/) print "line\t" nr "\t" l
+    else if (l ~ /^[ \t]+[A-Za-z0-9_-]+[ \t]*=/) { sub(/=.*/, "=", l); print "line\t" nr "\t" l }
+}
+!told && $0 == "" { told = 1; next }
+!told { n = split($0, w, "\t"); kind[++files] = w[1]; path[files] = w[2]; named[files] = n == 3 ? w[3] : ""; next }
+{ sum[substr($0, 67)] = substr($0, 1, 64) }
+END {
+    for (i = 1; i <= files; i++) {
+        if (!(path[i] in sum) || named[i] == "") { print "unread\t" path[i]; continue }
+        print "file\t" path[i] "\t" sum[path[i]]
+        for (nr = 1; (getline l <named[i]) > 0; nr++) {
+            if (l ~ /^# taken out by vpnpush: /) print "out\t" nr
+            else if (kind[i] == "keys") keys(named[i], l)
+            else conns(named[i], l)
+        }
+        close(named[i])
+    }
+    printf "include\n%s", more
+}'
 IFS='
 '
 list keys /etc/ipsec.secrets
 list conns /etc/ipsec.conf
+while [ -n "$todo" ]; do
+    set -f
+    # shellcheck disable=SC2086 # a line is one
+    set -- $todo
+    set +f
+    todo=''
+    out=$(sums "$@" | awk "$show") || { printf 'unread\t%s\n' "$1"; break; }
+    out="
+$out"
+    case $out in *"
+include"*) ;; *) printf 'unread\t%s\n' "$1"; break ;; esac
+    shown=${out%
+include*}
+    [ -z "$shown" ] || printf '%s\n' "${shown#?}"
+    set -f
+    # shellcheck disable=SC2086
+    set -- ${out##*
+include}
+    set +f
+    for line; do for file in ${line#*	}; do list "${line%%	*}" "$file"; done; done
+done

@@ -90,11 +90,11 @@ func TestFilesAreListed(t *testing.T) {
 		}
 		want := []string{
 			"file ipsec.secrets", "key\t2\t: PSK ", "key\t3\t203.0.113.10 %any :  PSK\t", "out\t10", "key\t11\t\"@a b\" : PSK ", "key\t12\t@end : PSK ",
-			"file d/one.secrets", "key\t3\t@one : PSK ", "file d/two.secrets",
-			"file abs.x", "key\t3\t@abs : PSK ", "file d/sub/three", "key\t1\t%any : PSK ",
 			"file ipsec.conf", "line\t1\tconfig setup", "line\t2\t\tuniqueids=", "line\t3\t\tcharondebug=", "line\t5\tconn a # x", "line\t6\t\tleft = %any", "line\t7\t\tleftcert=", "out\t8",
+			"file d/one.secrets", "key\t3\t@one : PSK ", "file d/two.secrets", "file abs.x", "key\t3\t@abs : PSK ",
 			"file c/b.conf", "line\t1\tconn b", "line\t2\t\talso=a", "line\t3\t\trightsubnet=10.0.0.0/8",
 			"file c/more", "line\t1\tconn %default", "line\t2\t\tkeyexchange=ikev2",
+			"file d/sub/three", "key\t1\t%any : PSK ",
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%s (-want +got)\n%s", name, d)

@@ -8,19 +8,29 @@ import (
 	"github.com/vpnpush/vpnpush/tasks"
 )
 
-// readOtherIPsec prints what dpkg has of Libreswan and Openswan, "NAME STATUS VERSION",
-// and "pluto" where their daemon runs. They are not read as packages: for each that is
-// not there a probe asks apt, which costs most of it.
-var readOtherIPsec = tasks.Read{Kind: tasks.ReadCommand, Arg: "other-ipsec", Shell: `dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' libreswan openswan 2>/dev/null
-for c in /proc/[0-9]*/comm; do
+// otherIPsecs are the packages of another IPsec than strongSwan's.
+var otherIPsecs = []string{"libreswan", "openswan"}
+
+// readOtherIPsec prints "pluto" where their daemon runs.
+var readOtherIPsec = tasks.Read{Kind: tasks.ReadCommand, Arg: "other-ipsec", Shell: `for c in /proc/[0-9]*/comm; do
 	n=; { IFS= read -r n <"$c"; } 2>/dev/null
 	[ "$n" != pluto ] || { echo pluto; break; }
 done`}
 
+// otherIPsecReads is what otherIPsec looks at.
+func otherIPsecReads() []tasks.Read {
+	reads := []tasks.Read{readOtherIPsec}
+	for _, p := range otherIPsecs {
+		reads = append(reads, tasks.Read{Kind: tasks.ReadPackage, Arg: p, Unless: tasks.NotAsked})
+	}
+	return reads
+}
+
 // noOtherIPsec is what otherIPsec wants of a host that is supposed to be bare.
 var noOtherIPsec = tasks.Supposed{
-	Mend:  "take it off first, the way it was installed",
-	Shell: "{\n" + readOtherIPsec.Shell + "\n} | awk '$2 == \"installed\" { print \"the package \" $1 \" has its IPsec\" } $1 == \"pluto\" { print \"pluto, the daemon of Libreswan and Openswan, runs\" }'",
+	Mend: "take it off first, the way it was installed",
+	Shell: "{\n" + `dpkg-query -W -f '${Package} ${db:Status-Status} ${Version}\n' ` + strings.Join(otherIPsecs, " ") + " 2>/dev/null\n" + readOtherIPsec.Shell +
+		"\n} | awk '$2 == \"installed\" { print \"the package \" $1 \" has its IPsec\" } $1 == \"pluto\" { print \"pluto, the daemon of Libreswan and Openswan, runs\" }'",
 }
 
 // otherIPsec refuses a host whose IPsec is another's than strongSwan's, installed from
@@ -35,14 +45,15 @@ func (c *check) otherIPsec() {
 	if c.unknown(err) {
 		return
 	}
-	installed, version, pluto := "", "", false
-	for l := range strings.Lines(string(found)) {
-		w := strings.Fields(l)
-		switch {
-		case len(w) == 3 && w[1] == "installed":
-			installed, version = w[0], w[2]
-		case len(w) == 1 && w[0] == "pluto":
-			pluto = true
+	pluto := len(found) > 0
+	installed, version := "", ""
+	for _, name := range otherIPsecs {
+		p, err := c.facts.Package(name)
+		if c.unknown(err) {
+			return
+		}
+		if p.Installed {
+			installed, version = p.Name, p.Version
 		}
 	}
 	running := ""

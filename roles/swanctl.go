@@ -74,7 +74,7 @@ var swanctl = backend{
 	files:        swanctlFiles,
 	place:        swanctlLanguage.place,
 	keysIn:       swanctlKeys,
-	reads:        append(slices.Clone(swanctlFilesRead), readOtherIPsec),
+	reads:        append(slices.Clone(swanctlFilesRead), otherIPsecReads()...),
 	preflight:    swanctlPreflight,
 	besideReads:  append(slices.Clone(swanctlFilesRead), tasks.Read{Kind: tasks.ReadFile, Arg: tasks.ManifestPath}),
 	beside:       swanctlBeside,

@@ -11,10 +11,19 @@ import (
 
 // The commands that list SAs; a host has one of them, or both.
 var (
-	readStroke  = Read{Kind: ReadCommand, Arg: "ipsec-statusall", Shell: "ipsec statusall"}
+	readStroke  = Read{Kind: ReadCommand, Arg: "ipsec-statusall", Shell: strokeShell}
 	readStatus  = Read{Kind: ReadCommand, Arg: "swanctl-status", Shell: "swanctl --stats && swanctl --list-conns"}
 	readSwanctl = Read{Kind: ReadCommand, Arg: "swanctl-list-sas", Shell: "swanctl --list-sas --raw"}
 )
+
+// strokeStatus is what strokeShell runs, as a person would.
+const strokeStatus = "ipsec statusall"
+
+// strokeShell runs strokeStatus, and where Debian's strongSwan runs what that script of four
+// programs comes to.
+const strokeShell = `p=; if [ -x /usr/lib/ipsec/stroke ] && [ -e /var/run/charon.pid ] && [ ! -e /usr/local/sbin/ipsec ] && [ ! -e /usr/local/bin/ipsec ] &&
+	{ read -r p </var/run/starter.charon.pid; } 2>/dev/null && [ -n "$p" ] && kill -0 "$p" 2>/dev/null
+then /usr/lib/ipsec/stroke statusall; :; else ` + strokeStatus + `; fi`
 
 // SAReads is what SAsFrom and LoadedConns need.
 func SAReads() []Read { return []Read{readStroke, readSwanctl, readConns} }
@@ -42,7 +51,7 @@ func SAsFrom(f Facts) ([]strongswan.SA, error) {
 	}
 	if out != nil {
 		if sas, err = strongswan.ParseStatusAll(out); err != nil {
-			return nil, fmt.Errorf("command %s: %w: %w", readStroke.Shell, ErrUnknown, err)
+			return nil, fmt.Errorf("command %s: %w: %w", strokeStatus, ErrUnknown, err)
 		}
 	}
 	if out, err = listing(f, readSwanctl); err != nil || out == nil {
@@ -77,7 +86,7 @@ func listing(f Facts, r Read) ([]byte, error) {
 	}
 	out, err := f.Output(r.Arg)
 	if err == nil && len(out) == 0 && r.Arg == readStroke.Arg {
-		return nil, transport.WithHint(fmt.Errorf("command %s: %w: it says nothing: charon does not answer, though its starter runs", r.Shell, ErrUnknown),
+		return nil, transport.WithHint(fmt.Errorf("command %s: %w: it says nothing: charon does not answer, though its starter runs", strokeStatus, ErrUnknown),
 			"journalctl -u strongswan-starter -n 50, on the host, tells why charon ends; a plugin of another version than strongSwan's is one reason")
 	}
 	if err == nil && out == nil {
@@ -114,7 +123,7 @@ func LoadedConns(f Facts) ([]string, error) {
 	}
 	if out != nil {
 		if names, err = strongswan.ParseStatusConns(out); err != nil {
-			return nil, fmt.Errorf("command %s: %w: %w", readStroke.Shell, ErrUnknown, err)
+			return nil, fmt.Errorf("command %s: %w: %w", strokeStatus, ErrUnknown, err)
 		}
 	}
 	if out, err = listing(f, readConns); err != nil {

@@ -80,7 +80,7 @@ type Platform struct {
 	// written (a read-only file system), and FreeKiB the room left below a path.
 	ReadOnly []string
 	FreeKiB  map[string]int64
-	// PPP reports whether the kernel has PPP: /dev/ppp, or a module for it.
+	// PPP reports, where that was read, whether the kernel has PPP: /dev/ppp, or a module for it.
 	PPP bool
 	// Gzip reports whether it has gzip: the answer came packed.
 	Gzip bool

@@ -33,7 +33,7 @@ func (t File) ID() string { return "file:" + t.Path }
 func (t File) Reads() []Read {
 	r := []Read{{Kind: ReadFile, Arg: t.Path}, {Kind: ReadFile, Arg: ManifestPath}}
 	if t.Package != "" {
-		r = append(r, Read{Kind: ReadPackage, Arg: t.Package})
+		r = append(r, Read{Kind: ReadPackage, Arg: t.Package}, Read{Kind: ReadConffile, Arg: t.Path})
 	}
 	return r
 }

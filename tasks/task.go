@@ -127,9 +127,12 @@ const (
 	ReadFile    ReadKind = "file"    // Arg: absolute path. Content, mode, owner, mtime
 	ReadGlob    ReadKind = "glob"    // Arg: pattern; every regular file it matches
 	ReadPackage ReadKind = "package" // Arg: Debian package name
-	ReadUnit    ReadKind = "unit"    // Arg: systemd unit with suffix
-	ReadSysctl  ReadKind = "sysctl"  // Arg: key, dotted: "net.ipv4.ip_forward"
-	ReadCommand ReadKind = "command" // Arg: a name; Shell: what to run, its stdout, stderr and status are kept
+	// Arg: absolute path. What its package, which is read as well, shipped it as
+	ReadConffile ReadKind = "conffile"
+	ReadPPP      ReadKind = "ppp"     // whether the kernel has PPP
+	ReadUnit     ReadKind = "unit"    // Arg: systemd unit with suffix
+	ReadSysctl   ReadKind = "sysctl"  // Arg: key, dotted: "net.ipv4.ip_forward"
+	ReadCommand  ReadKind = "command" // Arg: a name; Shell: what to run, its stdout, stderr and status are kept
 )
 
 // Read is one thing a probe must bring.
@@ -137,4 +140,10 @@ type Read struct {
 	Kind  ReadKind
 	Arg   string
 	Shell string
+	// Unless is, for a package, another one that stands in its place: where it is installed,
+	// or where this is NotAsked, apt is not asked what it would install.
+	Unless string
 }
+
+// NotAsked among packages is one that is never installed by vpnpush.
+const NotAsked = "-"

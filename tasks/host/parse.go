@@ -125,6 +125,7 @@ type sections struct {
 	hasPkgs   bool
 	pkgStatus int
 	unitNames []string
+	noUnits   []string
 	sysv      map[string]bool
 	uptime    float64
 	stdout    map[string][]byte
@@ -190,6 +191,8 @@ func (p *sections) add(f *tasks.Known, head []string, body []byte) error {
 			}
 			p.unitNames = append(p.unitNames, n)
 		}
+	case "no-unit":
+		p.noUnits = append(p.noUnits, arg(1))
 	case "sysv":
 		if p.sysv == nil {
 			p.sysv = map[string]bool{}
@@ -259,9 +262,12 @@ func (p *sections) host(f *tasks.Known, what, arg, line string) error {
 			if err := p.part(); err != nil {
 				return err
 			}
-			k, mount, ok := strings.Cut(strings.TrimRight(l, "\n"), " ")
-			if n, err := strconv.ParseInt(k, 10, 64); ok && err == nil { // not the heading
-				h.FreeKiB[mount] = n
+			w := strings.Fields(l)
+			if len(w) < 6 {
+				continue
+			}
+			if n, err := strconv.ParseInt(w[3], 10, 64); err == nil { // not the heading
+				h.FreeKiB[strings.Join(w[5:], " ")] = n
 			}
 		}
 	default:
@@ -288,6 +294,9 @@ func (p *sections) finish(f *tasks.Known) error {
 		if err := p.readPackages(f); err != nil {
 			return err
 		}
+	}
+	for _, n := range p.noUnits {
+		f.Units[n] = tasks.UnitState{Name: n, Active: "inactive", Enabled: p.sysv[n]}
 	}
 	if u, ok := f.Commands["units"]; ok {
 		if err := readUnits(f, u, p.unitNames, p.sysv); err != nil {
@@ -366,7 +375,7 @@ func sparse(records map[string]string) bool {
 	return false
 }
 
-// readPackages reads dpkg-query's "NAME\tSTATUS\tVERSION\n" records, each
+// readPackages reads "NAME\tSTATUS\tVERSION\n" records, each
 // followed by its conffiles (" PATH MD5[ obsolete]") and an empty line.
 func (p *sections) readPackages(f *tasks.Known) error {
 	var cur *tasks.PackageState

@@ -382,3 +382,156 @@ func TestSentPacked(t *testing.T) {
 		}
 	}
 }
+
+// What is read out of dpkg's database is what dpkg-query tells of it; a database with a
+// journal, one that is not as dpkg writes it, and none are left to dpkg-query.
+func TestProbeReadsDpkgsDatabase(t *testing.T) {
+	const status = `Package: dpkg
+Status: install ok installed
+Architecture: amd64
+Version: 1.21.22
+
+Package: one
+Status: install ok installed
+Conffiles:
+ /etc/one.conf 0123
+ /etc/other.conf 4567
+Architecture: amd64
+Version: 1:5.9.8-5
+Description: a package
+ Version: 3
+ .
+ Package: two
+
+Package: onetwo
+Status: install ok installed
+Version: 9
+
+Package: two
+Status: deinstall ok config-files
+Version: 2
+Conffiles:
+ /etc/two.conf 89ab obsolete
+`
+	reads := []tasks.Read{
+		{Kind: tasks.ReadPackage, Arg: "one"}, {Kind: tasks.ReadPackage, Arg: "two", Unless: "one"}, {Kind: tasks.ReadPackage, Arg: "none", Unless: tasks.NotAsked},
+		{Kind: tasks.ReadPackage, Arg: "three", Unless: "two"}, {Kind: tasks.ReadPackage, Arg: "four", Unless: "one"}, {Kind: tasks.ReadPackage, Arg: "four"},
+		{Kind: tasks.ReadConffile, Arg: "/etc/one.conf"}, {Kind: tasks.ReadConffile, Arg: "/etc/two.conf"},
+	}
+	script, err := Probe(reads, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const tools = `query() { printf 'one\tinstalled\tasked\n\n'; return 1; }
+dpkg() { echo asked; }
+policy() { shift; for p; do printf '%s:\n  Candidate: 7\n' "$p"; done; }
+`
+	one := tasks.PackageState{Name: "one", Installed: true, Version: "1:5.9.8-5", Conffiles: map[string]string{"/etc/one.conf": "0123"}}
+	two := tasks.PackageState{Name: "two", Conffiles: map[string]string{"/etc/two.conf": "89ab"}}
+	asked := tasks.PackageState{Name: "one", Installed: true, Version: "asked"}
+	for name, argv := range shells(t) {
+		for _, tt := range []struct {
+			what, file, text string
+			arch             string
+			one, two         tasks.PackageState
+		}{
+			{"as it is", "status", status, "amd64", one, two},
+			{"with a journal", "updates/0001", status, "asked", asked, tasks.PackageState{Name: "two"}},
+			{"cut short", "status", strings.Replace(status, "Package: onetwo\n", "", 1), "asked", asked, tasks.PackageState{Name: "two"}},
+			{"of another", "status", "Package: one\nStatus: install ok installed\nVersion: 1\n", "asked", asked, tasks.PackageState{Name: "two"}},
+			{"empty", "status", "", "asked", asked, tasks.PackageState{Name: "two"}},
+			{"none", "other", status, "asked", asked, tasks.PackageState{Name: "two"}},
+		} {
+			dir := t.TempDir()
+			if err := os.MkdirAll(filepath.Join(dir, "updates"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range []struct{ name, text string }{{"status", status}, {tt.file, tt.text}} {
+				if tt.file == "other" && f.name == "status" {
+					continue
+				}
+				if err := os.WriteFile(filepath.Join(dir, f.name), []byte(f.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			out, err := exec.Command(argv[0], append(argv[1:], "-c", strings.NewReplacer("/var/lib/dpkg", dir, "dpkg-query -W", "query -W", "apt-cache policy", "policy policy").Replace(tools+script))...).Output()
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, tt.what, err)
+			}
+			if out, _, err = Unpack(out, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			f, err := ParseFacts(out, nil)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", name, tt.what, err)
+			}
+			for _, want := range []tasks.PackageState{tt.one, tt.two, {Name: "none"}, {Name: "three", Candidate: "7"}, {Name: "four", Candidate: "7"}} {
+				if got, err := f.Package(want.Name); err != nil || !reflect.DeepEqual(got, want) {
+					t.Errorf("%s, %s: %+v, %v; want %+v", name, tt.what, got, err, want)
+				}
+			}
+			if f.Host.Arch != tt.arch {
+				t.Errorf("%s, %s: architecture %q, want %q", name, tt.what, f.Host.Arch, tt.arch)
+			}
+		}
+	}
+}
+
+// Systemd is asked of a unit that has a file anywhere, a link to nowhere too, or that was
+// started; of another nothing is to be known but that it is not there. Where systemd does
+// not tell what it started, it is asked of all.
+func TestProbeAsksSystemd(t *testing.T) {
+	var reads []tasks.Read
+	for _, u := range []string{"file", "link", "runtime", "shipped", "runs", "none", "script"} {
+		reads = append(reads, tasks.Read{Kind: tasks.ReadUnit, Arg: u + ".service"})
+	}
+	script, err := Probe(reads, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, argv := range shells(t) {
+		for _, tells := range []bool{true, false} {
+			dir := t.TempDir()
+			for _, f := range []string{"/etc/systemd/system/file.service", "/run/systemd/transient/runtime.service", "/usr/lib/systemd/system/shipped.service", "/etc/rc2.d/S01script", "/run/systemd/units/x", "/run/systemd/system/x"} {
+				if err := errors.Join(os.MkdirAll(filepath.Dir(dir+f), 0o755), os.WriteFile(dir+f, nil, 0o644)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := errors.Join(os.Symlink("/nowhere", dir+"/etc/systemd/system/link.service"), os.Symlink("0123", dir+"/run/systemd/units/invocation:runs.service")); err != nil {
+				t.Fatal(err)
+			}
+			known := map[string]bool{"file": true, "link": true, "runtime": true, "shipped": true, "runs": true, "none": !tells, "script": !tells}
+			if !tells {
+				if err := os.RemoveAll(dir + "/run/systemd/units"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			s := script
+			for _, d := range []string{"/etc/systemd/", "/run/systemd/", "/usr/lib/systemd/", "/usr/local/lib/systemd/", "/etc/rc"} {
+				s = strings.ReplaceAll(s, " "+d, " "+dir+d)
+			}
+			s = strings.ReplaceAll(s, " /lib/systemd/", " "+dir+"/lib/systemd/")
+			out, err := exec.Command(argv[0], append(argv[1:], "-c", `systemctl() { shift 4; sep=; for u; do printf '%sId=%s\nLoadState=loaded\nActiveState=failed\n' "$sep" "$u"; sep=$n; done; }
+`+s)...).Output()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if out, _, err = Unpack(out, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			f, err := ParseFacts(out, nil)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			for u, asked := range known {
+				want := tasks.UnitState{Name: u + ".service", Active: "inactive", Enabled: u == "script"}
+				if asked {
+					want.Loaded, want.Active = true, "failed"
+				}
+				if got, err := f.Unit(want.Name); err != nil || got != want {
+					t.Errorf("%s, told %t: %+v, %v; want %+v", name, tells, got, err, want)
+				}
+			}
+		}
+	}
+}

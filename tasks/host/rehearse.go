@@ -122,6 +122,7 @@ func (r Rehearsal) Script() (secret.Value, error) {
 	}
 	b.WriteString("esac\n}\n\n# listing TWIN: how strongSwan stands in it\nlisting() {\n\"${daemon}_about\" | sed \"s/^/$1\tabout\t/\"\n")
 	for _, read := range tasks.SAReads() {
+		notExpanded(&b, read.Shell)
 		fmt.Fprintf(&b, "ask \"$1\" %s %s\n", transport.Quote(read.Arg), transport.Quote(read.Shell))
 	}
 	b.WriteString("}\n\nmain \"$@\"\n" + endOfRehearsal + "\n")
