@@ -285,7 +285,7 @@ func (e *Engine) read(ctx context.Context, h Host, conn transport.Conn) (tasks.F
 	if err != nil {
 		return tasks.Facts{}, Failed, transport.Bug(err)
 	}
-	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: script, MaxStdout: h.maxAnswer()})
+	res, err := run(ctx, conn, answerWait, transport.Cmd{Script: host.Lean(script), MaxStdout: h.maxAnswer()})
 	var exit *transport.ExitError
 	var silent silentError
 	switch {

@@ -140,6 +140,18 @@ func notExpanded(b *strings.Builder, shell string) {
 	}
 }
 
+// Lean returns the script of a Probe without the lines that are comments alone, for the way
+// to a host: it goes there as it is, and is most of what a site's plan puts on the wire.
+func Lean(script string) string {
+	var b strings.Builder
+	for l := range strings.Lines(script) {
+		if !strings.HasPrefix(strings.TrimLeft(l, " \t"), "# ") {
+			b.WriteString(l)
+		}
+	}
+	return b.String()
+}
+
 // plain are the characters of what needs no quotes anywhere.
 const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+-_/:"
 

@@ -24,7 +24,7 @@ func probe(t *testing.T, argv []string, reads []tasks.Read) ([]byte, tasks.Facts
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(argv[0], append(argv[1:], "-c", script)...)
+	cmd := exec.Command(argv[0], append(argv[1:], "-c", Lean(script))...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

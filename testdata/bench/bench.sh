@@ -5,7 +5,7 @@
 # Wants root and what testdata/lab/up.sh wants; without it only those that need no hosts
 # run. What fails or is missing is told and left out, and the others run all the same.
 #
-#   PARTS='offline plans sites packets'    only some of them
+#   PARTS='offline plans probe sites packets'    only some of them
 set -euo pipefail
 HERE=$(dirname "$(realpath "$0")")
 ROOT=$(realpath "$HERE/../..")
@@ -23,7 +23,7 @@ missed=
 part() {
     local name=$1 rc=0
     shift
-    case " ${PARTS:-offline plans sites packets} " in *" $name "*) ;; *) return 0 ;; esac
+    case " ${PARTS:-offline plans probe sites packets} " in *" $name "*) ;; *) return 0 ;; esac
     echo "== $name" >&2
     "$@" 2>&1 | tee -a "$LAB/out" || rc=$?
     [ $rc = 0 ] || missing "$name" "it failed (exit code $rc)"
@@ -48,11 +48,11 @@ part offline benchmarks 'Offline|Client|Memory|Hub'
 if why=$("$ROOT/testdata/lab/check.sh" ns); then
     part plans plans
     "$ROOT/testdata/lab/down.sh" "$LAB"
-    for script in sites packets; do
+    for script in probe sites packets; do
         [ ! -x "$HERE/$script.sh" ] || part "$script" "$HERE/$script.sh"
     done
 else
-    missing 'plans, sites, packets' "$why"
+    missing 'plans, probe, sites, packets' "$why"
 fi
 
 awk '
@@ -84,6 +84,9 @@ awk '
             goal("hub " verb[i], "x", verb[i] " of a hub of 1,000 sites against 12: your processor", 3)
             goal("BenchmarkHub/" verb[i] "/5000", "exponent", "  exponent from 1,000 to 5,000 sites", 1.1)
         }
+        goal("BenchmarkProbe/tokyo", "x-ssh-true", "plan of a site against ssh host true: the site\047s processor", 1.5)
+        goal("BenchmarkProbe/tokyo", "kB", "  on the wire, ssh\047s own included: kB", 15)
+        goal("BenchmarkProbe/vps", "x-ssh-true", "plan of a hub of 2 sites: the hub\047s processor", 1.5)
         goal("BenchmarkOffline/validate", "s", "validate of 1,000 sites: s", 1)
         goal("BenchmarkOffline/render", "s", "render of 1,000 sites: s", 1)
         goal("BenchmarkOffline/render", "x-cp", "  against cp -r of the result", "")

@@ -99,6 +99,9 @@ sort -t $'\t' -k 1,1 -k 2,2 "$LAB/rows" | awk -F '\t' '
             for (i = split("ssh old now", w, " "); i > 0; i--) if (w[i] in what) {
                 k = h SUBSEP w[i]
                 printf "%-8s %-5s %10.1f %10.2f %10d %8s %8.1f\n", h, w[i], of(cpu, k) / 1000, of(cpu, k) / floor, of(forks, k), (k in execs) ? execs[k] : "-", of(wire, k) / 1000
+                # for the table of bench.sh
+                if (w[i] == "now") table = table sprintf("BenchmarkProbe/%s %d %.2f x-ssh-true %.1f kB\n", h, n[k], of(cpu, k) / floor, of(wire, k) / 1000)
             }
         }
+        printf "%s", table
     }' "$LAB/execs" -

@@ -8,7 +8,7 @@
 # to be trusted on a machine with other work; the wall is not.
 #
 #   LAYER=starter       or swanctl: by which strongSwan runs
-#   FILTER=iptables     or none
+#   FILTER=none         or iptables
 set -euo pipefail
 HERE=$(dirname "$(realpath "$0")")
 ROOT=$(realpath "$HERE/../..")
@@ -29,7 +29,7 @@ name = "vps"
 address = "203.0.113.10"
 subnets = ["10.10.0.0/24"]
 [firewall]
-backend = "${FILTER:-iptables}"
+backend = "${FILTER:-none}"
 I
     for ((i = 0; i < $1; i++)); do
         printf '[sites.site%05d]\nsubnets = ["172.%d.%d.%d/26"]\npsk = "key-of-site-%05d-0123456789abcdef"\n' \
