@@ -9,7 +9,7 @@ import (
 // hubTunnels returns the hub's ends: one for each site, in the order of the
 // inventory. They wait, since a site behind NAT can be called by nobody.
 func hubTunnels(inv *inventory.Inventory) []tunnel {
-	var out []tunnel
+	out := make([]tunnel, 0, len(inv.Sites))
 	for i := range inv.Sites {
 		out = append(out, hubEnd(inv, &inv.Sites[i]))
 	}

@@ -88,9 +88,8 @@ func (h Host) Renamed(f tasks.Facts) map[string]string {
 	}
 	out := map[string]string{}
 	for _, t := range m.Tunnels() {
-		name := func(s inventory.Site) bool { return s.Name == t.Peer }
 		was := m.Conn(t.Conn)
-		if slices.ContainsFunc(h.inv.Sites, name) || was == nil {
+		if _, err := h.inv.Site(t.Peer); err == nil || was == nil {
 			continue
 		}
 		file, err := f.File(was.Secrets)

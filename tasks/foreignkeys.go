@@ -180,7 +180,9 @@ func (t ForeignKeys) find(f Facts) ([]foreignKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	files, err := t.Daemon.keyFiles(f)
+	own := asSet(t.Ours)
+	ours := func(path string) bool { return own[path] || m.Owns(path) }
+	files, err := t.Daemon.keyFiles(f, ours)
 	if err != nil {
 		return nil, err
 	}
@@ -190,10 +192,9 @@ func (t ForeignKeys) find(f Facts) ([]foreignKey, error) {
 			selectors[k.Name] = append(selectors[k.Name], k.Selectors...)
 		}
 	}
-	ours := asSet(t.Ours)
 	var out []foreignKey
 	for _, file := range files {
-		if m.Owns(file.path) || ours[file.path] {
+		if ours(file.path) {
 			continue
 		}
 		for _, k := range file.keys {
@@ -221,8 +222,10 @@ type keyFile struct {
 	out       bool // it has lines that were taken out
 }
 
-// keyFiles returns the files that the daemon reads keys from.
-func (d Daemon) keyFiles(f Facts) ([]keyFile, error) {
+// keyFiles returns the files that the daemon reads keys from, without those which skip
+// says that nobody asks for: a hub has thousands of its own. nil: all of them. One in whose
+// syntax a section of another file can be named is not skipped.
+func (d Daemon) keyFiles(f Facts, skip func(path string) bool) ([]keyFile, error) {
 	var out []keyFile
 	for _, s := range d.Keys {
 		if s.Read.Kind == ReadCommand {
@@ -243,6 +246,9 @@ func (d Daemon) keyFiles(f Facts) ([]keyFile, error) {
 		}
 		for _, file := range found {
 			if file.Type == tar.TypeDir {
+				continue
+			}
+			if file.Type == tar.TypeReg && s.Syntax == mask.IPsecSecrets && skip != nil && skip(file.Path) {
 				continue
 			}
 			if file.Type != tar.TypeReg {
@@ -303,7 +309,7 @@ func (t KeysBack) Reads() []Read { return t.Daemon.keyReads() }
 
 // Check implements Task. A file that the daemon does not read any more is left alone.
 func (t KeysBack) Check(f Facts) (*Change, error) {
-	files, err := t.Daemon.keyFiles(f)
+	files, err := t.Daemon.keyFiles(f, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -128,7 +129,7 @@ func readManifest(f Facts) (*Manifest, error) {
 // files of its time, which file returns.
 func ParseManifest(s FileState, file func(path string) (FileState, error)) (*Manifest, error) {
 	// most are of this format: one of a hub is long, and read once
-	var m Manifest
+	m := Manifest{Tasks: make([]Entry, 0, bytes.Count(s.Content, []byte(`"kind":`)))}
 	err := json.Unmarshal(s.Content, &m)
 	if m.FormatVersion != manifestFormat {
 		var v struct {

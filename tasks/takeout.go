@@ -182,7 +182,7 @@ func (t LinesBack) Check(f Facts) (*Change, error) {
 
 func (t LinesBack) files(f Facts) ([]keyFile, error) {
 	if t.Of == TakeOutConns {
-		return t.Daemon.keyFiles(f)
+		return t.Daemon.keyFiles(f, nil)
 	}
 	var out []keyFile
 	for _, p := range t.Files {

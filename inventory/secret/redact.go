@@ -67,6 +67,9 @@ func NewRedactor(vs ...Value) *Redactor {
 
 // forms returns s and what s looks like when encoded.
 func forms(s string) []string {
+	if same(s) {
+		return inBase64([]string{s}, s)
+	}
 	quoted := strconv.Quote(s)
 	ascii := strconv.QuoteToASCII(s)
 	plain, _ := json.Marshal(s) // a string always marshals
@@ -80,21 +83,43 @@ func forms(s string) []string {
 		url.QueryEscape(s),
 		url.PathEscape(s),
 	}
-	for _, enc := range []*base64.Encoding{base64.StdEncoding, base64.URLEncoding} {
-		out = append(out, enc.EncodeToString([]byte(s)), enc.WithPadding(base64.NoPadding).EncodeToString([]byte(s)))
-		// Inside a longer text s begins at one of three alignments; the
-		// characters that s alone decides are looked for. Few of them would hit
-		// by chance.
-		for offset := range 3 {
-			text := enc.WithPadding(base64.NoPadding).EncodeToString(append(make([]byte, offset), s...))
-			core := text[(offset*8+5)/6 : (offset+len(s))*8/6]
-			if len(core) >= 8 {
-				out = append(out, core)
-			}
+	return inBase64(out, s)
+}
+
+// same reports whether s looks the same in all forms but base64: it has only what none of
+// them escapes. Nearly all secrets are such, and an inventory may have thousands.
+func same(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c != '-' && c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return true
+}
+
+// inBase64 adds to out what s looks like in base64, in either alphabet.
+func inBase64(out []string, s string) []string {
+	add := func(text string) {
+		out = append(out, text)
+		if strings.ContainsAny(text, "+/") {
+			out = append(out, urlAlphabet.Replace(text))
+		}
+	}
+	add(base64.StdEncoding.EncodeToString([]byte(s)))
+	add(base64.RawStdEncoding.EncodeToString([]byte(s)))
+	// Inside a longer text s begins at one of three alignments; the characters that s alone
+	// decides are looked for. Few of them would hit by chance.
+	for offset := range 3 {
+		text := base64.RawStdEncoding.EncodeToString(append(make([]byte, offset), s...))
+		core := text[(offset*8+5)/6 : (offset+len(s))*8/6]
+		if len(core) >= 8 {
+			add(core)
 		}
 	}
 	return out
 }
+
+var urlAlphabet = strings.NewReplacer("+", "-", "/", "_") // RFC 4648, section 5
 
 // match returns the length of the longest needle that begins at b[i], or 0.
 func (r *Redactor) match(b []byte, i int) int {
