@@ -20,8 +20,8 @@ import (
 // few ranges of the text that get other bytes: every other byte stays as its owner
 // wrote it.
 type Draft struct {
-	// Inventory is what the text says before the edit. Its secrets that are kept
-	// elsewhere are unset.
+	// Inventory is what the text says before the edit, but for a table that OpenDraft was
+	// told goes, where that has faults. Its secrets that are kept elsewhere are unset.
 	Inventory *Inventory
 	// Seal returns a new secret as it is to stand in the text; nil: as it is. It
 	// encrypts where there are recipients, or anything is encrypted already.
@@ -59,14 +59,41 @@ func newDraft(name string, text []byte) (*Draft, Diagnostics) {
 	if refused != nil {
 		return nil, refused
 	}
-	d := &Draft{Inventory: inv, text: text, pos: pos, newline: "\n", meant: decoded(text)}
-	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
-		d.newline = "\r\n"
-	}
+	d := draftOf(inv, text, pos)
 	if len(inv.Secrets.Recipients) > 0 || slices.ContainsFunc(inv.refs, func(ref *secretRef) bool { return ref.sealed != nil }) {
 		d.Seal = func(v secret.Value) (string, error) { return inv.Secrets.Seal(v) }
 	}
 	return d, diags
+}
+
+// draftOf returns a Draft that says so of a text.
+func draftOf(inv *Inventory, text []byte, pos *positions) *Draft {
+	d := &Draft{Inventory: inv, text: text, pos: pos, newline: "\n", meant: decoded(text)}
+	if i := bytes.IndexByte(text, '\n'); i > 0 && text[i-1] == '\r' {
+		d.newline = "\r\n"
+	}
+	return d
+}
+
+// draftWithout returns a Draft of a text that has no faults once the table at gone is taken
+// out, and whose Inventory is without that already; nil where there is no such table, or
+// other faults are left.
+func draftWithout(name string, text []byte, gone []string) *Draft {
+	pos, refused := locate(name, text)
+	if refused != nil {
+		return nil
+	}
+	trial := draftOf(&Inventory{Path: name}, text, pos)
+	if !trial.Has(gone...) {
+		return nil
+	}
+	trial.Remove(gone)
+	inv, err := trial.Edited()
+	if err != nil {
+		return nil
+	}
+	pos, _ = locate(name, text)
+	return draftOf(inv, text, pos)
 }
 
 // Has reports whether anything stands at path.

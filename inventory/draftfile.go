@@ -25,8 +25,9 @@ type draftFile struct {
 
 // OpenDraft begins an edit of the inventory at path, and waits until no other is at
 // work in its folder. A link is followed: the file that it leads to is edited, and the
-// link stays. It returns the faults of an inventory that has some, and no Draft then.
-func OpenDraft(ctx context.Context, path string) (*Draft, Diagnostics, error) {
+// link stays. It returns the faults of an inventory that has some, and no Draft then. Those
+// that go with the table at gone, which the edit is to take out, are none.
+func OpenDraft(ctx context.Context, path string, gone ...string) (*Draft, Diagnostics, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return nil, unread(path, err), nil
@@ -48,6 +49,11 @@ func OpenDraft(ctx context.Context, path string) (*Draft, Diagnostics, error) {
 	}
 	f.info = info
 	d, diags := newDraft(path, text)
+	if d == nil && len(gone) > 0 {
+		if rest := draftWithout(path, text, gone); rest != nil {
+			d, diags = rest, nil
+		}
+	}
 	if d != nil {
 		d.file = f
 		diags = append(diags, d.Inventory.aboutFile(info)...)

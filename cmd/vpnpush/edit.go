@@ -18,9 +18,15 @@ type editView interface{ Edit(view.Edit) error }
 // change; it is checked and written then, and told. It reaches no host, and fetches no
 // secret.
 func (a *app) editing(cmd *cobra.Command, run func(d *inventory.Draft, args []string) (view.Edit, error)) *cobra.Command {
+	return a.takingOut(cmd, func([]string) []string { return nil }, run)
+}
+
+// takingOut is editing for a verb that takes out the table that its arguments name: faults
+// of the inventory that go with it are no reason to keep it.
+func (a *app) takingOut(cmd *cobra.Command, table func(args []string) []string, run func(d *inventory.Draft, args []string) (view.Edit, error)) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		what := strings.TrimPrefix(cmd.CommandPath(), "vpnpush ")
-		e, err := a.edit(cmd.Context(), func(d *inventory.Draft) (view.Edit, error) { return run(d, args) })
+		e, err := a.edit(cmd.Context(), func(d *inventory.Draft) (view.Edit, error) { return run(d, args) }, table(args)...)
 		if err != nil {
 			return endOf(cmd.Context(), strings.Join(append([]string{what}, args...), " "), err)
 		}
@@ -39,9 +45,10 @@ func endOf(ctx context.Context, verb string, err error) error {
 	return fmt.Errorf("%s: %w", verb, err)
 }
 
-// edit runs do on a draft of the inventory, and saves that.
-func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, error)) (view.Edit, error) {
-	d, diags, err := inventory.OpenDraft(ctx, a.inventory)
+// edit runs do, which takes out the table gone, if any, on a draft of the inventory, and
+// saves that.
+func (a *app) edit(ctx context.Context, do func(*inventory.Draft) (view.Edit, error), gone ...string) (view.Edit, error) {
+	d, diags, err := inventory.OpenDraft(ctx, a.inventory, gone...)
 	if err != nil {
 		return view.Edit{}, err
 	}

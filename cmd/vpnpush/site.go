@@ -106,20 +106,23 @@ func sshPairs(text string) ([]inventory.Pair, error) {
 }
 
 func (a *app) siteRemoveCmd() *cobra.Command {
-	return a.editing(&cobra.Command{
+	return a.takingOut(&cobra.Command{
 		Use:   "remove NAME",
 		Short: "Remove a site from the inventory",
 		Long: `Remove takes the table of a site out of the inventory, with the comments right
 above it; a blank line between says that they are not the site's. The next apply
 takes its tunnel off the hub.
 
+Where the inventory has no other faults than those that go with the site, it is taken
+out all the same.
+
 What is on the site's box stays there, and dials in vain. To take that off, too, run
 vpnpush remove NAME first: it needs the site to be in the inventory.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNames(siteNames),
-	}, func(d *inventory.Draft, args []string) (view.Edit, error) {
+	}, func(args []string) []string { return []string{"sites", args[0]} }, func(d *inventory.Draft, args []string) (view.Edit, error) {
 		name := args[0]
-		if _, err := d.Inventory.Site(name); err != nil {
+		if _, err := d.Inventory.Site(name); err != nil && !d.Has("sites", name) {
 			return view.Edit{}, err
 		}
 		for _, j := range jumps(d.Inventory) {
