@@ -93,7 +93,7 @@ func (o *operation) draw(ctx context.Context, f mapFlags, v mapView) error {
 			return exitWith(exitInterrupted)
 		}
 	}
-	d := view.Drawing{File: f.out, Format: f.format(), Bytes: drawings[f.format()](n), Looked: n.Looked}
+	d := view.Drawing{File: f.out, Format: f.format(), Bytes: drawings[f.format()](n), Looked: n.Looked, LeftOut: n.LeftOut()}
 	if f.out == "-" {
 		d.File = ""
 	} else if err := renameio.WriteFile(f.out, d.Bytes, 0o644); err != nil {

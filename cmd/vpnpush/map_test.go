@@ -3,8 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -94,5 +96,21 @@ func TestMapLiveWithoutHub(t *testing.T) {
 	}
 	if !strings.Contains(stderr, "vps: ") {
 		t.Errorf("the error does not name the hub: %s", stderr)
+	}
+}
+
+// Who asks for a document learns which sites the picture has no room for.
+func TestMapLeftOut(t *testing.T) {
+	var out, err bytes.Buffer
+	inv := newFleet(t, 303).inventory
+	file := filepath.Join(t.TempDir(), "net.svg")
+	if code := run(t.Context(), nil, []string{"map", "-i", inv, "-o", file, "--json"}, strings.NewReader(""), &out, &err); code != 0 {
+		t.Fatal(code, err.String())
+	}
+	var doc struct {
+		LeftOut []string `json:"left_out"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &doc); err != nil || !slices.Equal(doc.LeftOut, []string{"site00300", "site00301", "site00302"}) {
+		t.Errorf("%v: %v are left out", err, doc.LeftOut)
 	}
 }

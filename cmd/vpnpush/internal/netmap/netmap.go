@@ -97,6 +97,21 @@ func (n Network) drawn() []Site {
 	return out
 }
 
+// LeftOut returns the names of the sites that the picture has not, in their order.
+func (n Network) LeftOut() []string {
+	drawn := map[string]bool{}
+	for _, s := range n.drawn() {
+		drawn[s.Name] = true
+	}
+	out := []string{}
+	for _, s := range n.Sites {
+		if !drawn[s.Name] {
+			out = append(out, s.Name)
+		}
+	}
+	return out
+}
+
 // leftOut says how many sites the picture has not, "" for none.
 func (n Network) leftOut() string {
 	left := len(n.Sites) - len(n.drawn())

@@ -104,10 +104,11 @@ func (v *View) renderDocument(r Rendering) renderDocument {
 
 // Drawing is a picture of the network.
 type Drawing struct {
-	File   string // "": Bytes go to standard output
-	Format string // "svg", "dot", "mmd"
-	Bytes  []byte
-	Looked time.Time // when the tunnels were seen; zero: nobody looked
+	File    string // "": Bytes go to standard output
+	Format  string // "svg", "dot", "mmd"
+	Bytes   []byte
+	Looked  time.Time // when the tunnels were seen; zero: nobody looked
+	LeftOut []string  // the sites that it has no room for
 }
 
 // Map writes a picture to standard output, or as JSON where it went.
@@ -116,10 +117,11 @@ func (v *View) Map(d Drawing) error {
 	case v.o.JSON:
 		return v.encode(struct {
 			head
-			File   string `json:"file"`
-			Format string `json:"format"`
-			Looked string `json:"looked"`
-		}{heading("map"), v.text(d.File), d.Format, stamp(d.Looked)})
+			File    string   `json:"file"`
+			Format  string   `json:"format"`
+			Looked  string   `json:"looked"`
+			LeftOut []string `json:"left_out"`
+		}{heading("map"), v.text(d.File), d.Format, stamp(d.Looked), v.texts(d.LeftOut)})
 	case d.File == "":
 		return v.result(v.o.Redact(d.Bytes))
 	}
