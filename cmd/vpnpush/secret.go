@@ -28,6 +28,9 @@ those can also be named by its key, such as sites.tokyo.psk. The hosts get it wi
 next apply: both ends of a tunnel in one, so that they fit at any moment. L2TP clients
 with the old key or password are cut off.
 
+The box of a site that is lost or stolen does not get it, and the hub would wait for
+it with the old key: apply to the hub with --gone SITE then.
+
 What people have to type is shown, this once. A secret that is kept elsewhere (env,
 file, command) is changed there: rotate leaves it, and says so.`,
 		Args: cobra.ExactArgs(1),
@@ -73,6 +76,8 @@ func rotate(d *inventory.Draft, keys []inventory.Key, word string) (view.Edit, e
 	e.Next = []string{applyTo(hosts...)}
 	if word == "all" {
 		e.Next = []string{"vpnpush apply"}
+	} else if len(hosts) > 1 {
+		e.Notes = []string{fmt.Sprintf("If its box is lost or stolen: `%s --gone %s` instead, or the hub waits for it and takes the old key.", applyTo(hosts[0]), hosts[1])}
 	}
 	return e, nil
 }
