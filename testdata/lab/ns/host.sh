@@ -78,6 +78,12 @@ fi
 "'
 export NAME INIT ART H CG lower
 while :; do
+    # Lab.Restore has put a disk there that is to take the place of the host's
+    if [ -d "$H/next" ]; then
+        rm -rf "$H/upper" "$H/work"
+        mv "$H/next" "$H/upper"
+        mkdir "$H/work"
+    fi
     net_up
     nsenter --net="/run/netns/$NAME" unshare -m -p -u -i --fork --kill-child --mount-proc=/proc --propagation private \
         bash -c "$boot" </dev/null >>"$H/console" 2>&1 &
