@@ -91,9 +91,10 @@ func bug(t *testing.T, l *lab.Lab, host string) {
 type fault struct {
 	mode   string // of apply.sh: "run", "undo", "confirm", or a pattern of these
 	n      int
-	match  string // only commands that hold this text count
-	action string // shell, before the command; $name and "$@" are the command
-	always string // shell, before every later command
+	match  string   // only commands that hold this text count
+	action string   // shell, before the command; $name and "$@" are the command
+	always string   // shell, before every later command
+	notes  []string // files in /run/chaos that tell the action something by being there
 }
 
 // arm sets a fault up; calls then count from 0.
@@ -102,7 +103,8 @@ func arm(t *testing.T, l *lab.Lab, host string, f fault) {
 	l.MustRun(host, "sh", "-c", `rm -rf /run/chaos; mkdir -p /run/chaos/calls
 printf '%s\n' "$3" >/run/chaos/action
 [ -z "$4" ] || printf '%s\n' "$4" >/run/chaos/always
-printf '%s %s %s\n' "$1" "$2" "$5" >/run/chaos/when`, "arm", f.mode, strconv.Itoa(f.n), f.action, f.always, f.match)
+for s in $6; do echo >"/run/chaos/$s"; done
+printf '%s %s %s\n' "$1" "$2" "$5" >/run/chaos/when`, "arm", f.mode, strconv.Itoa(f.n), f.action, f.always, f.match, strings.Join(f.notes, " "))
 }
 
 // disarm takes a fault back, and tells the command that it came at, "" if none.

@@ -17,7 +17,10 @@ import (
 // record stands in the place of a fault, and keeps the script, and at each command which
 // part of the script calls it. With states it keeps also a digest of what stands on the host:
 // files with their times, units, the packet filter, kernel parameters, packages and the
-// daemon. What only tells the client how far it is is left out.
+// daemon. What is noise is left out: what only tells the client how far it is; the time of
+// a folder, whose files are there; of a temporary file all but its place, for whoever comes
+// across one takes it away unread; what only the run itself reads, and, as long as nothing
+// is pending, its backup.
 func record(states bool) fault {
 	action := `
 for s in /var/lib/vpnpush/txn/*/apply.sh; do
@@ -28,7 +31,10 @@ case $caller in *apply.shconfirm) echo confirm ;; *) echo run ;; esac >"/run/cha
 `
 	if states {
 		action += `{
-    find /etc /var/lib/vpnpush /run/vpnpush /usr/sbin/policy-rc.d /var/lib/dpkg/status ! -name events ! -name log ! -name result.tmp -printf '%p %s %m %U %i %T@\n'
+    own='trial|trial\.err|apt|edited|edited2'; [ -e /var/lib/vpnpush/pending ] || own="$own|backup|backup\\.(list|dirs)"
+    find /etc /var/lib/vpnpush /run/vpnpush /usr/sbin/policy-rc.d /var/lib/dpkg/status ! -name events ! -name log ! -name result.tmp \
+        '(' -name '.vpnpush.??????' -printf '%h a temporary file\n' -o -type d -printf '%p %m %U %i\n' -o -printf '%p %s %m %U %i %T@\n' ')' |
+        grep -vE "/txn/[^/]*/($own)(/| )" | sort
     ls /run/systemd/transient
     iptables-save | sed '/^#/d; s/ \[.*//'
     cat /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv4/conf/*/rp_filter /run/charon.pid
@@ -74,7 +80,7 @@ func known(command string) bool {
 	case "systemctl":
 		return strings.Contains(args, "is-active") || strings.Contains(args, "is-enabled") || strings.Contains(args, "is-system-running") || strings.HasPrefix(args, "show")
 	case "ipsec":
-		return strings.HasPrefix(args, "status")
+		return strings.HasPrefix(args, "status") || args == "--piddir"
 	case "swanctl":
 		return strings.HasPrefix(args, "--list") || strings.HasPrefix(args, "--stats")
 	case "apt-get":
@@ -98,10 +104,13 @@ func digest(scripts string) string {
 // points are those of a change, to the one inventory and to the other.
 type points [2][]point
 
+// file is where those of a change and a script are kept.
+func (points) file(dir, name string) string { return filepath.Join(dir, "points-"+name+".json") }
+
 // load returns the points that the first lab has found, or those of this one where it is
 // the first: how often a script asks whether a service is up is another each time.
 func (p points) load(dir, name string) (points, error) {
-	file := filepath.Join(dir, "points-"+name+".json")
+	file := p.file(dir, name)
 	b, err := os.ReadFile(file)
 	if err == nil {
 		var had points

@@ -87,9 +87,12 @@ type prover struct {
 	seed     uint64
 	progress *os.File
 
+	first sync.Mutex // of the lab that finds the points of a script
+
 	mu    sync.Mutex
 	lists map[string][]trial // by change and script
 	taken map[string]bool    // of trials, with their script
+	alone map[string]bool    // of these, what is not tried together with others
 	lines *os.File
 }
 
@@ -112,7 +115,7 @@ func TestE2EProve(t *testing.T) {
 	if os.Getenv("VPNPUSH_E2E") != "1" {
 		lab.Start(t, lab.Options{}) // says why not
 	}
-	p := &prover{backend: chosen(t), lists: map[string][]trial{}, taken: map[string]bool{}}
+	p := &prover{backend: chosen(t), lists: map[string][]trial{}, taken: map[string]bool{}, alone: map[string]bool{}}
 	changes := []string{"update", "rotate", "move"}
 	if s := os.Getenv("PROVE_SCENARIO"); s != "" {
 		changes = strings.Split(s, ",")
@@ -253,7 +256,7 @@ func (p *prover) more(k kind) bool {
 	for _, list := range p.lists {
 		for _, r := range list {
 			if r.change == k.change && r.fault.small == k.small {
-				if any = true; !p.taken[r.script+" "+r.String()] && p.chosen(r) {
+				if any = true; !p.taken[r.key()] && p.chosen(r) {
 					return true
 				}
 			}
@@ -280,7 +283,7 @@ func (p *prover) take(k kind, script string, c *chaos) (r trial, then step) {
 	var best, back, rest *trial
 	for i := range p.lists[k.change+" "+script] {
 		r := &p.lists[k.change+" "+script][i]
-		if r.fault.small != k.small || p.taken[r.script+" "+r.String()] || !p.chosen(*r) {
+		if r.fault.small != k.small || p.taken[r.key()] || !p.chosen(*r) {
 			continue
 		}
 		if best == nil {
@@ -307,7 +310,7 @@ func (p *prover) take(k kind, script string, c *chaos) (r trial, then step) {
 	case best.to == c.at:
 		return r, toTurn
 	}
-	p.taken[best.script+" "+best.String()] = true
+	p.taken[best.key()] = true
 	return *best, toRun
 }
 
@@ -325,29 +328,25 @@ const (
 // must not.
 func (p *prover) work(t *testing.T, k kind) {
 	c := &chaos{backend: p.backend, change: proveChanges(p.backend)[k.change], confirm: proveConfirm}
-	var found points
-	var scripts string
-	c.learn(t, record(p.rounds == 0), func(to int) {
-		for _, h := range chaosHosts {
-			list, script := recall(t, c.l, h)
-			found[to] = append(found[to], list...)
-			scripts += script
-		}
-	})
-	script := digest(scripts)
-	if err := os.WriteFile(filepath.Join(p.dir, "scripts-"+k.change+"-"+script), []byte(anApply.ReplaceAllString(scripts, "*")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.know(k, script, found); err != nil {
-		t.Fatal(err)
+	c.start(t)
+	script := p.learn(t, c, k)
+	if p.rounds == 0 {
+		c.keep(t)
 	}
 	if k.small {
-		for _, h := range chaosHosts {
-			c.l.MustRun(h, "sh", "-ec", `mkdir /small; mount -t tmpfs -o size=24m tmpfs /small
+		c.booted = func(t *testing.T) {
+			for _, h := range chaosHosts {
+				c.l.MustRun(h, "sh", "-ec", `mkdir /small; mount -t tmpfs -o size=24m tmpfs /small
 cp -a /etc /var/lib/vpnpush /small; mount --bind /small/etc /etc; mount --bind /small/vpnpush /var/lib/vpnpush`)
+			}
 		}
+		c.booted(t)
 	}
 	for !t.Failed() {
+		if group := p.takeGroup(k, script, c); group != nil {
+			p.together(t, c, group)
+			continue
+		}
 		r, then := p.take(k, script, c)
 		switch then {
 		case toEnd:
@@ -355,11 +354,50 @@ cp -a /etc /var/lib/vpnpush /small; mount --bind /small/etc /etc; mount --bind /
 		case toWhole:
 			c.whole(t)
 		case toTurn:
-			c.turn(t)
+			if c.kept && c.at == 1 {
+				c.back(t)
+			} else {
+				c.turn(t)
+			}
 		case toRun:
 			p.run(t, c, r)
 		}
 	}
+}
+
+// learn finds the points of a change, and returns a digest of its script. Their states,
+// which cost more than all else of an apply, are looked at by the first lab that has the
+// script.
+func (p *prover) learn(t *testing.T, c *chaos, k kind) (script string) {
+	t.Helper()
+	var scripts string
+	find := func(states bool) (found points) {
+		scripts = ""
+		c.learn(t, record(states), func(to int) {
+			for _, h := range chaosHosts {
+				list, s := recall(t, c.l, h)
+				found[to] = append(found[to], list...)
+				scripts += s
+			}
+		})
+		script = digest(scripts)
+		return found
+	}
+	found := find(false)
+	if p.rounds == 0 {
+		p.first.Lock()
+		defer p.first.Unlock()
+		if _, err := os.Stat(found.file(p.dir, k.change+"-"+script)); err != nil {
+			found = find(true)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, "scripts-"+k.change+"-"+script), []byte(anApply.ReplaceAllString(scripts, "*")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.know(k, script, found); err != nil {
+		t.Fatal(err)
+	}
+	return script
 }
 
 // know adds the runs of a change to what is to be done.
@@ -397,10 +435,11 @@ func (p *prover) run(t *testing.T, c *chaos, r trial) {
 	defer func() { p.note(t, c, res) }()
 	before, _ := hostCPU(c.l)
 	start := time.Now()
-	d := c.disturb(t, r.point.Host, r.fault.of(r.point.Mode, r.point.Index), r.fault.during)
-	if r.fault.harmless && d.came && !d.all("planned") && len(d.wrong) == 0 {
+	d := c.disturb(t, r.point.Host, r.fault.of(r.point.Mode, r.point.Index), r.fault.meddler())
+	if r.fault.harmless && d.came && !d.all("planned") && len(d.wrong) == 0 && !r.fault.said(d) {
 		d.is("all it had to do was to wait, and it ends with %v, %v", d.results, d.errors)
 	}
+	p.goesOn(c, &d)
 	res.hub, res.site, res.code, res.took, res.wrong = d.stands["vps"], d.stands["tokyo"], d.code, time.Since(start), d.wrong
 	if d.point != "" {
 		res.point = aNumber.ReplaceAllString(d.point, "*")
@@ -435,6 +474,17 @@ func (p *prover) run(t *testing.T, c *chaos, r trial) {
 	res.cpu = after - before + d.cpu
 	if res.verdict == wrong {
 		t.Errorf("%s: %s\n%v %v\n%s", res.trial, res.point, d.results, d.errors, strings.Join(d.wrong, "\n"))
+	}
+}
+
+// goesOn finds out that the next apply has nothing to do, where all is as planned and the
+// hosts are then put back without one. Everywhere else the next apply is a run, or whole.
+func (p *prover) goesOn(c *chaos, d *chaosRun) {
+	if !c.kept || !d.all("planned") || len(d.wrong) > 0 {
+		return
+	}
+	if r := c.l.Vpnpush("apply", "--yes", "--limit", "vps,tokyo"); r.Code != 0 {
+		d.is("the next apply exits with %d:\n%s%s", r.Code, r.Stdout, r.Stderr)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -202,11 +203,52 @@ func TestProveTrials(t *testing.T) {
 	}
 }
 
+// Harmless faults are tried together, some points apart, and never two of those that let the
+// host work on at one point of an apply; none is left out, and none is in two groups.
+func TestProveTogether(t *testing.T) {
+	var list []point
+	for _, host := range chaosHosts {
+		for i := range 20 {
+			list = append(list, point{host, "run", i + 1, "mv a b", true}, point{host, "confirm", i + 1, "mv a b", true})
+		}
+	}
+	all := trials("update", "abc", points{nil, append(list, point{"vps", "run", 21, "flock -n 9", true})})
+	all = slices.DeleteFunc(all, func(r trial) bool { return r.point.unlocked() && r.fault.name != "second apply" })
+	seen := map[string]bool{}
+	for _, group := range togetherOf(all, func(trial) bool { return true }) {
+		on, stops := map[point]int{}, []point{}
+		for _, r := range group {
+			if r.fault.on > 0 {
+				on[r.point]++
+			}
+			if seen[r.key()] || !r.fault.harmless || on[r.point] > 1 {
+				t.Errorf("%s is one too many", r)
+			}
+			seen[r.key()] = true
+			if len(stops) > 0 && stops[len(stops)-1] == r.point {
+				continue
+			}
+			if last := len(stops) - 1; last >= 0 && stops[last].Host == r.point.Host && stops[last].Mode == r.point.Mode && r.point.Index < stops[last].Index+4 {
+				t.Errorf("the host does not work on between %v and %v", stops[last], r.point)
+			}
+			stops = append(stops, r.point)
+		}
+		if len(stops) > togetherStops {
+			t.Errorf("an apply is stopped %d times", len(stops))
+		}
+	}
+	for _, r := range all {
+		if (r.fault.harmless && !r.point.unlocked()) != seen[r.key()] {
+			t.Errorf("%s is in no group", r)
+		}
+	}
+}
+
 // What a command of the apply script changes that no digest of the host shows makes another
 // state of it.
 func TestProveKnown(t *testing.T) {
 	for command, want := range map[string]bool{
-		"mv -fT -- a b": true, "systemctl --quiet is-active x.service": true, "ipsec status": true, "apt-get -s -y install x": true,
+		"mv -fT -- a b": true, "systemctl --quiet is-active x.service": true, "ipsec status": true, "ipsec --piddir": true, "apt-get -s -y install x": true,
 		"systemctl start x.service": false, "ipsec rereadsecrets": false, "swanctl --load-all": false, "flock -n 9": false, "apt-get -qq -y install x": false,
 		"systemd-run --quiet true": false, "unshare --net": false, "sleep 1": false,
 	} {
