@@ -132,10 +132,10 @@ func cutFor(d time.Duration) meddling {
 // aptLocked holds the locks that apt takes for 3 s, in which the host works on.
 func aptLocked(c *chaos, t *testing.T, host string, _ *exec.Cmd, release func()) []string {
 	// a lock of fcntl, of a whole file
-	const lock = `for (@ARGV) { open(my $f, ">>", $_) or die "$_: $!"; fcntl($f, 6, pack("s!s!x4qqix4", 1, 0, 0, 0, 0)) or die "$_: $!"; push @f, $f }
+	const lock = `for (@ARGV) { open(my $f, ">>", $_) or die "$_: $!"; my $l = pack("s!s!x4qqix4", 1, 0, 0, 0, 0); fcntl($f, 6, $l) or die "$_: $!"; push @f, $f }
 open(my $f, ">", "/run/chaos/locked"); sleep 3`
-	_, code := c.l.Run(host, "sh", "-c", `rm -f /run/chaos/locked
-systemd-run --quiet --collect --unit=chaos-apt perl -e "$1" /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/cache/apt/archives/lock
+	_, code := c.l.Run(host, "sh", "-c", `rm -f /run/chaos/locked; printf '%s\n' "$1" >/run/chaos/lock
+systemd-run --quiet --collect --unit=chaos-apt perl /run/chaos/lock /var/lib/dpkg/lock-frontend /var/lib/dpkg/lock /var/cache/apt/archives/lock
 until [ -e /run/chaos/locked ]; do systemctl --quiet is-active chaos-apt || exit 1; sleep 0.1; done`, "lock", lock)
 	release()
 	if code != 0 {
