@@ -13,7 +13,7 @@
 # make chaos    faults in the middle of an apply: the known ones, and CHAOS_ROUNDS random ones
 # make prove    every fault at every command of an apply, on each host; goes on where it was
 #               ended, and ends with a table. PROVE is the folder of its results; choose with
-#               PROVE_SCENARIO, PROVE_FAULTS and PROVE_TIER, by commas; PROVE_JOBS labs at a
+#               PROVE_SCENARIO, PROVE_FAULTS and PROVE_TIER, by commas; PROVE_JOBS labs (8) at a
 #               time, PROVE_FOR=60m
 # make bench    benchmarks
 # make bench-peers  vpnpush beside OpenSSH, and Ansible plain, with pipelining and with Mitogen,
@@ -31,7 +31,7 @@ CHAOS_ROUNDS ?= 30
 # others each day, and the same for all that is run on it
 CHAOS_SEED   ?= $(shell date -u +%Y%m%d)
 PROVE        ?= $(HOME)/.cache/vpnpush-prove
-PROVE_JOBS   ?= 3
+PROVE_JOBS   ?= 8
 # empty without git: the program then tells what the build knows of itself
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null)
 STATICCHECK := go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
