@@ -313,7 +313,7 @@ func (c *crossing) narrow(ctx context.Context) {
 		hub.fail(result.between(), transport.WithHint(fmt.Errorf("it still takes what its sites had before: %w", err),
 			"every tunnel fits; `vpnpush apply` ends it"))
 	}
-	read := c.e.reach(ctx, hub.h)
+	read := c.reachAgain(ctx, hub.h)
 	if read.Err != nil {
 		still(Failed, read.Err)
 		return
@@ -347,9 +347,20 @@ func (c *crossing) narrow(ctx context.Context) {
 	c.e.each(ctx, len(keys), func(i int) { c.forget(ctx, keys[i]) })
 }
 
+// reachAgain reads a host that was let in and changed a moment ago. One that is gone
+// meanwhile, as for a reboot, is waited for: what it has it keeps.
+func (c *crossing) reachAgain(ctx context.Context, h Host) HostFacts {
+	for until := time.Now().Add(c.e.confirmTimeout()); ; sleep(ctx, time.Second) {
+		read := c.e.reach(ctx, h)
+		if read.Result != Unreachable || time.Now().After(until) {
+			return read
+		}
+	}
+}
+
 // forget makes the last step on a site: it takes its old key no more.
 func (c *crossing) forget(ctx context.Context, s *attempt) {
-	read := c.e.reach(ctx, s.h)
+	read := c.reachAgain(ctx, s.h)
 	err := read.Err
 	result := Failed
 	if err == nil {

@@ -180,6 +180,27 @@ func TestPairs(t *testing.T) {
 			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch, vps confirm",
 		},
 		{
+			name: "the hub reboots before its last step: it is waited for", sites: []string{"osaka"},
+			set: map[string]func(*machine){"vps": func(m *machine) {
+				m.cut = at("probe", 3, errCut)
+				m.fault = func(what string, n int) error { // a moment later its sshd is up again
+					if reads := m.ran("probe"); what == "dial" && reads == 3 && n < 6 {
+						return errCut
+					}
+					return nil
+				}
+			}},
+			results: "vps changed, osaka changed", has: "osaka=new",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch, vps confirm",
+		},
+		{
+			name: "the hub does not come back: it fits both still, and says so", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"vps": func(m *machine) { m.cut = from("probe", 3, errCut) }},
+			results: "vps failed, osaka changed", has: "osaka=either",
+			did:  "vps launch, vps confirm, osaka launch, osaka confirm",
+			says: "it still takes what its sites had before: ",
+		},
+		{
 			name: "the last step of the hub fails: it fits both still, and says so", sites: []string{"osaka"},
 			set:     map[string]func(*machine){"vps": func(m *machine) { m.fault = at("confirm", 2, errCut); m.cut = from("outcome", 1, errCut) }},
 			results: "vps unknown, osaka changed", has: "osaka=either",

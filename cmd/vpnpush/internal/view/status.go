@@ -73,7 +73,7 @@ func (v *View) Status(s *engine.Status, o StatusOptions) error {
 	}
 	p := v.statusPage(s, o)
 	if o.Refresh {
-		return v.result([]byte(overdrawn(string(v.o.Redact([]byte(p.String()))), o.Height)))
+		return v.result([]byte(overdrawn(string(v.o.Redact(p.Bytes())), o.Height)))
 	}
 	return v.print(p)
 }
