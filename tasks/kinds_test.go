@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -201,5 +202,26 @@ func TestManifestFormat1(t *testing.T) {
 		if !strings.Contains(string(b), "\n      \"path\": \""+p+"\",\n") {
 			t.Errorf("no line of its own for the path %s", p)
 		}
+	}
+}
+
+// A manifest of a host that is not ours any more is not to take the memory: an object is
+// three bytes there, and some hundred of ours.
+func TestManifestOfNothing(t *testing.T) {
+	whole := `{"format_version": 2, "tasks": [` + strings.Repeat(`{},`, 100_000) + `{}]}`
+	s := FileState{Path: ManifestPath, Exists: true, Content: []byte(whole)}
+	if _, err := ParseManifest(s, nil); !errors.Is(err, ErrUnknown) {
+		t.Errorf("100,001 objects in %d bytes: %v", len(whole), err)
+	}
+	m := &Manifest{FormatVersion: manifestFormat}
+	for i := range 1000 { // the shortest that there are
+		m.Tasks = append(m.Tasks, Entry{ID: fmt.Sprint(i), Kind: "x", Was: &Before{}})
+	}
+	b, err := m.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ParseManifest(FileState{Path: ManifestPath, Exists: true, Content: b}, nil); err != nil {
+		t.Error(err)
 	}
 }

@@ -117,6 +117,10 @@ func ReadManifest(f Facts) (*Manifest, error) {
 	return readManifest(f)
 }
 
+// minObject is less than an object of a manifest has in the file, in bytes, on the average. In
+// memory one takes ten times as much: a host that is not ours any more shall not fill it.
+const minObject = 32
+
 func readManifest(f Facts) (*Manifest, error) {
 	s, err := f.File(ManifestPath)
 	if err != nil || !s.Exists {
@@ -128,6 +132,9 @@ func readManifest(f Facts) (*Manifest, error) {
 // ParseManifest parses a manifest's file. Of one in format 1 the rest is found in the
 // files of its time, which file returns.
 func ParseManifest(s FileState, file func(path string) (FileState, error)) (*Manifest, error) {
+	if n := bytes.Count(s.Content, []byte("{")); n > 16+len(s.Content)/minObject {
+		return nil, fmt.Errorf("file %s: %w: vpnpush does not write %d objects into %d bytes", s.Path, ErrUnknown, n, len(s.Content))
+	}
 	// most are of this format: one of a hub is long, and read once
 	m := Manifest{Tasks: make([]Entry, 0, bytes.Count(s.Content, []byte(`"kind":`)))}
 	err := json.Unmarshal(s.Content, &m)
