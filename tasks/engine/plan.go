@@ -2,7 +2,6 @@ package engine
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -229,7 +228,14 @@ func (e *Engine) planHost(ctx context.Context, h Host) HostPlan {
 		return fail(Failed, err)
 	}
 	if run.Busy() {
-		who := cmp.Or(run.Holder, "apply "+run.Pending)
+		who := run.Holder
+		switch {
+		case who != "":
+		case run.Pending != "":
+			who = "apply " + run.Pending
+		default: // it has opened the lock, and not said more yet
+			who = "one that has just begun"
+		}
 		if run.Pending != "" && !run.Working {
 			who += " waits to be confirmed or put back"
 		}

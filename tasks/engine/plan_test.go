@@ -31,6 +31,7 @@ func TestPlan(t *testing.T) {
 		{name: "there is nothing to do", m: &machine{before: goodConf}, want: OK},
 		{name: "another run is at work", m: busy("working\nholder\t1700000000\troot@x, apply 7\n"), want: Locked,
 			says: "another run is at work there: root@x, apply 7 | wait for it"},
+		{name: "another run has just begun", m: busy("working\n"), want: Locked, says: "another run is at work there: one that has just begun"},
 		{name: "another run waits", m: busy("pending\t1700000000\t7\n"), want: Locked, says: "apply 7 waits to be confirmed or put back"},
 		{name: "who is at work is not known", m: busy("?"), want: Failed, says: "vpnpush-run"},
 		{name: "the probe fails", m: &machine{cut: at("probe", 1, &transport.ExitError{Code: 3})}, want: Failed, says: "read facts: exit status 3"},
