@@ -160,7 +160,13 @@ lock() { # lock [WAIT-SECONDS]
 }
 
 mine() { [ "$(cat "$pending" 2>/dev/null)" = "$id" ]; }
-going_down() { [ "$(systemctl is-system-running 2>/dev/null)" = stopping ]; }
+# going_down: systemd stops everything, or has done so and answers no more: then what is left
+# of us runs on for a moment
+going_down() {
+    case $(systemctl is-system-running 2>/dev/null) in
+    initializing | starting | running | degraded | maintenance) return 1 ;;
+    esac
+}
 
 # record OUTCOME WHAT: a line of the history. One that a full disk has cut is ended
 # first, so that it does not take this one with it.

@@ -64,6 +64,31 @@ command rm "$txn/outcome"`, "")
 	}
 }
 
+// A host that goes down starts no service, and once systemd has stopped all it answers
+// nobody: a revert that fails then has not failed, the boot ends it. One that fails on a host
+// that stays up is told.
+func TestRevertOnTheWayDown(t *testing.T) {
+	for name, argv := range shells(t) {
+		for state, waits := range map[string]bool{"stopping": true, "offline": true, "unknown": true, "": true, "running": false, "degraded": false, "starting": false} {
+			out, err := inScript(t, argv, `state=`+t.TempDir()+` pending=$state/pending
+echo test >"$pending"
+put_back() { return 1; }
+disarm() { :; }
+systemctl() { echo '`+state+`'; [ '`+state+`' = running ]; }
+(revert why) || echo failed
+cat "$pending" 2>/dev/null || echo over
+[ ! -e "$txn/outcome" ] || { cat "$txn/outcome"; command rm "$txn/outcome"; }`, "")
+			want := "failed\nover\nrevert-failed\twhy\n"
+			if waits {
+				want = "failed\ntest\n"
+			}
+			if err != nil || out != want {
+				t.Errorf("%s: systemd is %q: %q, want %q, %v", name, state, out, want, err)
+			}
+		}
+	}
+}
+
 // A run clears away what applies before it were cut in, but for one that has not begun. Of
 // what an earlier version has left the keys go, at least.
 func TestRunClearsAwayOthers(t *testing.T) {
