@@ -117,10 +117,6 @@ func ReadManifest(f Facts) (*Manifest, error) {
 	return readManifest(f)
 }
 
-// minObject is less than an object of a manifest has in the file, in bytes, on the average. In
-// memory one takes ten times as much: a host that is not ours any more shall not fill it.
-const minObject = 32
-
 func readManifest(f Facts) (*Manifest, error) {
 	s, err := f.File(ManifestPath)
 	if err != nil || !s.Exists {
@@ -128,6 +124,10 @@ func readManifest(f Facts) (*Manifest, error) {
 	}
 	return ParseManifest(s, f.File)
 }
+
+// minObject is less than an object of a manifest has in the file, in bytes, on the average. In
+// memory one takes ten times as much: a host that is not ours any more shall not fill it.
+const minObject = 32
 
 // ParseManifest parses a manifest's file. Of one in format 1 the rest is found in the
 // files of its time, which file returns.

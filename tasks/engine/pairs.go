@@ -195,7 +195,8 @@ func (e *Engine) crossing(hubs, sites []*attempt) *crossing {
 			continue
 		}
 		m, err := tasks.ReadManifest(s.hp.Facts)
-		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 && !(err == nil && m == nil && s.hasNoTunnel()) {
+		bare := err == nil && m == nil && s.hasNoTunnel()
+		if len(ours[s.h.Name]) > 0 && len(s.h.pairs(s.hp)[c.hub.h.Name]) > 0 && !bare {
 			c.sites = append(c.sites, s)
 		}
 		if err == nil && m != nil && m.Host != s.h.Name && had.Conn(m.Host) != nil {

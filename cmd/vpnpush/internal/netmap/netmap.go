@@ -114,7 +114,7 @@ func (n Network) LeftOut() []string {
 
 // leftOut says how many sites the picture has not, "" for none.
 func (n Network) leftOut() string {
-	left := len(n.Sites) - len(n.drawn())
+	left := len(n.LeftOut())
 	if left == 0 {
 		return ""
 	}
