@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -98,8 +99,25 @@ func TestE2EDoctor(t *testing.T) {
 	}
 
 	well()
+	// A kernel sends an address six refusals at once and one a second after that
+	// (icmp_ratelimit in ip-sysctl.rst): who asks twice for one that it has, takes it
+	// from the sites behind the same address, and those are told that packets are lost.
+	refusals := func() int {
+		t.Helper()
+		out := l.MustRun("vps", "nstat", "-asz", "IcmpOutDestUnreachs")
+		f := strings.Fields(out)
+		n, err := strconv.Atoi(f[len(f)-2])
+		if err != nil {
+			t.Fatalf("nstat: %v\n%s", err, out)
+		}
+		return n
+	}
+	before := refusals()
 	if got, out := diagnosed(t, l, 0); got != nil {
 		t.Fatalf("bare and well: found %q\n%s", got, out)
+	}
+	if n := refusals() - before; n != 2 {
+		t.Errorf("the hub refused %d datagrams, want one on each of two ports", n)
 	}
 	run(t, []ailment{
 		{name: "no name for the mirror", code: 2, want: []string{"tokyo dns problem"}, says: "mirror.invalid",

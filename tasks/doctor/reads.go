@@ -86,6 +86,8 @@ journalctl -q -k --since=-7days -o cat --no-pager | grep 'apparmor="DENIED"' |
 //     unsupported IKE version" is a line in its log). On 4500 four zeros stand
 //     before it (RFC 3948 section 2.2). bash, which Debian calls essential,
 //     opens the socket; no byte is a newline, at which it would cut a datagram.
+//     What is refused is not asked again: a kernel sends few refusals to one
+//     address, and other sites may be behind it.
 //   - Whole pings of the sizes that matter, and who ends a ping at each hop.
 const shellWay = `udp() {
 	bash -c '
@@ -95,7 +97,7 @@ const shellWay = `udp() {
 			printf "$2VPNPUSH1\0\0\0\0\0\0\0\0\0\x30\x22\x08\0\0\0\0\0\0\0\x1c" 2>/dev/null >&3 || { r=refused; continue; }
 			x=$({ timeout 2 dd bs=64 count=1 status=none <&3 | od -An -v -tx1 | tr -d " \n"; } 2>&1)
 			case $x in
-			*refused*) r=refused;;
+			*refused*) r=refused; break;;
 			*[0-9a-f]*) case $x in *[!0-9a-f]*) ;; *) r=$x; break;; esac;;
 			esac
 		done
