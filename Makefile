@@ -77,7 +77,7 @@ test: lab
 
 # two at a time: hosts with kernels of their own take the processor, and do not wait
 test-rest: lab
-	PARALLEL=2 VPNPUSH_E2E=1 testdata/tests.sh -timeout 60m -run '$(REST)' ./cmd/vpnpush ./cmd/vpnpush/internal/lab
+	PARALLEL=2 VPNPUSH_E2E=1 testdata/tests.sh -timeout 75m -run '$(REST)' ./cmd/vpnpush ./cmd/vpnpush/internal/lab
 
 # those on the true lab once more, on hosts with Debian 13 where they would have 12;
 # and that of one that has 11; the Debian package; a laptop with what export wrote; a network
