@@ -32,6 +32,9 @@ func (a *app) takingOut(cmd *cobra.Command, table func(args []string) []string, 
 		}
 		e.Command, e.File = what, a.inventory
 		e.Next = withFile(cmd, e.Next...)
+		if e.IfLost != "" {
+			e.IfLost = withFile(cmd, e.IfLost)[0]
+		}
 		return editView(a.view).Edit(e)
 	}
 	return cmd

@@ -77,7 +77,7 @@ func rotate(d *inventory.Draft, keys []inventory.Key, word string) (view.Edit, e
 	if word == "all" {
 		e.Next = []string{"vpnpush apply"}
 	} else if len(hosts) > 1 {
-		e.Notes = []string{fmt.Sprintf("If its box is lost or stolen: `%s --gone %s` instead, or the hub waits for it and takes the old key.", applyTo(hosts[0]), hosts[1])}
+		e.IfLost = applyTo(hosts[0]) + " --gone " + hosts[1]
 	}
 	return e, nil
 }

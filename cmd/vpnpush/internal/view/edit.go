@@ -12,6 +12,14 @@ type Edit struct {
 	Left    []LeftSecret
 	Notes   []string // what is good to know, a line each
 	Next    []string // the commands to run next
+	IfLost  string   // that in their place where the box of a site is lost or stolen
+}
+
+func (e Edit) notes() []string {
+	if e.IfLost == "" {
+		return e.Notes
+	}
+	return append(e.Notes, fmt.Sprintf("If its box is lost or stolen: `%s` instead, or the hub waits for it and takes the old key.", e.IfLost))
 }
 
 // ShownSecret is a new secret that people have to know. It is what was asked for, so it
@@ -43,7 +51,7 @@ func (v *View) Edit(e Edit) error {
 	for _, l := range e.Left {
 		p.line("  ", yellow, fmt.Sprintf("%s was left: it is kept in %s", oneLine(l.Key), l.Place))
 	}
-	for _, n := range e.Notes {
+	for _, n := range e.notes() {
 		p.line("", plain, oneLine(n))
 	}
 	for _, n := range e.Next {
@@ -76,7 +84,7 @@ type (
 func (v *View) editDocument(e Edit) editDocument {
 	d := editDocument{
 		head: heading(e.Command), File: v.text(e.File), Edited: v.texts(e.Edited),
-		Secrets: []jsonShown{}, Left: []jsonLeftSecret{}, Notes: v.texts(e.Notes), Next: v.texts(e.Next),
+		Secrets: []jsonShown{}, Left: []jsonLeftSecret{}, Notes: v.texts(e.notes()), Next: v.texts(e.Next),
 	}
 	for _, s := range e.Shown {
 		d.Secrets = append(d.Secrets, jsonShown{v.text(s.Key), s.Secret.Reveal()})
