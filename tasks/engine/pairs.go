@@ -330,7 +330,7 @@ func (c *crossing) narrow(ctx context.Context) {
 		}
 	}
 	last.last, last.ends = true, hub.x.ID
-	if last.transact(ctx); !last.good() {
+	if last = c.end(ctx, last, peers); !last.good() {
 		still(last.hr.Result, last.hr.Err)
 		return
 	}
@@ -346,6 +346,24 @@ func (c *crossing) narrow(ctx context.Context) {
 		}
 	}
 	c.e.each(ctx, len(keys), func(i int) { c.forget(ctx, keys[i]) })
+}
+
+// end makes the last change of a host. Another apply may have made it meanwhile: then
+// nothing is left to be done.
+func (c *crossing) end(ctx context.Context, last *attempt, peers tasks.Peers) *attempt {
+	if last.transact(ctx); last.hr.Result != Stale {
+		return last
+	}
+	read := c.reachAgain(ctx, last.h)
+	if read.Err != nil {
+		return last
+	}
+	done := c.attempt(last.h, read.Facts, peers)
+	if done.hp.Result != OK {
+		return last
+	}
+	done.transact(ctx)
+	return done
 }
 
 // reachAgain reads a host that was let in and changed a moment ago. One that is gone
@@ -367,7 +385,7 @@ func (c *crossing) forget(ctx context.Context, s *attempt) {
 	if err == nil {
 		last := c.attempt(s.h, read.Facts, nil)
 		last.last, last.ends = true, s.x.ID
-		if last.transact(ctx); last.good() {
+		if last = c.end(ctx, last, nil); last.good() {
 			if last.confirmed {
 				s.hr.Result = Changed
 			}

@@ -100,6 +100,20 @@ func stood(words string) func(*machine) {
 	}
 }
 
+// overtaken returns a setting of a machine that another run brings to stand so, right
+// before the second apply begins.
+func overtaken(words string) func(*machine) {
+	return func(m *machine) {
+		m.fault = func(what string, n int) error {
+			if what == "launch" && n == 2 {
+				stood(words)(m)
+				m.kept, m.says = false, "status\tstale\nmessage\t/etc/f is not what it was\n"
+			}
+			return nil
+		}
+	}
+}
+
 // A hub fits what its sites have at any moment, and in the end has of each what the site
 // has: one that fails keeps its tunnel, and takes nothing from the others.
 func TestPairs(t *testing.T) {
@@ -206,6 +220,19 @@ func TestPairs(t *testing.T) {
 			results: "vps unknown, osaka changed", has: "osaka=either",
 			did:  "vps launch, vps confirm, osaka launch, osaka confirm, vps launch",
 			says: "it still takes what its sites had before: ",
+		},
+		{
+			name: "another apply makes the hub's last step", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"vps": overtaken("osaka=new")},
+			results: "vps changed, osaka changed", has: "osaka=new",
+			did: "vps launch, vps confirm, osaka launch, osaka confirm, vps launch",
+		},
+		{
+			name: "another run changes the hub before its last step, and not to that", sites: []string{"osaka"},
+			set:     map[string]func(*machine){"vps": overtaken("osaka=either")},
+			results: "vps failed, osaka changed", has: "osaka=either",
+			did:  "vps launch, vps confirm, osaka launch, osaka confirm, vps launch",
+			says: "it still takes what its sites had before: apply: /etc/f is not what it was",
 		},
 		{
 			name: "the last step of a site fails: it takes both keys still, and says so", sites: []string{"kyoto"},
