@@ -38,9 +38,9 @@ type result struct {
 func (p *prover) note(t *testing.T, c *chaos, r result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	why := strings.ReplaceAll(strings.ReplaceAll(strings.Join(r.wrong, "; "), "\t", " "), "\n", "\\n")
+	field := strings.NewReplacer("\t", " ", "\n", "\\n").Replace // a command may have a tab in it, too
 	line := strings.Join([]string{time.Now().UTC().Format(time.RFC3339), r.script, r.trial, strconv.Itoa(r.tier), r.verdict, r.hub, r.site, strconv.Itoa(r.code),
-		fmt.Sprintf("%.1f", r.took.Seconds()), fmt.Sprintf("%.1f", r.cpu.Seconds()), strconv.FormatBool(r.repaired), r.point, why}, "\t") + "\n"
+		fmt.Sprintf("%.1f", r.took.Seconds()), fmt.Sprintf("%.1f", r.cpu.Seconds()), strconv.FormatBool(r.repaired), field(r.point), field(strings.Join(r.wrong, "; "))}, "\t") + "\n"
 	if _, err := p.lines.WriteString(line); err != nil {
 		t.Error(err)
 	}
@@ -175,6 +175,22 @@ func TestProveResults(t *testing.T) {
 	table, bad := tabulate(had, planned)
 	if want := regexp.MustCompile(`(?m)^all +3 +5 +1 +0 +1 +0 +1$`); bad != 1 || !want.MatchString(table) || !strings.Contains(table, "\n1 results are of other scripts") {
 		t.Errorf("%d went wrong\n%s", bad, table)
+	}
+}
+
+// A command may have a tab in it, or lines: its result is a line of as many words as any.
+func TestProveNotes(t *testing.T) {
+	p := &prover{dir: t.TempDir()}
+	f, err := os.Create(filepath.Join(p.dir, "results"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	p.lines = f
+	p.note(t, nil, result{script: "abc", trial: "update 1 vps run 1 power cut", tier: 1, verdict: wrong, point: "grep -e \ta\nb", wrong: []string{"x\ty", "z\n"}})
+	got, err := readResults(p.dir)
+	if err != nil || len(got) != 1 || got[0].point != `grep -e  a\nb` || !slices.Equal(got[0].wrong, []string{`x y; z\n`}) {
+		t.Errorf("%+v, %v", got, err)
 	}
 }
 
