@@ -58,7 +58,13 @@ swap_install() {
     swap_apt install "$1"/*.deb
     swap_start_again
 }
-swap_start_again() { if grep -qs '^# vpnpush:' "$swap_rc"; then rm -f -- "$swap_rc"; fi; }
+# swap_start_again: packages start their services again. By the shell alone: a program that
+# fails must not pass for "this is not ours", since none would be started any more.
+swap_start_again() {
+    [ -f "$swap_rc" ] || return 0
+    { IFS= read -r _ && IFS= read -r second; } <"$swap_rc" || return 0
+    case $second in '# vpnpush:'*) rm -f -- "$swap_rc" ;; esac
+}
 
 # swap_over OLD-UNIT UNIT PACKAGE...: UNIT runs in the place of OLD-UNIT
 swap_over() {
