@@ -52,10 +52,11 @@ swap_unpack() {
     done
 }
 
-# swap_install DIR: the packages there; none of them starts or stops a service
+# swap_install DIR [OPTION...]: the packages there; none of them starts or stops a service
 swap_install() {
+    debs=$1; shift
     if [ ! -e "$swap_rc" ]; then printf '#!/bin/sh\n# vpnpush: for as long as it swaps packages\nexit 101\n' | put "$swap_rc" 0755 root:root; fi
-    swap_apt install "$1"/*.deb
+    swap_apt "$@" install "$debs"/*.deb
     swap_start_again
 }
 # swap_start_again: packages start their services again. By the shell alone: a program that
@@ -82,12 +83,19 @@ swap_over() {
     systemctl reset-failed "$from" 2>/dev/null || :
 }
 
+# swap_undo: the packages that went are there again. What dpkg was stopped in the middle of,
+# by a full disk or a power cut, keeps apt from anything that does not mend it.
+swap_undo() {
+    dpkg --force-confdef --force-confold --configure -a 9>&- || :
+    swap_install "$txn/debs/old" --fix-broken
+}
+
 # swap_files_back OLD-UNIT UNIT NEW: the packages are as they were, and who is to run at
 # the next boot; NEW, unless empty: UNIT was not there before
 swap_files_back() {
     if [ -s "$txn/swapped" ]; then
         while IFS='=' read -r p _; do
-            if ! dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed; then swap_install "$txn/debs/old"; break; fi
+            if ! dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed; then swap_undo; break; fi
         done <"$txn/swapped"
         systemctl daemon-reload
     fi
