@@ -12,11 +12,7 @@ import (
 func TestServicesStartAgainAfterASwap(t *testing.T) {
 	rm, err := exec.LookPath("rm")
 	if err != nil {
-		t.Skip(err)
-	}
-	sh, err := exec.LookPath("sh")
-	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	for _, tt := range []struct {
 		name, text string
@@ -41,7 +37,7 @@ func TestServicesStartAgainAfterASwap(t *testing.T) {
 			if err := os.Symlink(rm, filepath.Join(bin, "rm")); err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.Command(sh, "-ec", PartSwap.Text+"\nswap_rc=$1\nswap_start_again\nswap_rc=$1.none\nswap_start_again", "sh", rc)
+			cmd := exec.Command("sh", "-ec", PartSwap.Text+"\nswap_rc=$1\nswap_start_again\nswap_rc=$1.none\nswap_start_again", "sh", rc)
 			cmd.Env = []string{"PATH=" + bin}
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Fatalf("%v\n%s", err, out)

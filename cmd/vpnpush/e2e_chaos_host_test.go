@@ -95,6 +95,7 @@ type fault struct {
 	action string   // shell, before the command; $name and "$@" are the command
 	always string   // shell, before every later command
 	notes  []string // files in /run/chaos that tell the action something by being there
+	stuck  string   // a folder that it keeps from being taken away once it is empty
 }
 
 // arm sets a fault up; calls then count from 0.

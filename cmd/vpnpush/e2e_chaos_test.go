@@ -44,7 +44,6 @@ type chaos struct {
 	half    bool                 // but the hub, which has the other one already
 	state   [2]map[string]string // what each inventory makes of each host
 	raced   bool                 // another apply did what the one that is looked at was to do
-	stuck   string               // a folder that the fault keeps from being taken away once it is empty
 	kept    bool                 // the lab has kept the hosts' disks as the first makes them
 	booted  func(t *testing.T)   // what is to be done on hosts that have booted from these, or nil
 	confirm time.Duration        // --confirm-timeout
@@ -197,6 +196,7 @@ type chaosRun struct {
 	came     bool          // the fault did
 	point    string        // the command that it came at; "" where a reboot took it away
 	rebooted map[string]bool
+	stuck    string            // fault.stuck
 	stands   map[string]string // "before", "planned", "both", "NEITHER"
 	wrong    []string          // what must not be: a host in between, what was left behind, a lie
 }
@@ -261,7 +261,7 @@ func (c *chaos) disturb(t *testing.T, host string, f fault, during meddler) chao
 	}
 	done := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(done) }()
-	r := chaosRun{results: map[string]string{}, errors: map[string]string{}, rebooted: map[string]bool{}, stands: map[string]string{}}
+	r := chaosRun{stuck: f.stuck, results: map[string]string{}, errors: map[string]string{}, rebooted: map[string]bool{}, stands: map[string]string{}}
 	if during != nil {
 		r.wrong = during(c, t, host, cmd, done)
 	}
@@ -353,7 +353,7 @@ func (c *chaos) judge(t *testing.T, to int, r *chaosRun) {
 	t.Helper()
 	for _, h := range chaosHosts {
 		switch now := r.stands[h]; {
-		case now == c.state[to][h], c.stuck != "" && strings.Replace(now, "d 755 0:0 "+c.stuck+" \n", "", 1) == c.state[to][h]:
+		case now == c.state[to][h], r.stuck != "" && strings.Replace(now, "d 755 0:0 "+r.stuck+" \n", "", 1) == c.state[to][h]:
 			r.stands[h] = "planned"
 		case now == c.state[1-to][h]:
 			r.stands[h] = "before"

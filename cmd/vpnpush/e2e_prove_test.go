@@ -436,11 +436,11 @@ func (p *prover) run(t *testing.T, c *chaos, r trial) {
 	before, _ := hostCPU(c.l)
 	start := time.Now()
 	// Where what fails is its going itself, an empty folder stays, and nothing but that.
-	c.stuck = ""
+	f := r.fault.of(r.point.Mode, r.point.Index)
 	if folder, ok := strings.CutPrefix(r.point.Command, "rmdir -- "); ok && r.fault.name == "a command fails" {
-		c.stuck = folder
+		f.stuck = folder
 	}
-	d := c.disturb(t, r.point.Host, r.fault.of(r.point.Mode, r.point.Index), r.fault.meddler())
+	d := c.disturb(t, r.point.Host, f, r.fault.meddler())
 	if r.fault.harmless && d.came && !d.all("planned") && len(d.wrong) == 0 && !r.fault.said(d) {
 		d.is("all it had to do was to wait, and it ends with %v, %v", d.results, d.errors)
 	}
