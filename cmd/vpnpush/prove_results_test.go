@@ -194,6 +194,23 @@ func TestProveNotes(t *testing.T) {
 	}
 }
 
+// Results that are whole are no reason not to look at the script: it may be another one
+// since, of which there are none.
+func TestProveLooksAtTheScript(t *testing.T) {
+	p := &prover{dir: t.TempDir(), chosen: chooses("", ""), lists: map[string][]trial{}, taken: map[string]bool{}, read: map[string]bool{}}
+	if err := p.know(kind{change: "move"}, "abc", points{{{"vps", "run", 1, "mv a b", true}}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range p.lists["move abc"] {
+		p.taken[r.key()] = true
+	}
+	if k := (kind{change: "move"}); !p.more(k) {
+		t.Error("nobody looks")
+	} else if p.read["move"] = true; p.more(k) {
+		t.Error("there is more to do, and all is done")
+	}
+}
+
 // The first tier has one point in each state of a host, and every one for a command that
 // fails; nothing is left out of all tiers together, and nothing is in two.
 func TestProveTrials(t *testing.T) {
