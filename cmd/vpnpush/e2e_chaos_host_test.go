@@ -55,8 +55,11 @@ if [ -e /run/chaos/when ]; then
 *}
         n=1
         set -C
-        # two of a pipe may be at it at once
-        until [ ! -e "/run/chaos/calls/$n" ] && printf '%.200s\n' "$said" >"/run/chaos/calls/$n"; do n=$((n + 1)); done 2>/dev/null
+        # two of a pipe may be at it at once, and disarm takes it all away
+        until [ ! -e "/run/chaos/calls/$n" ] && printf '%.200s\n' "$said" >"/run/chaos/calls/$n"; do
+            [ -d /run/chaos/calls ] || break
+            n=$((n + 1))
+        done 2>/dev/null
         if [ "$n" -ge "$due" ] && { printf '%s: %.200s\n' "$n" "$said" >/run/chaos/fired; } 2>/dev/null; then
             set +C
             . /run/chaos/action
