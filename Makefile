@@ -130,7 +130,7 @@ chaos:
 
 prove:
 	$(LAB)/setup.sh
-	VPNPUSH_E2E=1 PROVE="$(PROVE)" PROVE_JOBS=$(PROVE_JOBS) nice -n 10 go test -timeout 0 -count 1 -parallel $$(($(PROVE_JOBS) + 1)) -run '^TestE2EProve$$' ./cmd/vpnpush
+	VPNPUSH_E2E=1 PROVE="$(PROVE)" PROVE_JOBS=$(PROVE_JOBS) nice -n 10 go test -C cmd/vpnpush -timeout 0 -count 1 -parallel $$(($(PROVE_JOBS) + 1)) -run '^TestE2EProve$$'
 
 bench:
 	testdata/bench/bench.sh
