@@ -247,18 +247,15 @@ func (p *prover) more(k kind) bool {
 	if !p.until.IsZero() && time.Now().After(p.until) {
 		return false
 	}
-	any := false
 	for _, list := range p.lists {
 		for _, r := range list {
-			if r.change == k.change && r.fault.small == k.small {
-				if any = true; !p.taken[r.key()] && p.chosen(r) {
-					return true
-				}
+			if r.change == k.change && r.fault.small == k.small && !p.taken[r.key()] && p.chosen(r) {
+				return true
 			}
 		}
 	}
 	// Nobody knows yet. What is recalled does not tell: the script may be another one since.
-	if !any || !p.read[k.change] {
+	if !p.read[k.change] {
 		for _, f := range proveFaults {
 			if f.small == k.small && (p.chosen(trial{fault: f, tier: 1}) || p.chosen(trial{fault: f, tier: 2})) {
 				return true
