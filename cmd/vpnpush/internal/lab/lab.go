@@ -413,7 +413,7 @@ func (l *Lab) reboot(host string, argv ...string) {
 	}
 	// Its own end may cut the command off, and its exit code with it.
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	_ = l.onHost(ctx, host, argv...).Run()
+	_ = run(l.onHost(ctx, host, argv...))
 	cancel()
 	if l.kind == "vm" {
 		_ = l.in(context.Background(), "ssh", "-O", "exit", "-o", "ControlPath="+l.path("ctl-"+host), host).Run()
@@ -444,7 +444,7 @@ func (l *Lab) Restore(hosts ...string) {
 		before[h] = l.bootID(h)
 		l.disk(h, "rm -rf copy; cp -a saved copy; mv copy next")
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		_ = l.onHost(ctx, h, "reboot", "-f", "-f").Run()
+		_ = run(l.onHost(ctx, h, "reboot", "-f", "-f"))
 		cancel()
 	}
 	for _, h := range hosts {
@@ -512,7 +512,7 @@ func (l *Lab) output(argv ...string) (string, int) {
 	cmd := l.in(ctx, argv...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	code := l.code(cmd.Run())
+	code := l.code(run(cmd))
 	if ctx.Err() != nil {
 		l.t.Fatalf("%q: not done within %v\n%s%s", argv, runLimit, &stdout, &stderr)
 	}
@@ -520,6 +520,30 @@ func (l *Lab) output(argv ...string) (string, int) {
 		l.t.Logf("%q: %s", argv, strings.TrimSpace(stderr.String()))
 	}
 	return stdout.String(), code
+}
+
+// run runs what in returned, and lets it go on when a host has stopped it. systemd stops
+// all that runs on a host before it ends it (systemd-shutdown), which is nsenter's child;
+// nsenter then stops, too, and nothing on the host can wake it.
+func run(cmd *exec.Cmd) error {
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-over:
+				return
+			case <-tick.C:
+				_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGCONT)
+			}
+		}
+	}()
+	return cmd.Wait()
 }
 
 // code returns a command's exit code, 128 and the signal for one that was killed,

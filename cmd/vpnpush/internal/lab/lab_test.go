@@ -58,7 +58,18 @@ func TestE2ELab(t *testing.T) {
 	l.Put("tokyo", "/etc/kept", "1\n")
 	for name, reboot := range map[string]func(string){"reboot": l.Reboot, "power cycle": l.PowerCycle} {
 		l.MustRun("tokyo", "touch", "/run/gone")
+		under := make(chan int, 1)
+		go func() { _, code := l.Run("tokyo", "sleep", "200"); under <- code }()
+		time.Sleep(500 * time.Millisecond)
 		reboot("tokyo")
+		select {
+		case code := <-under:
+			if code == 0 {
+				t.Errorf("%s: a command on the host outlives it", name)
+			}
+		case <-time.After(30 * time.Second):
+			t.Errorf("%s: a command on the host hangs when the host is gone", name)
+		}
 		if _, code := l.Run("tokyo", "test", "-e", "/run/gone"); code != 1 {
 			t.Errorf("%s: /run outlives it", name)
 		}
