@@ -43,14 +43,33 @@ unshare -m --propagation private bash -euo pipefail -c '
     localrepo "$R"
     accounts "$R"
 '
-# units with nothing to do in a namespace, or that wait for hardware
+# Units with nothing to do in a namespace, or that wait for hardware. Each that is loaded
+# costs a boot, and systemctl daemon-reload, which an apply runs, loads all of them again.
 for u in systemd-udevd.service systemd-udev-trigger.service systemd-udevd-kernel.socket \
     systemd-udevd-control.socket systemd-modules-load.service kmod-static-nodes.service \
     systemd-timesyncd.service getty.target console-getty.service sys-kernel-config.mount \
     sys-kernel-debug.mount sys-kernel-tracing.mount dev-hugepages.mount dev-mqueue.mount \
     systemd-firstboot.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer \
-    fstrim.timer man-db.timer e2scrub_reap.service; do
+    fstrim.timer man-db.timer e2scrub_reap.service dpkg-db-backup.timer dpkg-db-backup.service \
+    initrd{,-fs,-root-fs,-root-device,-switch-root,-usr-fs}.target emergency.service rescue.service \
+    initrd-{cleanup,parse-etc,switch-root,udevadm-cleanup-db}.service \
+    modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service \
+    systemd-ask-password-{console,wall}.{path,service} systemd-binfmt.service \
+    proc-sys-fs-binfmt_misc.{automount,mount} systemd-{fsckd,initctl}.{service,socket} \
+    systemd-fsck-root.service systemd-pcrphase{,-initrd,-sysinit}.service systemd-pstore.service \
+    systemd-{random-seed,repart,sysext,machine-id-commit,update-utmp,update-utmp-runlevel}.service \
+    getty-static.service getty@tty1.service sys-fs-fuse-connections.mount rc-local.service \
+    systemd-tmpfiles-clean.{timer,service} {,remote-}{crypt,verity}setup.target integritysetup.target; do
     ln -sf /dev/null "$R/etc/systemd/system/$u"
+done
+# The same for what makes units of hardware and of the kernel's command line; xl2tpd has
+# a script of SysV's.
+mkdir -p "$R/etc/systemd/system-generators"
+for g in "$R"/lib/systemd/system-generators/*; do
+    case $g in
+    */systemd-sysv-generator) ;;
+    *) ln -s /dev/null "$R/etc/systemd/system-generators/${g##*/}" ;;
+    esac
 done
 dpkg-deb -x "$T"/repo/libcharon-extra-plugins_*.deb "$T/plugins"
 mkdir -p "$R/usr/lib/ipsec/plugins" "$R/etc/strongswan.d"
