@@ -58,10 +58,7 @@ func silent(t *testing.T, l *lab.Lab) {
 func TestE2EDrift(t *testing.T) { both(t, testDrift) }
 
 func testDrift(t *testing.T, b backend) {
-	l := lab.Start(t, lab.Options{Layer: b.layer})
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
-	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 
 	stamp := "touch /tmp/stamp; sleep 1.1"
 	for _, h := range []string{"vps", "tokyo", "osaka"} {
@@ -71,7 +68,7 @@ func testDrift(t *testing.T, b backend) {
 		silent(t, l)
 	}
 	for _, h := range []string{"vps", "tokyo", "osaka"} {
-		if out := l.MustRun(h, "find", "/etc", "/var/lib/vpnpush", "/run/vpnpush", "-newer", "/tmp/stamp"); out != "" {
+		if out := l.MustRun(h, "sh", "-c", "find /etc /var/lib/vpnpush /run/vpnpush* -newer /tmp/stamp 2>/dev/null; :"); out != "" {
 			t.Errorf("drift wrote on %s:\n%s", h, out)
 		}
 	}
@@ -155,10 +152,11 @@ func vpnpushCode(l *lab.Lab, args ...string) int { return l.Vpnpush(args...).Cod
 func TestE2EDriftReports(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
+	// not applied's: what is told of a file that was edited and put back is by what charon
+	// was given, which a boot forgets
 	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
-	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
 	silent(t, l)
 	conf := b.conf("tokyo")
 
@@ -249,10 +247,7 @@ func TestE2EDriftReports(t *testing.T) {
 func TestE2EStatus(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{Layer: b.layer})
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
-	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 	l.Ping("tokyo", "10.10.0.1", 3)
 	r := vpnpush(t, l, 0, "status")
 	mustSay(t, r, "2 of 2 tunnels up", "203.0.113.51", "203.0.113.52", "192.168.1.0/24", "192.168.2.0/24")

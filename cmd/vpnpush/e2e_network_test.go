@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,52 @@ func vpnpush(t *testing.T, l *lab.Lab, code int, args ...string) lab.Result {
 		t.Errorf("vpnpush %s: a secret is in what it prints\n%s\n%s", strings.Join(args, " "), r.Stdout, r.Stderr)
 	}
 	return r
+}
+
+// labs are the labs that applied has kept, by what was applied to them.
+var labs struct {
+	sync.Mutex
+	kept map[string]*keptLab
+}
+
+type keptLab struct {
+	sync.Mutex
+	*lab.Kept
+}
+
+// applied returns a lab of the hub vps and the sites tokyo and osaka that an inventory was
+// applied to, with their tunnels up. The first test that asks for it applies; the hosts of
+// the others boot with the disks that this left.
+func applied(t *testing.T, b backend, parts ...string) *lab.Lab {
+	t.Helper()
+	key := b.inventory(parts...)
+	labs.Lock()
+	if labs.kept == nil {
+		labs.kept = map[string]*keptLab{}
+	}
+	k := labs.kept[key]
+	if k == nil {
+		k = &keptLab{}
+		labs.kept[key] = k
+	}
+	labs.Unlock()
+	wait := func(l *lab.Lab) *lab.Lab {
+		l.Wait(30*time.Second, "the tunnels are up", func() bool { return up(l, "tokyo", "tokyo") && up(l, "osaka", "osaka") })
+		return l
+	}
+	k.Lock()
+	if k.Kept == nil {
+		defer k.Unlock()
+		l := lab.Start(t, lab.Options{Layer: b.layer})
+		b.write(t, l, parts...)
+		vpnpush(t, l, 0, "apply", "--yes")
+		k.Kept = wait(l).Keep()
+		return l
+	}
+	k.Unlock()
+	l := lab.Start(t, lab.Options{Layer: b.layer, From: k.Kept})
+	b.write(t, l, parts...)
+	return wait(l)
 }
 
 // unchanged plans, and fails the test unless there is nothing to change.
@@ -181,9 +228,7 @@ func TestE2ERelay(t *testing.T) {
 func TestE2EChangeAndRemove(t *testing.T) { both(t, testChangeAndRemove) }
 
 func testChangeAndRemove(t *testing.T, b backend) {
-	l := lab.Start(t, lab.Options{Layer: b.layer})
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 	before := sas(t, l, "vps")
 
 	// ESP in user space wants an address of the host's in each subnet
@@ -236,9 +281,7 @@ func testChangeAndRemove(t *testing.T, b backend) {
 func TestE2EKeysAreApart(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{Layer: b.layer})
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 	// osaka says it is tokyo, with the key that is its own
 	l.MustRun("tokyo", "systemctl", "stop", b.unit)
 	l.Wait(20*time.Second, "tokyo is gone from the hub", func() bool { return len(sas(t, l, "vps")["tokyo"]) == 0 })

@@ -4,8 +4,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
 )
 
 // A new key of a site is on both ends or on neither, whatever fails: at any time
@@ -13,9 +11,7 @@ import (
 func TestE2ERotateKey(t *testing.T) { both(t, testRotateKey) }
 
 func testRotateKey(t *testing.T, b backend) {
-	l := lab.Start(t, lab.Options{Layer: b.layer})
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 	before := sas(t, l, "vps")["osaka"]
 	rotated := strings.Replace(labTokyo, "tokyo-canary", "second-canary", 1)
 	b.write(t, l, labHub, rotated, labOsaka)

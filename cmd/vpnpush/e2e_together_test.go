@@ -13,10 +13,8 @@ const viaHub = "ssh = { host = \"192.168.1.10\", jump = \"hub\" }\n"
 // own tunnel from then on.
 func tokyoViaHub(t *testing.T, b backend) *lab.Lab {
 	t.Helper()
-	l := lab.Start(t, lab.Options{Layer: b.layer})
 	// the first time, tokyo is still reached from its own LAN
-	b.write(t, l, labHub, labTokyo, labOsaka)
-	vpnpush(t, l, 0, "apply", "--yes")
+	l := applied(t, b, labHub, labTokyo, labOsaka)
 	b.write(t, l, labHub, labTokyo, viaHub, labOsaka)
 	unchanged(t, l)
 	return l

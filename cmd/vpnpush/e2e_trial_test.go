@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"testing"
 	"time"
-
-	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
 )
 
 // seeded is a mistake, made on the hub before an apply and taken back after it.
@@ -30,7 +28,7 @@ func TestE2ETrial(t *testing.T) {
 	t.Parallel()
 	const conf, keys = "/etc/ipsec.d/vpnpush/tokyo.conf", "/etc/ipsec.d/vpnpush/tokyo.secrets"
 	const plugins = "/etc/strongswan.d/charon/openssl.conf /etc/strongswan.d/charon/gmp.conf"
-	testTrial(t, "starter", `cat /run/charon.pid; ipsec statusall | grep -o -e 'SPIs: .*' -e ' [0-9a-f]*_i [0-9a-f]*_o'`, []seeded{
+	testTrial(t, byStarter, `cat /run/charon.pid; ipsec statusall | grep -o -e 'SPIs: .*' -e ' [0-9a-f]*_i [0-9a-f]*_o'`, []seeded{
 		{"a keyword of ours", mistaken(conf, "s/mobike/mobyke/"), unmistaken, []string{conf + ":20: unknown keyword 'mobyke'"}, false},
 		{"a syntax error of ours", mistaken(conf, "s/auto=add/auto = add = x/"), unmistaken, []string{conf + ":25: syntax error, unexpected EQ"}, false},
 		{"a value of ours", mistaken(conf, "s/dpddelay=.*/dpddelay=soon/"), unmistaken, []string{conf + ":22: bad duration value: dpddelay=soon"}, false},
@@ -57,7 +55,7 @@ func TestE2ETrialSwanctl(t *testing.T) {
 	const conf, keys, mine = "/etc/swanctl/conf.d/vpnpush-tokyo.conf", "/etc/swanctl/conf.d/vpnpush-tokyo.secrets.conf", "/etc/swanctl/conf.d/mine.conf"
 	const plugins = "/etc/strongswan.d/charon/openssl.conf /etc/strongswan.d/charon/gmp.conf"
 	admins := func(text string) string { return "printf '" + text + "' >" + mine }
-	testTrial(t, "swanctl", `pidof charon-systemd; swanctl --list-sas --raw 2>/dev/null | grep -o -e 'spi[^ ]*=[^ ]*' -e '[a-z]*-spi=[^ ]*'`, []seeded{
+	testTrial(t, bySwanctl, `pidof charon-systemd; swanctl --list-sas --raw 2>/dev/null | grep -o -e 'spi[^ ]*=[^ ]*' -e '[a-z]*-spi=[^ ]*'`, []seeded{
 		{"a keyword of ours", mistaken(conf, "s/mobike/mobyke/"), unmistaken, []string{conf + ":11: loading connection 'tokyo' failed: unknown option: mobyke", "its service would not start"}, false},
 		{"a brace of ours", mistaken(conf, "s/^}$/} }/"), unmistaken, []string{conf + ":34: syntax error, unexpected '}'"}, false},
 		{"a brace of ours that lacks", mistaken(conf, "s/^}$//"), unmistaken, []string{conf + ":", "syntax error, unexpected end of file"}, false},
@@ -76,17 +74,15 @@ func TestE2ETrialSwanctl(t *testing.T) {
 
 // testTrial has an apply meet each of the mistakes, on a hub with a tunnel that is up.
 // daemon prints what must stay as it is of the daemon and its SAs.
-func testTrial(t *testing.T, layer, daemon string, mistakes []seeded) {
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: layer}, {Name: "tokyo", Place: "1", Layer: layer}}})
-	write(t, l, labHub, labTokyo)
-	vpnpush(t, l, 0, "apply", "--yes")
-	write(t, l, labHub, labTokyo, "[tunnel]\ndpd_delay = \"31s\"\n")
+func testTrial(t *testing.T, b backend, daemon string, mistakes []seeded) {
+	l := applied(t, b, labHub, labTokyo, labOsaka)
+	b.write(t, l, labHub, labTokyo, labOsaka, "[tunnel]\ndpd_delay = \"31s\"\n")
 
 	// what a trial must leave alone: the files, the daemon with its SAs, and whatever is
-	// mounted or runs beside it
+	// mounted or runs beside it; a login mounts the directory of its user
 	untouched := `
 find /etc /var/lib/vpnpush -path /var/lib/vpnpush/txn -prune -o -type f -print0 | sort -z | xargs -0 sha256sum
-cat /proc/mounts
+grep -v ' /run/user/' /proc/mounts
 ` + daemon + `
 ls -1 /proc/[0-9]*/ns/net | xargs -n 1 readlink 2>/dev/null | sort -u
 pgrep -c charon; pgrep -f '[a]pply.sh'
@@ -112,7 +108,7 @@ pgrep -c charon; pgrep -f '[a]pply.sh'
 	}
 
 	t.Run("killed half-way", func(t *testing.T) {
-		write(t, l, labHub, labTokyo, "[tunnel]\ndpd_delay = \"32s\"\n")
+		b.write(t, l, labHub, labTokyo, labOsaka, "[tunnel]\ndpd_delay = \"32s\"\n")
 		before := l.MustRun("vps", "sh", "-c", untouched)
 		l.MustRun("vps", "sh", "-ec", `printf '#!/bin/sh\nsleep 60\n' >/usr/local/sbin/mount; chmod 755 /usr/local/sbin/mount`)
 		apply := l.Command(t.Context(), "apply", "--yes", "--limit", "vps")

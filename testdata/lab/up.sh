@@ -23,7 +23,8 @@
 # through a tunnel, or through the NAT's conntrack.
 #
 # Everything is in namespaces of its own below one process, LAB_DIR/pid: nothing
-# changes in this machine's network, and down.sh ends all by ending that one. In
+# changes in this machine's network, and down.sh ends all by ending that one. Disks
+# of hosts in LAB_DIR/kept.tar, as ns/NAME/upper with ns/NAME/known_host, are theirs. In
 # control, /etc/ssh/ssh_config is LAB_DIR/ssh_config, so every ssh there knows the
 # hosts, their keys and the operator's key. With LAB_OWNED=1 the lab also ends when
 # descriptor 3, the reading end of a pipe, does.
@@ -65,6 +66,7 @@ flock 9
 main='
 set -eu
 mount -t tmpfs tmpfs "$LAB/ns" -o mode=755,size=75%    # the disks of the hosts
+[ ! -e "$LAB/kept.tar" ] || tar --xattrs --xattrs-include="*" -xpf "$LAB/kept.tar" -C "$LAB" ns
 mount -t tmpfs tmpfs /run/netns
 mount -t cgroup2 cgroup2 "$LAB/cg"                     # whatever the machine has mounted
 mkdir -p "$LAB/cg/vpnpush-lab-$LABID"

@@ -49,6 +49,9 @@ type Options struct {
 	// Inventory is a file, relative to the module's root, to copy into the lab as
 	// Lab.Inventory; "" for none.
 	Inventory string
+	// From is a lab of the same hosts, or of more, that was kept: these boot as they would
+	// have there after a power cut; nil for new ones.
+	From *Kept
 }
 
 // Lab is a running lab. It ends with the test that started it, also when that
@@ -112,6 +115,11 @@ func start(t testing.TB, kind string, o Options) *Lab {
 		}
 		l.Inventory = l.path("vpnpush.toml")
 		if err := os.WriteFile(l.Inventory, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if o.From != nil {
+		if err := o.From.unpack(l.Dir); err != nil {
 			t.Fatal(err)
 		}
 	}
