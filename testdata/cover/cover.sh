@@ -44,8 +44,11 @@ printf '\nfunctions of tasks/engine that nothing reached:\n'
 awk '$1 ~ "/tasks/engine/" && $NF == "0.0%" { sub(/^.*\/tasks\//, "tasks/", $1); print "    " $1 " " $2; n++ } END { if (!n) print "    none" }' "$out/func"
 
 # All there are: those of every part, and those that are generated, which the golden
-# script has.
-sed -nE 's/^([a-z_][a-z0-9_]*)\(\) \{.*/\1/p' tasks/host/*.sh tasks/*.sh roles/*.sh roles/testdata/scripts/apply.golden | sort -u >"$out/shell.all"
+# script has, or for a rehearsal the program that generates them.
+{
+    sed -nE 's/^([a-z_][a-z0-9_]*)\(\) \{.*/\1/p' tasks/host/*.sh tasks/*.sh roles/*.sh roles/testdata/scripts/apply.golden
+    grep -oE '\\n[a-z_]+\(\) \{' tasks/host/rehearse.go | sed -E 's/^\\n|\(.*//g'
+} | sort -u >"$out/shell.all"
 find "$out/shell" -type f -exec cat {} + | sort -u >"$out/shell.reached"
 if unknown=$(comm -13 "$out/shell.all" "$out/shell.reached") && [ -n "$unknown" ]; then
     echo "cover.sh: reached, but not among the functions of the apply script: ${unknown//$'\n'/ }" >&2
