@@ -30,6 +30,7 @@ const marker = "# vpnpush owner=vps. Written by vpnpush: change the inventory, n
 // parser.
 type answer struct {
 	files    map[string]string // absent: ""
+	globs    []string          // patterns that files were looked for by
 	mode     map[string]int64
 	sysctls  map[string]string
 	commands map[string]string // "127": there is no such command
@@ -73,6 +74,9 @@ func (a answer) print(t *testing.T) []byte {
 		}
 		section(out, "command", n)
 		section("", "status", n, code)
+	}
+	for _, pattern := range a.globs {
+		section("", "glob", pattern)
 	}
 	tw := tar.NewWriter(&archive)
 	put := func(p, content string, mode int64) {
@@ -660,6 +664,21 @@ func TestStatus(t *testing.T) {
 	osaka, tokyo = s.Tunnels[0], s.Tunnels[1]
 	if !up || known || osaka.Known() || !tokyo.Up || tokyo.Asked != "tokyo" || tokyo.BytesUp != 20 || tokyo.BytesDown != 10 || tokyo.SiteSubnets[0] != "192.168.1.0/24" {
 		t.Errorf("asked at the sites: up %t known %t\n%+v\n%+v", up, known, osaka, tokyo)
+	}
+}
+
+// Since when somebody is on is by this machine's clock, whatever the hub's says.
+func TestStatusSessions(t *testing.T) {
+	hub := answer{
+		commands: map[string]string{"ipsec-statusall": noSA, "swanctl-list-sas": "127",
+			"ip-addr": `[{"ifname":"ppp0","addr_info":[{"family":"inet","local":"192.168.200.1","address":"192.168.200.2"}]}]`},
+		// five minutes before what the host calls now
+		globs: []string{tasks.SessionDir + "/*"},
+		files: map[string]string{tasks.SessionDir + "/ppp0": "user\talice\naddress\t192.168.200.2\nsince\t1699999700\n"},
+	}
+	s := (&Engine{Dialer: dial(t, hosts{"vps": {hub}})}).Status(context.Background(), StatusAsk{Hub: Host{Name: "vps", Role: "hub"}, L2TPLocal: "192.168.200.1"})
+	if len(s.Sessions) != 1 || s.Sessions[0].User != "alice" || s.At.Sub(s.Sessions[0].Since) != 5*time.Minute {
+		t.Errorf("at %v: %+v, %+v", s.At, s.Sessions, s.Asked)
 	}
 }
 
