@@ -77,11 +77,6 @@ func (c *chaos) start(t *testing.T) {
 	t.Helper()
 	b, ch := c.backend, c.change
 	c.l = lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Suite: ch.suites[0], Layer: b.layer}, {Name: "tokyo", Place: "1", Suite: ch.suites[1], Layer: b.layer}}})
-	for _, h := range chaosHosts {
-		// a session and a manager of root's units for each login are half of what it costs;
-		// after a reload, unlike a restart, sshd may not listen yet
-		c.l.MustRun(h, "sh", "-ec", "echo UsePAM no >/etc/ssh/sshd_config.d/00-chaos.conf; systemctl restart ssh")
-	}
 	write(t, c.l, c.inv[0])
 	vpnpush(t, c.l, 0, "apply", "--yes", "--limit", "vps,tokyo")
 	for _, h := range chaosHosts {

@@ -10,10 +10,10 @@ import (
 	"github.com/vpnpush/vpnpush/cmd/vpnpush/internal/lab"
 )
 
-// twoHosts is a fast lab of the hub and one site.
+// twoHosts is a fast lab of the hub, and of one site that is bare.
 func twoHosts(t *testing.T, b backend) *lab.Lab {
 	t.Helper()
-	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
+	l := lab.Start(t, lab.Options{Hosts: []lab.Host{{Name: "vps", Place: "hub", Layer: b.layer}, {Name: "tokyo", Place: "1"}}})
 	b.write(t, l, labHub, labTokyo)
 	return l
 }

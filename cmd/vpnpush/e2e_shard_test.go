@@ -11,7 +11,7 @@ import (
 func TestE2EShard(t *testing.T) {
 	t.Parallel()
 	b := chosen(t)
-	l := lab.Start(t, lab.Options{})
+	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo)
 	vpnpush(t, l, 0, "apply", "--yes", "--limit", "hub")
 	b.write(t, l, labHub, labTokyo, labOsaka)

@@ -36,7 +36,8 @@ bootstrap() {
 # accounts ROOT: the users of every lab host: root and admin by key (admin with
 # sudo that does not ask), pwadmin by key or password "lab" (sudo asks for it)
 accounts() {
-    chroot "$1" useradd -m -s /bin/bash admin
+    # * as root has it: to an sshd without PAM an account with ! is locked
+    chroot "$1" useradd -m -s /bin/bash -p '*' admin
     chroot "$1" useradd -m -s /bin/bash pwadmin
     echo pwadmin:lab | chroot "$1" chpasswd
     printf 'admin ALL=(ALL:ALL) NOPASSWD: ALL\npwadmin ALL=(ALL:ALL) ALL\n' >"$1/etc/sudoers.d/lab"

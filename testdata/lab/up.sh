@@ -24,7 +24,8 @@
 #
 # Everything is in namespaces of its own below one process, LAB_DIR/pid: nothing
 # changes in this machine's network, and down.sh ends all by ending that one. Disks
-# of hosts in LAB_DIR/kept.tar, as ns/NAME/upper with ns/NAME/known_host, are theirs. In
+# of hosts in LAB_DIR/kept.tar, as ns/NAME/upper with ns/NAME/known_host, are theirs.
+# With LAB_NO_PAM=1 a login to namespaces that are not bare makes no session. In
 # control, /etc/ssh/ssh_config is LAB_DIR/ssh_config, so every ssh there knows the
 # hosts, their keys and the operator's key. With LAB_OWNED=1 the lab also ends when
 # descriptor 3, the reading end of a pipe, does.

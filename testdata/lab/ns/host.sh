@@ -32,7 +32,15 @@ I
     [ "$AT" != hub ] || printf "addr add %s dev lo\n" 10.10.0.1/32 192.168.{1..9}.254/32 | ip -n "$NAME" -b -
 }
 
-[ -s "$H/known_host" ] || seed "$H/upper" "$NAME" "$ADDR" "$LAB" >"$H/known_host"
+if [ ! -s "$H/known_host" ]; then
+    # A session, its scope and a manager of root's units are two fifths of what a login costs
+    # the host. One that is bare has them, as Debian does.
+    if [ -n "${LAB_NO_PAM:-}" ] && [ "$LAYER" != bare ]; then
+        mkdir -p "$H/upper/etc/ssh/sshd_config.d"
+        echo UsePAM no >"$H/upper/etc/ssh/sshd_config.d/lab-pam.conf"
+    fi
+    seed "$H/upper" "$NAME" "$ADDR" "$LAB" >"$H/known_host"
+fi
 
 # Runs with fresh mount, pid, uts and ipc namespaces. Its first line joins the
 # host's cgroup, and only then is the cgroup namespace made, so that the cgroup2

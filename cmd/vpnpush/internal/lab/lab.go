@@ -188,9 +188,10 @@ func (l *Lab) up(hosts []Host, reader *os.File) {
 		args = append(args, strings.TrimRight(spec, ":"))
 	}
 	cmd := exec.Command(l.script("up.sh"), args...)
+	cmd.Env = append(os.Environ(), "LAB_NO_PAM=1")
 	if reader != nil {
 		cmd.ExtraFiles = []*os.File{reader}
-		cmd.Env = append(os.Environ(), "LAB_OWNED=1")
+		cmd.Env = append(cmd.Env, "LAB_OWNED=1")
 	}
 	if out, err := cmd.CombinedOutput(); err != nil {
 		l.t.Fatalf("start the lab: %v\n%s", err, out)
