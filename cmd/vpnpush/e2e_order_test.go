@@ -76,8 +76,10 @@ case $* in *is-active*vpnpush-apply-*) exec sleep 60;; esac
 exec /usr/bin/systemctl "$@"
 `)
 	l.MustRun("nagoya", "chmod", "755", "/usr/local/sbin/systemctl")
+	mend := b.hinder(l, "nagoya", "sleep 3") // what follows it has begun before it ends
 	start := time.Now()
 	r := l.Vpnpush("apply", "--yes", "--confirm-timeout", "10s")
+	mend()
 	l.MustRun("nagoya", "rm", "-f", "/usr/local/sbin/systemctl")
 	want := map[string]string{"vps": "changed", "nagoya": "rolled back", "osaka": "skipped", "tokyo": "skipped"}
 	if got := results(r.Stdout); r.Code != 5 || fmt.Sprint(got) != fmt.Sprint(want) || !strings.Contains(r.Stdout, "not confirmed within 10 s") {
@@ -93,7 +95,7 @@ exec /usr/bin/systemctl "$@"
 
 	// Ctrl-C once: the host at work ends well, no other is begun
 	b.write(t, l, inv(36))
-	mend := b.hinder(l, "vps", "sleep 3")
+	mend = b.hinder(l, "vps", "sleep 3")
 	interrupt := func(times int) (string, int) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
