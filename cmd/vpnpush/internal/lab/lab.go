@@ -250,7 +250,7 @@ func (l *Lab) keepShellCover(host, dir string) error {
 // stderr goes to the test's log when the exit code is not 0.
 func (l *Lab) Run(host string, argv ...string) (stdout string, code int) {
 	l.t.Helper()
-	return l.output(append([]string{"@" + host}, argv...)...)
+	return l.output(append([]string{"@" + host}, argv...), func(ctx context.Context) *exec.Cmd { return l.onHost(ctx, host, argv...) })
 }
 
 // MustRun is Run of a command that must succeed.
@@ -277,7 +277,7 @@ func (l *Lab) Put(host, path, content string) {
 // on this machine's file system.
 func (l *Lab) Control(argv ...string) (stdout string, code int) {
 	l.t.Helper()
-	return l.output(argv...)
+	return l.output(argv, func(ctx context.Context) *exec.Cmd { return l.in(ctx, argv...) })
 }
 
 // Result is what a run of vpnpush gave.
@@ -557,11 +557,12 @@ func (l *Lab) hosts() []string {
 // runLimit is long for anything a test runs on a host.
 const runLimit = 5 * time.Minute
 
-func (l *Lab) output(argv ...string) (string, int) {
+// output runs a command, which is told as argv.
+func (l *Lab) output(argv []string, command func(context.Context) *exec.Cmd) (string, int) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), runLimit)
 	defer cancel()
-	cmd := l.in(ctx, argv...)
+	cmd := command(ctx)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	code := l.code(run(cmd))
