@@ -97,6 +97,24 @@ func TestE2ELabsSideBySide(t *testing.T) {
 	}
 }
 
+// A lab that was kept is begun from again and again: what was on a disk is there, what was
+// deleted is not, nothing of it is on the other's, and who is at the control gets in.
+func TestE2EKept(t *testing.T) {
+	hub := Options{Hosts: []Host{{Name: "vps", Place: "hub", Init: "sshd"}}}
+	a := Start(t, hub)
+	a.Put("vps", "/etc/kept", "1\n")
+	a.MustRun("vps", "rm", "/etc/issue")
+	hub.From = a.Keep()
+	a.Put("vps", "/etc/later", "")
+	for range 2 {
+		b := Start(t, hub)
+		if out, code := b.Control("ssh", "vps", "cat /etc/kept; ls /etc/issue /etc/later /etc/shared 2>/dev/null"); out != "1\n" || code == 0 {
+			t.Errorf("exit code %d, %q", code, out)
+		}
+		b.Put("vps", "/etc/shared", "")
+	}
+}
+
 // A machine has a kernel of its own, with what the namespaces lack.
 func TestE2EVMLab(t *testing.T) {
 	l := StartVM(t, Options{Hosts: []Host{{Name: "vps", Place: "hub"}, {Name: "tokyo", Place: "1"}}})
