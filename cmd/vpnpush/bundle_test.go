@@ -48,6 +48,7 @@ func bundleOf(t *testing.T, made time.Time) string {
 // A script that somebody carries to a box is clean in the eyes of shellcheck and of each
 // shell, the applies in it too; it has the key of that box's tunnel, and no other secret.
 func TestBundleScript(t *testing.T) {
+	t.Parallel()
 	script := bundleOf(t, time.Now())
 	transporttest.CleanShell(t, script)
 	applies := 0

@@ -185,6 +185,7 @@ func siteName(i int) string { return fmt.Sprintf("site%05d", i) }
 // Eight shards, each a process of its own, ask every site, and none asks another's; one
 // that is killed on the way is told by the merge, with an exit code that is no success.
 func TestFanOut(t *testing.T) {
+	t.Parallel()
 	fanOut(t, 240, 8)
 }
 

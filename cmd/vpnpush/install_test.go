@@ -12,6 +12,7 @@ import (
 // `make install` puts all in its place, readable by everybody whatever the umask, with the
 // paths of that place in the units, and `make uninstall` leaves nothing.
 func TestInstall(t *testing.T) {
+	t.Parallel()
 	if _, err := exec.LookPath("make"); err != nil {
 		t.Skip("SKIPPED: there is no make here")
 	}

@@ -121,6 +121,7 @@ func sources(t *testing.T) []source {
 // Imports that point up, or around the layers, would come in one convenient line
 // at a time.
 func TestImports(t *testing.T) {
+	t.Parallel()
 	for _, s := range sources(t) {
 		own, known := layers[s.dir]
 		if !known {
