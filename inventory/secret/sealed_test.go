@@ -283,12 +283,16 @@ func TestBadIdentities(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	last := "X" // one key of 32 ends with it
+	if strings.HasSuffix(secretLine, last) {
+		last = "Q"
+	}
 	for name, tt := range map[string]struct{ text, want string }{
 		"empty":            {"\n# nothing\n", "it is empty"},
 		"plugin":           {"AGE-PLUGIN-YUBIKEY-1QQQQ", "line 1 is of a plugin"},
 		"recipient":        {"# key\n" + a.recipient, "line 2 is a recipient"},
 		"ssh public":       {"ssh-ed25519 AAAA", "line 1 is a recipient"},
-		"one letter off":   {"\n\n" + secretLine[:len(secretLine)-1] + "X", "line 3 is no identity, or is damaged"},
+		"one letter off":   {"\n\n" + secretLine[:len(secretLine)-1] + last, "line 3 is no identity, or is damaged"},
 		"word":             {plain, "line 1 is no identity"},
 		"long word":        {strings.Repeat(plain, 1000), "line 1 is no identity"},
 		"ecdsa":            {sshKey(t, ec, "").text, "kind that opens nothing"},
