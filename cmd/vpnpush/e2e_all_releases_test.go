@@ -46,8 +46,8 @@ func TestE2EReleases(t *testing.T) {
 // A kernel, an AppArmor, an xl2tpd and a pppd of another release than 12, on both ends of
 // an L2TP link, 13 or what LAB_SUITE says, by both of strongSwan's daemons: a user dials in
 // and reaches a site behind the tunnel, before and after the hub was rebooted, and AppArmor
-// has refused nothing, nor would have. It is the longest of make test-rest: one of the
-// first to start, by the name of this file, and by subtests that do not queue up once more.
+// has refused nothing, nor would have. It is a long one: one of the first to start,
+// by the name of this file, and by subtests that do not queue up once more.
 func TestE2EL2TPRelease(t *testing.T) {
 	t.Parallel()
 	suite := cmp.Or(os.Getenv("LAB_SUITE"), "trixie")

@@ -68,7 +68,7 @@ func testDrift(t *testing.T, b backend) {
 		silent(t, l)
 	}
 	for _, h := range []string{"vps", "tokyo", "osaka"} {
-		if out := l.MustRun(h, "sh", "-c", "find /etc /var/lib/vpnpush /run/vpnpush* -newer /tmp/stamp 2>/dev/null; :"); out != "" {
+		if out := l.MustRun(h, "sh", "-c", "run=/run/vpnpush; [ -e $run ] || run=; find /etc /var/lib/vpnpush $run -newer /tmp/stamp"); out != "" {
 			t.Errorf("drift wrote on %s:\n%s", h, out)
 		}
 	}
@@ -157,6 +157,7 @@ func TestE2EDriftReports(t *testing.T) {
 	l := lab.Start(t, lab.Options{Layer: b.layer})
 	b.write(t, l, labHub, labTokyo, labOsaka)
 	vpnpush(t, l, 0, "apply", "--yes")
+	l.Wait(30*time.Second, "tunnels are up", func() bool { return vpnpushCode(l, "status") == 0 })
 	silent(t, l)
 	conf := b.conf("tokyo")
 

@@ -65,10 +65,7 @@ func vpnpush(t *testing.T, l *lab.Lab, code int, args ...string) lab.Result {
 }
 
 // labs are the labs that applied has kept, by what was applied to them.
-var labs struct {
-	sync.Mutex
-	kept map[string]*keptLab
-}
+var labs sync.Map
 
 type keptLab struct {
 	sync.Mutex
@@ -80,17 +77,8 @@ type keptLab struct {
 // the others boot with the disks that this left.
 func applied(t *testing.T, b backend, parts ...string) *lab.Lab {
 	t.Helper()
-	key := b.inventory(parts...)
-	labs.Lock()
-	if labs.kept == nil {
-		labs.kept = map[string]*keptLab{}
-	}
-	k := labs.kept[key]
-	if k == nil {
-		k = &keptLab{}
-		labs.kept[key] = k
-	}
-	labs.Unlock()
+	v, _ := labs.LoadOrStore(b.inventory(parts...), &keptLab{})
+	k := v.(*keptLab)
 	wait := func(l *lab.Lab) *lab.Lab {
 		l.Wait(30*time.Second, "the tunnels are up", func() bool { return up(l, "tokyo", "tokyo") && up(l, "osaka", "osaka") })
 		return l

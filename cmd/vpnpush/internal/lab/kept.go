@@ -55,5 +55,5 @@ func (k *Kept) unpack(dir string) error {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
 	}
-	return exec.Command(tarAll[0], "-xpf", name, "-C", dir, "id_ed25519", "id_ed25519.pub", "home").Run()
+	return exec.Command("tar", "-xpf", name, "-C", dir, "id_ed25519", "id_ed25519.pub", "home").Run()
 }

@@ -267,9 +267,10 @@ func (l *Lab) MustRun(host string, argv ...string) string {
 func (l *Lab) Put(host, path, content string) {
 	l.t.Helper()
 	cmd := l.onHost(context.Background(), host, "sh", "-c", `cat >"$0"`, path)
-	cmd.Stdin = strings.NewReader(content)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		l.t.Fatalf("%s: write %s: %v\n%s", host, path, err, out)
+	var said bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(content), &said, &said
+	if err := run(cmd); err != nil {
+		l.t.Fatalf("%s: write %s: %v\n%s", host, path, err, &said)
 	}
 }
 
@@ -321,8 +322,8 @@ func (l *Lab) Command(ctx context.Context, args ...string) *exec.Cmd {
 // were answered within 2 s each.
 func (l *Lab) Ping(from, to string, count int) int {
 	l.t.Helper()
-	out, _ := l.onHost(context.Background(), from, "ping", "-n", "-c", strconv.Itoa(count), "-i", "0.2", "-W", "2", to).Output()
-	return len(replies(string(out)))
+	out, _ := l.Run(from, "ping", "-n", "-c", strconv.Itoa(count), "-i", "0.2", "-W", "2", to)
+	return len(replies(out))
 }
 
 // StartPing sends echo requests from a host to an address until stop is called,
